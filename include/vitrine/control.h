@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_CONTROL_H
+#define VITRINE_CONTROL_H
+
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/display.h>
+#include <vitrine/gpu.h>
+#include <vitrine/loop.h>
+#include <vitrine/memory.h>
+#include <vitrine/transport.h>
+
+/*
+ * The control socket: JSON lines over a UNIX stream socket, one request and one reply a line; fds travel with the reply's line.
+ * docs/control.md has every request and reply. Served on the device thread; a client that does not read, sends lines longer than
+ * VTR_MAX_CONTROL_LINE or no JSON is dropped.
+ */
+struct vtr_control;
+
+/* What the control socket talks about; used, not owned. Transports that are not there are NULL. */
+struct vtr_control_subject {
+	struct vtr_gpu *gpu;
+	struct vtr_memory *memory;
+	struct vtr_outputs *outputs;
+	struct vtr_vfio_user_server *vfio_user;
+	const char *transport; /* "vfio-user PATH" */
+	void (*quit)(void *data); /* called by the quit command */
+	void *data;
+};
+
+/* Listens on path (mode 0600, stale sockets replaced). NULL with errno. */
+VTR_API struct vtr_control *vtr_control_create(struct vtr_loop *loop, const char *path, const struct vtr_control_subject *subject);
+VTR_API void vtr_control_destroy(struct vtr_control *control); /* NULL is fine */
+
+/* ---- client ---- */
+
+/* Sends one request line (JSON without a newline) and waits for the reply line. *reply is malloc'ed, NUL-terminated, the caller's to
+ * free; *fd is the fd that came with it or -1, the caller's to close (fd may be NULL: closed). 0 or -errno. */
+VTR_API int vtr_control_connect(const char *path); /* a socket, or -errno */
+VTR_API int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_DISPLAY_H
+#define VITRINE_DISPLAY_H
+
+#include <pixman.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/buffer.h>
+#include <vitrine/error.h>
+#include <vitrine/loop.h>
+
+/*
+ * Displays and outputs: where a guest's frames go.
+ *
+ * An output is the host's side of a scanout: a window, a connector, a headless picture. A display shows outputs. The device thread
+ * produces frames, the display's own thread shows them; between them stands one frame queue per output (newest wins; the damage of
+ * a frame that was never shown is added to the next one; a frame that is not shown is reported as dropped) and one queue of events
+ * coming back. Neither side ever waits for the other.
+ *
+ *   device thread                                   display thread
+ *   vtr_output_begin_frame -> fill -> submit  ==>   impl->frame: vtr_output_take_frame ... vtr_frame_finish
+ *   vtr_outputs_next_event                    <==   FRAME_DONE, FRAME_NEEDED, IMPORT_FAILED, MODE_CHANGED
+ *
+ * The display thread never touches guest memory. A frame carries either a locked buffer (a dmabuf), or pixels that the device
+ * thread gathered into staging memory of the output, or nothing but its damage when the output has no use for the pixels now.
+ */
+
+struct vtr_mode {
+	uint32_t width, height; /* pixels */
+	uint32_t refresh_mhz;   /* millihertz: 60000 is 60 Hz */
+};
+
+/* "WxH[@HZ][,name=NAME]", HZ may have decimals. Returns 0 or -EINVAL. name (32 bytes) is left alone when not given. */
+VTR_API int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32]);
+
+enum vtr_frame_content {
+	VTR_FRAME_BLANK,   /* the scanout is disabled: show black */
+	VTR_FRAME_UNREAD,  /* nothing attached: the output did not want the pixels; for pacing and counting */
+	VTR_FRAME_BUFFER,  /* frame->buffer */
+	VTR_FRAME_PIXELS,  /* frame->pixels */
+};
+
+struct vtr_frame {
+	struct vtr_output *output;
+	uint64_t sequence;      /* per output, from 1, without gaps at submit */
+	uint64_t flushed_ns;    /* CLOCK_MONOTONIC, when the guest's flush arrived */
+	enum vtr_frame_content content;
+	uint32_t width, height; /* of the picture, pixels */
+	uint32_t format;        /* DRM fourcc */
+	pixman_region32_t damage; /* picture coordinates; everything since the last frame this output took */
+
+	/* VTR_FRAME_BUFFER: locked for the life of the frame */
+	struct vtr_buffer *buffer;
+	enum vtr_path path;     /* how the pixels come; also for PIXELS and UNREAD */
+	uint64_t offset;        /* of the picture's first byte in the dmabuf, vtr_buffer_offset() included */
+	uint64_t modifier;
+	uint32_t stride;        /* bytes; of the buffer or of pixels */
+
+	/* VTR_FRAME_PIXELS: valid until vtr_frame_finish(), unless held (vtr_frame_hold_pixels) */
+	const void *pixels;
+	struct vtr_staging *staging;
+};
+
+/* What an output can use at the moment. */
+enum vtr_output_demand {
+	VTR_DEMAND_NONE,   /* nobody looks: send UNREAD frames */
+	VTR_DEMAND_DMABUF, /* dmabufs it accepts, else pixels */
+	VTR_DEMAND_PIXELS, /* pixels only */
+};
+
+enum vtr_event_type {
+	VTR_EVENT_FRAME_DONE,    /* frame `sequence` was shown at `time_ns`, or dropped */
+	VTR_EVENT_FRAME_NEEDED,  /* demand rose: present the scanout again, with all the damage that was not read */
+	VTR_EVENT_IMPORT_FAILED, /* frame `sequence`'s buffer cannot be shown: error says why; present it again another way */
+	VTR_EVENT_MODE_CHANGED,  /* the output's mode, name or connection changed: tell the guest */
+};
+
+struct vtr_event {
+	enum vtr_event_type type;
+	uint32_t output;        /* index */
+	uint64_t sequence;
+	uint64_t time_ns;       /* CLOCK_MONOTONIC */
+	bool dropped;
+	uint64_t buffer_id;     /* IMPORT_FAILED */
+	struct vtr_error error; /* IMPORT_FAILED */
+};
+
+/* ---- the set of outputs: created by the program, used by the gpu (device thread) -------------------------------------------- */
+struct vtr_outputs;
+struct vtr_output;
+struct vtr_display;
+
+VTR_API struct vtr_outputs *vtr_outputs_create(void); /* NULL when out of memory or fds */
+VTR_API void vtr_outputs_destroy(struct vtr_outputs *outputs); /* after gpu and displays; NULL is fine */
+
+/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: at most 31 bytes, NULL for
+ * a default. Returns NULL with errno. */
+VTR_API struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode,
+					   const char *name);
+VTR_API size_t vtr_outputs_count(const struct vtr_outputs *outputs);
+VTR_API struct vtr_output *vtr_outputs_get(struct vtr_outputs *outputs, size_t index); /* NULL beyond the last */
+
+/* Readable when events wait; and the next of them, false when there is none. */
+VTR_API int vtr_outputs_event_fd(const struct vtr_outputs *outputs);
+VTR_API bool vtr_outputs_next_event(struct vtr_outputs *outputs, struct vtr_event *event);
+
+/* ---- an output, from the device thread ---------------------------------------------------------------------------------------- */
+VTR_API const char *vtr_output_name(const struct vtr_output *output);
+VTR_API struct vtr_mode vtr_output_mode(const struct vtr_output *output);
+VTR_API bool vtr_output_connected(const struct vtr_output *output);
+VTR_API enum vtr_output_demand vtr_output_demand(const struct vtr_output *output);
+VTR_API const char *vtr_output_display_name(const struct vtr_output *output); /* "headless", "sdl", ... */
+
+/* May the display import such a dmabuf? *error says why not. No guarantee: IMPORT_FAILED may follow. */
+VTR_API bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64_t modifier, struct vtr_error *error);
+
+/* A new frame with empty damage and its sequence number set, or NULL when out of memory. End it with vtr_output_submit(), or with
+ * vtr_frame_discard() (its sequence number is then given to the next one). */
+VTR_API struct vtr_frame *vtr_output_begin_frame(struct vtr_output *output);
+VTR_API void vtr_frame_discard(struct vtr_frame *frame);
+
+/* Hands the frame to the display and takes ownership. Whatever waited in the queue is reported as dropped. Never blocks. */
+VTR_API void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame);
+
+/*
+ * Staging: up to three images of the output's own, in rotation, so that the device thread always finds one that no display reads.
+ * vtr_staging_note_damage() says what changed in the scanout (also for frames that carry no pixels). vtr_staging_begin() makes one
+ * image of the given layout writable and returns in *stale the region that has to be copied into it to be current; after copying,
+ * vtr_staging_commit() attaches it to frame as VTR_FRAME_PIXELS. A change of width, height or format starts over.
+ * Formats: 32 bits per pixel.
+ */
+VTR_API void vtr_staging_note_damage(struct vtr_output *output, const pixman_region32_t *damage);
+VTR_API struct vtr_staging *vtr_staging_begin(struct vtr_output *output, uint32_t width, uint32_t height, uint32_t format,
+					      pixman_region32_t *stale); /* NULL when out of memory */
+VTR_API void *vtr_staging_data(struct vtr_staging *staging);
+VTR_API uint32_t vtr_staging_stride(const struct vtr_staging *staging);
+/* done: the part of *stale that was really copied; what was not stays stale. */
+VTR_API void vtr_staging_commit(struct vtr_staging *staging, const pixman_region32_t *done, struct vtr_frame *frame);
+VTR_API void vtr_staging_cancel(struct vtr_staging *staging);
+
+/* The guest's cursor: image 64x64 pixels of ARGB8888 (premultiplied as the guest made it), copied; NULL hides it. */
+struct vtr_cursor {
+	bool visible;
+	int32_t x, y;           /* hot spot's position in the picture */
+	uint32_t hot_x, hot_y;
+	uint64_t serial;        /* changes with the image */
+	uint32_t image[64 * 64];
+};
+VTR_API void vtr_output_set_cursor(struct vtr_output *output, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
+VTR_API void vtr_output_move_cursor(struct vtr_output *output, int32_t x, int32_t y);
+
+/*
+ * Capture: what the output shows, as XRGB8888. The display makes it on its own thread; func runs on the thread that dispatches the
+ * outputs' events (vtr_outputs_next_event() calls it). On success fd is a sealed memfd of stride * height bytes, the callee's to
+ * close; else fd is -1 and error says why. A display that does not answer within the time-out of the caller is the caller's business:
+ * vtr_capture_cancel() (func is then not called any more).
+ */
+struct vtr_picture {
+	uint32_t width, height, stride; /* stride in bytes */
+	uint64_t sequence;              /* of the frame that is shown */
+	int fd;
+};
+typedef void (*vtr_capture_func)(const struct vtr_picture *picture, const struct vtr_error *error, void *data);
+struct vtr_capture;
+VTR_API struct vtr_capture *vtr_output_capture(struct vtr_output *output, bool cursor, vtr_capture_func func, void *data);
+VTR_API void vtr_capture_cancel(struct vtr_capture *capture);
+
+/* ---- displays -------------------------------------------------------------------------------------------------------------------- */
+
+/* A display is a loop on a thread of its own. destroy joins the thread; frames still queued are dropped; NULL is fine. */
+VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
+VTR_API void vtr_display_destroy(struct vtr_display *display);
+VTR_API const char *vtr_display_name(const struct vtr_display *display);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_GPU_H
+#define VITRINE_GPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/buffer.h>
+#include <vitrine/display.h>
+#include <vitrine/error.h>
+#include <vitrine/loop.h>
+#include <vitrine/memory.h>
+#include <vitrine/virtio.h>
+
+/*
+ * The virtio-gpu device model (virtio 1.3, 5.7): resources, scanouts, cursor, fences. No sockets, no windows: it reads queues and
+ * memory, and gives frames to outputs. Scanout i is shown by output i. Device thread only.
+ */
+struct vtr_gpu;
+
+struct vtr_gpu_options {
+	uint64_t max_hostmem;     /* bytes of host memory for 2D resources; 0: VTR_DEFAULT_MAX_HOSTMEM */
+	enum vtr_path force_path; /* only this rung; VTR_PATH_NONE: the best there is */
+	bool no_blob;             /* do not offer RESOURCE_BLOB: for guests and tests of the 2D path */
+};
+
+/* All arguments are used, not owned, and must outlive the device. NULL when out of memory or fds. */
+VTR_API struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory, struct vtr_outputs *outputs,
+				       const struct vtr_gpu_options *options);
+VTR_API void vtr_gpu_destroy(struct vtr_gpu *gpu); /* NULL is fine */
+VTR_API struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu); /* owned by gpu */
+
+/* Status of one scanout, for people and programs. Strings are valid until the next call into gpu. */
+struct vtr_path_refusal {
+	enum vtr_path path;
+	char reason[216];
+};
+
+struct vtr_scanout_status {
+	uint32_t id;
+	const char *name;         /* the output's */
+	const char *display;      /* "headless", ... */
+	bool enabled;             /* the guest shows something */
+	bool frozen;              /* its backing is gone; the last picture stays */
+	uint32_t width, height;
+	uint32_t format;          /* DRM fourcc, 0 when disabled */
+	uint32_t resource;        /* guest's resource id, 0 when disabled */
+	enum vtr_path path;
+	size_t n_why_not;         /* better paths that were refused, best first */
+	struct vtr_path_refusal why_not[VTR_PATH_COUNT];
+	uint64_t frames;          /* flushes shown or dropped since the device was created */
+	uint64_t dropped;         /* of these, never shown */
+	uint64_t timeouts;        /* flushes completed because the display did not answer in time */
+	uint64_t bytes_copied;    /* by the CPU on the way to the display, 2D transfers included */
+	uint64_t cpu_ns;          /* device-thread CPU time spent on flushes */
+	uint64_t present_p50_us, present_p99_us; /* flush to presented, of the last 1024 frames; 0 without samples */
+};
+
+/* Returns false when there is no such scanout. */
+VTR_API bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t scanout, struct vtr_scanout_status *status);
+
+struct vtr_gpu_status {
+	uint32_t n_scanouts;
+	uint32_t resources;       /* alive */
+	uint64_t entries;         /* mem entries they hold */
+	uint64_t hostmem;         /* bytes of host memory they hold */
+	uint64_t commands;        /* answered */
+	uint64_t errors;          /* answered with an error response */
+};
+VTR_API void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status);
+
+/* Called on the device thread after a scanout's frame count changed (a frame was shown or dropped). One listener; NULL removes. */
+typedef void (*vtr_gpu_frame_func)(uint32_t scanout, void *data);
+VTR_API void vtr_gpu_set_frame_listener(struct vtr_gpu *gpu, vtr_gpu_frame_func func, void *data);
+
+/* EDID 1.4 of an output: 128 bytes, or 256 with a CTA or DisplayID extension where the mode does not fit a detailed timing.
+ * name: at most 13 characters are used. Returns the size in bytes. (VESA E-EDID 1.4) */
+VTR_API size_t vtr_edid_generate(const struct vtr_mode *mode, const char *name, uint32_t serial, uint8_t edid[256]);
+
+#endif

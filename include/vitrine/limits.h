@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_LIMITS_H
+#define VITRINE_LIMITS_H
+
+/*
+ * Every bound on what a guest, a VMM or a control client can make us hold, in one place. What goes beyond is refused with the
+ * error that the protocol has for it; nothing here is a tuning knob.
+ */
+enum {
+	/* guest memory map */
+	VTR_MAX_REGIONS = 4096,          /* DMA regions at a time; QEMU uses a few dozen */
+	VTR_MAX_ENTRIES = 262144,        /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */
+	VTR_MAX_TOTAL_ENTRIES = 4194304, /* mem entries of all resources of a device together */
+
+	/* virtio */
+	VTR_MAX_QUEUE_SIZE = 1024,
+	VTR_MAX_CHAIN = 4096,            /* descriptors of one chain, direct and indirect; 262144 entries arrive in about 1030 */
+	VTR_MAX_REQUEST = 4194304 + 4096, /* bytes of one control request: a header and VTR_MAX_ENTRIES entries */
+
+	/* virtio-gpu */
+	VTR_MAX_SCANOUTS = 16,           /* VIRTIO_GPU_MAX_SCANOUTS */
+	VTR_MAX_RESOURCES = 16384,
+	VTR_MAX_DIMENSION = 16384,       /* width and height of a resource or framebuffer */
+	VTR_CURSOR_SIZE = 64,
+	VTR_MAX_PENDING_FLUSHES = 1024,  /* no more than the queue can hold */
+
+	/* vfio-user */
+	VTR_MAX_MESSAGE_FDS = 16,
+	VTR_MAX_DATA_XFER = 1048576,
+	VTR_MAX_MESSAGE = VTR_MAX_DATA_XFER + 4096,
+
+	/* control socket */
+	VTR_MAX_CONTROL_CLIENTS = 16,
+	VTR_MAX_CONTROL_LINE = 65536,
+};
+
+/* Largest blob the device accepts; the sum of host memory (2D resources) is bounded by --max-hostmem. */
+#define VTR_MAX_BLOB_SIZE (UINT64_C(1) << 40)
+#define VTR_DEFAULT_MAX_HOSTMEM (UINT64_C(256) << 20)
+
+#endif

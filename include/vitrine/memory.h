@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_MEMORY_H
+#define VITRINE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/error.h>
+
+/*
+ * Guest memory.
+ *
+ * A vtr_memory is the device's view of guest addresses: a set of regions that do not overlap. Memory is never assumed to be
+ * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access) or remote (bytes by request to the VMM). Nobody outside
+ * this room sees a pointer into guest memory that could go stale: users hold spans, which keep their region's object alive but not
+ * its contents, and listeners are told before a range goes away, so that nothing made from it is left when the removal is
+ * acknowledged.
+ *
+ * A memory file that its owner truncates under us does not end the process: the mapping is replaced by zero pages and the region
+ * is marked faulted.
+ *
+ * Thread: everything here belongs to the device thread.
+ */
+
+enum vtr_region_kind {
+	VTR_REGION_RAM,    /* fd + offset, mapped */
+	VTR_REGION_VFIO,   /* mmap of a VFIO device fd, uncached */
+	VTR_REGION_WINDOW, /* a dmabuf of the whole region; no CPU access, bytes by request */
+	VTR_REGION_REMOTE, /* no fd: bytes by request */
+};
+
+struct vtr_region {
+	uint64_t address; /* guest address (IOVA as the transport gave it) */
+	uint64_t size;    /* bytes */
+	enum vtr_region_kind kind;
+	int fd;           /* owned; -1 for VTR_REGION_REMOTE */
+	uint64_t offset;  /* of the region's first byte in fd */
+	bool writable;    /* the device may write */
+	bool mapped;      /* still part of the memory map; false once removed */
+	uint8_t *data;    /* CPU address of the first byte, NULL when there is none */
+	uint32_t refs;
+	void *guard;      /* fault guard of data */
+	struct vtr_memory *memory; /* for remote access; NULL once removed */
+};
+
+/* "ram", "vfio", "window" or "remote". */
+VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
+
+/* True when a fault replaced the region's mapping: its file is shorter than it was. */
+VTR_API bool vtr_region_faulted(const struct vtr_region *region);
+
+/* Access to memory that has no CPU mapping, by request to the VMM (vfio-user DMA_READ and DMA_WRITE). Both return 0 or -errno;
+ * -ECANCELED when the range went away while we waited. */
+struct vtr_remote_impl {
+	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
+	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
+};
+
+/* Told, on the device thread, before a region leaves the map (its contents still readable) and after one was added. */
+struct vtr_memory_listener {
+	void (*removing)(struct vtr_memory_listener *listener, struct vtr_region *region);
+	void (*added)(struct vtr_memory_listener *listener, struct vtr_region *region);
+	struct vtr_memory_listener *next; /* vtr_memory.listeners */
+};
+
+struct vtr_memory;
+
+VTR_API struct vtr_memory *vtr_memory_create(void); /* NULL when out of memory */
+VTR_API void vtr_memory_destroy(struct vtr_memory *memory); /* removes all regions; NULL is fine */
+VTR_API void vtr_memory_set_remote(struct vtr_memory *memory, const struct vtr_remote_impl *impl, void *data);
+VTR_API void vtr_memory_add_listener(struct vtr_memory *memory, struct vtr_memory_listener *listener); /* embedded in the caller */
+VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_memory_listener *listener);
+
+/*
+ * Adds [address, address + size). Takes fd (also on failure: closed); -1 means remote. The kind is found by looking at the fd: a
+ * regular file (memfd, hugetlbfs, shared memory) becomes RAM and must be at least offset + size bytes long; a dmabuf becomes a
+ * window; nothing is mmapped that was not recognised. size and address need no alignment.
+ * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory, file too short), EEXIST (overlaps), ENOSPC (VTR_MAX_REGIONS),
+ * ENOMEM.
+ */
+VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
+
+/* Removes all regions inside [address, address + size). EINVAL when a region lies across a border, ENOENT when there is none. */
+VTR_API int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size);
+VTR_API void vtr_memory_remove_all(struct vtr_memory *memory);
+
+/* Changes whenever a region is added or removed. Never 0. */
+VTR_API uint64_t vtr_memory_generation(const struct vtr_memory *memory);
+
+/* The i-th region in address order, or NULL. Valid until the next change of the map. */
+VTR_API const struct vtr_region *vtr_memory_region(const struct vtr_memory *memory, size_t i);
+
+/* Copies between guest memory and buffer, across adjacent regions. 0, -EFAULT when a byte is not in the map (nothing is promised
+ * about the others), -EACCES when not writable, or an error of the remote side. */
+VTR_API int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, size_t length);
+VTR_API int vtr_memory_write(struct vtr_memory *memory, uint64_t address, const void *buffer, size_t length);
+
+/* Spans: a list of mem entries resolved into regions. */
+struct vtr_span {
+	struct vtr_region *region; /* referenced */
+	uint64_t offset;           /* in region, bytes */
+	uint64_t length;           /* bytes, never 0 */
+	uint64_t start;            /* where the span begins in the linear image: the sum of the lengths before it */
+};
+
+struct vtr_spans {
+	struct vtr_span *items;
+	size_t count;
+	uint64_t length;     /* sum of the lengths */
+	bool cpu;            /* every span has a CPU mapping: reading needs no request */
+};
+
+/* struct virtio_gpu_mem_entry, host byte order (virtio 1.3, 5.7.6.8). */
+struct vtr_mem_entry {
+	uint64_t address;
+	uint32_t length;
+	uint32_t padding;
+};
+
+/*
+ * Resolves count entries into *spans; neighbours that continue each other in the same region are merged, an entry that runs over
+ * the border of two adjacent regions is split. Overlapping and repeated entries are allowed.
+ * The caller ends *spans with vtr_spans_finish(); on failure *spans is empty. 0 or -errno, *error (may be NULL) filled:
+ * GUEST EINVAL (an entry of zero length), GUEST EFAULT (an entry not in the map), GUEST EOVERFLOW (an entry wraps),
+ * GUEST E2BIG (count > VTR_MAX_ENTRIES), HOST ENOMEM.
+ */
+VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
+			      struct vtr_error *error);
+
+/* One span over the whole of a private memory file: host memory that is read like guest memory. Takes fd (also on failure). */
+VTR_API int vtr_spans_from_file(struct vtr_spans *spans, int fd, uint64_t size, struct vtr_error *error);
+
+VTR_API void vtr_spans_finish(struct vtr_spans *spans); /* drops the references; an empty or finished one is fine */
+
+/* True when one of the spans lies in region. */
+VTR_API bool vtr_spans_use(const struct vtr_spans *spans, const struct vtr_region *region);
+
+/* Copies length bytes at offset of the linear image. 0, -ERANGE beyond the end, -EFAULT when a region faulted or was removed,
+ * -EACCES, or an error of the remote side. */
+VTR_API int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length);
+VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length);
+
+/* Gathers rows of row_bytes each: row i is read at offset + i * stride and written to target + i * target_stride. Errors as
+ * vtr_spans_read(); what was read before the error is in target. */
+VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
+			     void *target, size_t target_stride);
+
+/*
+ * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (a span
+ * that does not begin and end on page borders, memory without an fd, the limit on mappings reached) the view is a private copy,
+ * and vtr_view_refresh() reads it again.
+ */
+struct vtr_view;
+VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error); /* NULL on failure */
+VTR_API void vtr_view_destroy(struct vtr_view *view);            /* NULL is fine */
+VTR_API const void *vtr_view_data(const struct vtr_view *view);  /* spans->length bytes, valid until destroyed */
+VTR_API bool vtr_view_is_copy(const struct vtr_view *view);
+VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans); /* 0 at once for a mapped view */
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_TRANSPORT_H
+#define VITRINE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/loop.h>
+#include <vitrine/memory.h>
+#include <vitrine/virtio.h>
+
+/*
+ * vfio-user, server: the device as a PCI function for QEMU >= 10.1 (vfio-user-pci), cloud-hypervisor and our own client.
+ *
+ * One client at a time; the next one in the backlog is served when it leaves. A client that leaves, for whatever reason, takes its
+ * memory with it and leaves a device as after power-on. A request that is well-formed and wrong gets an error reply; a message that
+ * is malformed loses the connection.
+ */
+struct vtr_vfio_user_server;
+
+struct vtr_vfio_user_status {
+	bool connected;
+	uint64_t connections;    /* so far */
+	uint64_t messages;       /* received, of all connections */
+	uint64_t bytes_fetched;  /* by DMA_READ */
+	uint32_t peer_pid;       /* of the connected client, 0 if unknown */
+};
+
+/* Listens on the UNIX socket path (created with mode 0600; a stale socket is replaced, a live one is -EADDRINUSE), or serves the
+ * already connected or listening fd (taken). memory is filled by the client's DMA_MAPs. class_code: PCI class, 24 bits.
+ * NULL with errno. */
+VTR_API struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, const char *path, int fd,
+								 struct vtr_virtio_device *device, uint32_t class_code,
+								 struct vtr_memory *memory);
+VTR_API void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server); /* removes the socket; NULL is fine */
+VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *server, struct vtr_vfio_user_status *status);
+
+/*
+ * vfio-user, client: a VMM's end. Every call is synchronous: it sends one message and waits for its reply, serving the server's
+ * DMA_READ and DMA_WRITE meanwhile, at most timeout_ms. A server that lies (wrong ids, short replies, loops, silence) costs an error,
+ * nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails with -ENOTCONN.
+ */
+struct vtr_vfio_user_client;
+
+struct vtr_vfio_user_region {
+	uint64_t size;
+	uint32_t flags;          /* VFIO_REGION_INFO_FLAG_* */
+	int fd;                  /* owned by the client; -1 when the region cannot be mapped */
+	uint64_t offset;         /* in fd */
+};
+
+/* The client's memory as the server's requests see it. Return 0 or -errno. */
+struct vtr_vfio_user_dma_impl {
+	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
+	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
+};
+
+/* Connects and negotiates VERSION. NULL with errno (EPROTO: not a vfio-user server, or one we cannot talk to). */
+VTR_API struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms);
+VTR_API void vtr_vfio_user_client_destroy(struct vtr_vfio_user_client *client); /* NULL is fine */
+VTR_API void vtr_vfio_user_client_set_dma(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_dma_impl *impl, void *data);
+VTR_API int vtr_vfio_user_client_fd(const struct vtr_vfio_user_client *client); /* for polling; -1 when closed */
+/* Serves what the server asked meanwhile; call when fd is readable. 0 or -errno. */
+VTR_API int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client);
+
+/* All: 0 or -errno; a negative value of an error reply is the server's errno. */
+VTR_API int vtr_vfio_user_device_info(struct vtr_vfio_user_client *client, uint32_t *flags, uint32_t *n_regions, uint32_t *n_irqs);
+VTR_API int vtr_vfio_user_region_info(struct vtr_vfio_user_client *client, uint32_t index, struct vtr_vfio_user_region *region);
+VTR_API int vtr_vfio_user_irq_count(struct vtr_vfio_user_client *client, uint32_t index, uint32_t *count);
+/* eventfd is not taken; -1 removes the trigger. */
+VTR_API int vtr_vfio_user_set_irq(struct vtr_vfio_user_client *client, uint32_t index, uint32_t vector, int eventfd);
+VTR_API int vtr_vfio_user_read(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, void *buffer, size_t length);
+/* posted: no reply is asked for; the message is on its way when the call returns. */
+VTR_API int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer,
+				size_t length, bool posted);
+/* fd is not taken; -1: the server has to use DMA_READ and DMA_WRITE. */
+VTR_API int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size, int fd, uint64_t offset,
+				  bool writable);
+VTR_API int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size);
+VTR_API int vtr_vfio_user_reset(struct vtr_vfio_user_client *client);
+
+#endif

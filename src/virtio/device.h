@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_VIRTIO_DEVICE_H
+#define VTR_VIRTIO_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/memory.h>
+#include <vitrine/virtio.h>
+
+#include "virtio/queue.h"
+
+/*
+ * A virtio device: what a device type (gpu, input) implements, and what a transport (the PCI function, vhost-user) drives. The
+ * device type knows no transport, the transport no device type. Everything runs on the device thread.
+ */
+enum { VTR_VIRTIO_MAX_QUEUES = 4 };
+
+struct vtr_virtio_device_impl {
+	/* Feature bits of the device type; the core adds VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_RESET, ACCESS_PLATFORM. */
+	uint64_t (*features)(struct vtr_virtio_device *device);
+	/* Copies length bytes of the device configuration at offset; the caller made sure that the range lies inside config_size. */
+	void (*config_read)(struct vtr_virtio_device *device, uint32_t offset, void *buffer, uint32_t length);
+	void (*config_write)(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length);
+	/* The driver set DRIVER_OK. May be NULL. */
+	void (*activate)(struct vtr_virtio_device *device);
+	/* queue may hold new chains: pop until empty. Called from the loop, never from inside a transport's message handler. */
+	void (*notify)(struct vtr_virtio_device *device, unsigned queue);
+	/* Forget all chains of this queue (they become invalid); the queue is about to be reset (RING_RESET). */
+	void (*queue_reset)(struct vtr_virtio_device *device, unsigned queue);
+	/* Back to the state after power-on: all resources gone, all chains forgotten. */
+	void (*reset)(struct vtr_virtio_device *device);
+};
+
+/* Set by the transport. */
+struct vtr_virtio_transport_impl {
+	void (*interrupt_queue)(void *data, unsigned queue);  /* used ring changed and the driver wants to know */
+	void (*interrupt_config)(void *data);                 /* configuration or status changed */
+};
+
+struct vtr_virtio_device {
+	const struct vtr_virtio_device_impl *impl;
+	uint16_t id;
+	unsigned n_queues;
+	uint32_t config_size;
+	struct vtr_memory *memory;
+	struct vtr_loop *loop;
+	struct vtr_virtqueue queues[VTR_VIRTIO_MAX_QUEUES];
+
+	/* negotiated state */
+	uint64_t driver_features;
+	uint8_t status;              /* VIRTIO_CONFIG_S_* */
+	uint8_t config_generation;
+
+	const struct vtr_virtio_transport_impl *transport; /* NULL without one */
+	void *transport_data;
+	struct vtr_source *kick;     /* loop event: deferred notifies */
+	uint32_t kicked;             /* bit per queue */
+};
+
+/* Embedded: queue_sizes holds n_queues maximum sizes (powers of two, at most VTR_MAX_QUEUE_SIZE). 0 or -errno. */
+int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_virtio_device_impl *impl, uint16_t id,
+			   unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
+			   struct vtr_loop *loop);
+void vtr_virtio_device_finish(struct vtr_virtio_device *device);
+
+/* ---- for device types ---- */
+bool vtr_virtio_has_feature(const struct vtr_virtio_device *device, unsigned bit); /* negotiated */
+void vtr_virtio_config_changed(struct vtr_virtio_device *device); /* new generation, configuration interrupt when DRIVER_OK */
+/* Pushes and interrupts when the driver asked for it. */
+void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
+/* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.1) and tells the driver; queues stop until reset. reason goes to the debug log. */
+void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);
+
+/* ---- for transports ---- */
+void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data);
+/* The driver's answer to the features: masks nothing, refuses: -EINVAL when a bit was not offered or VERSION_1 is missing. */
+int vtr_virtio_set_driver_features(struct vtr_virtio_device *device, uint64_t features);
+/* Writes the status as the driver does; 0 resets the device. FEATURES_OK is dropped again when the features are not acceptable. */
+void vtr_virtio_set_status(struct vtr_virtio_device *device, uint8_t status);
+void vtr_virtio_reset(struct vtr_virtio_device *device);
+void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned queue);
+/* The driver rang: impl->notify will be called from the loop. */
+void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned queue);
+
+#endif
