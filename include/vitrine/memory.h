@@ -38,11 +38,13 @@ struct vtr_region {
 	int fd;           /* owned; -1 for VTR_REGION_REMOTE */
 	uint64_t offset;  /* of the region's first byte in fd */
 	bool writable;    /* the device may write */
-	bool mapped;      /* still part of the memory map; false once removed */
-	uint8_t *data;    /* CPU address of the first byte, NULL when there is none */
-	uint32_t refs;
-	void *guard;      /* fault guard of data */
-	struct vtr_memory *memory; /* for remote access; NULL once removed */
+	bool mapped;      /* its bytes may be used; false once removed from the map */
+	uint8_t *data;    /* CPU address of the first byte; NULL when there is none, and once removed */
+	size_t page;      /* page size of the file (hugetlbfs: large): mappings begin and end on multiples of it */
+	uint32_t refs;    /* of the map, and of accesses under way */
+	uint32_t spans;   /* how many spans lie in it; they keep the object alive, too */
+	struct vtr_fault_guard *guard; /* of the mapping around data */
+	struct vtr_memory *memory; /* for remote access; NULL once removed, and for memory of our own */
 };
 
 /* "ram", "vfio", "window" or "remote". */
@@ -52,13 +54,14 @@ VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
 VTR_API bool vtr_region_faulted(const struct vtr_region *region);
 
 /* Access to memory that has no CPU mapping, by request to the VMM (vfio-user DMA_READ and DMA_WRITE). Both return 0 or -errno;
- * -ECANCELED when the range went away while we waited. */
+ * -ECANCELED when the range went away while we waited: the map may have changed then, and with it everything made from it. */
 struct vtr_remote_impl {
 	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
 	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
 };
 
-/* Told, on the device thread, before a region leaves the map (its contents still readable) and after one was added. */
+/* Told, on the device thread, before a region leaves the map (its contents still readable) and after one was added, in the order in
+ * which they were added themselves. Either callback may be NULL. In a callback a listener may remove itself, but no other. */
 struct vtr_memory_listener {
 	void (*removing)(struct vtr_memory_listener *listener, struct vtr_region *region);
 	void (*added)(struct vtr_memory_listener *listener, struct vtr_region *region);
@@ -69,6 +72,7 @@ struct vtr_memory;
 
 VTR_API struct vtr_memory *vtr_memory_create(void); /* NULL when out of memory */
 VTR_API void vtr_memory_destroy(struct vtr_memory *memory); /* removes all regions; NULL is fine */
+/* Who answers for windows and remote regions; impl NULL for nobody (access gives -ENOTCONN). */
 VTR_API void vtr_memory_set_remote(struct vtr_memory *memory, const struct vtr_remote_impl *impl, void *data);
 VTR_API void vtr_memory_add_listener(struct vtr_memory *memory, struct vtr_memory_listener *listener); /* embedded in the caller */
 VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_memory_listener *listener);
@@ -76,13 +80,16 @@ VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_me
 /*
  * Adds [address, address + size). Takes fd (also on failure: closed); -1 means remote. The kind is found by looking at the fd: a
  * regular file (memfd, hugetlbfs, shared memory) becomes RAM and must be at least offset + size bytes long; a dmabuf becomes a
- * window; nothing is mmapped that was not recognised. size and address need no alignment.
- * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory, file too short), EEXIST (overlaps), ENOSPC (VTR_MAX_REGIONS),
- * ENOMEM.
+ * window; nothing is mmapped that was not recognised. size, address and offset need no alignment. The region is writable only when
+ * the fd is, too.
+ * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory or cannot be read, file or dmabuf too short), EEXIST (overlaps),
+ * ENOSPC (VTR_MAX_REGIONS), ENOMEM.
  */
 VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
 
-/* Removes all regions inside [address, address + size). EINVAL when a region lies across a border, ENOENT when there is none. */
+/* Removes all regions inside [address, address + size): listeners are told, then mapping and fd are closed; the region's object lives
+ * on while spans refer to it, but nothing is read through it any more. EINVAL (nothing is removed) when a region lies across a
+ * border, size is 0 or the range wraps; ENOENT when there is none. */
 VTR_API int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size);
 VTR_API void vtr_memory_remove_all(struct vtr_memory *memory);
 
@@ -92,14 +99,14 @@ VTR_API uint64_t vtr_memory_generation(const struct vtr_memory *memory);
 /* The i-th region in address order, or NULL. Valid until the next change of the map. */
 VTR_API const struct vtr_region *vtr_memory_region(const struct vtr_memory *memory, size_t i);
 
-/* Copies between guest memory and buffer, across adjacent regions. 0, -EFAULT when a byte is not in the map (nothing is promised
- * about the others), -EACCES when not writable, or an error of the remote side. */
+/* Copies between guest memory and buffer, across adjacent regions. 0, -EFAULT when a byte is not in the map or its file was
+ * truncated (nothing is promised about the others), -EACCES when not writable, or an error of the remote side. */
 VTR_API int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, size_t length);
 VTR_API int vtr_memory_write(struct vtr_memory *memory, uint64_t address, const void *buffer, size_t length);
 
 /* Spans: a list of mem entries resolved into regions. */
 struct vtr_span {
-	struct vtr_region *region; /* referenced */
+	struct vtr_region *region; /* counted in region->spans */
 	uint64_t offset;           /* in region, bytes */
 	uint64_t length;           /* bytes, never 0 */
 	uint64_t start;            /* where the span begins in the linear image: the sum of the lengths before it */
@@ -124,21 +131,22 @@ struct vtr_mem_entry {
  * the border of two adjacent regions is split. Overlapping and repeated entries are allowed.
  * The caller ends *spans with vtr_spans_finish(); on failure *spans is empty. 0 or -errno, *error (may be NULL) filled:
  * GUEST EINVAL (an entry of zero length), GUEST EFAULT (an entry not in the map), GUEST EOVERFLOW (an entry wraps),
- * GUEST E2BIG (count > VTR_MAX_ENTRIES), HOST ENOMEM.
+ * GUEST E2BIG (count, or the number of spans, is more than VTR_MAX_ENTRIES), HOST ENOMEM.
  */
 VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
 			      struct vtr_error *error);
 
-/* One span over the whole of a private memory file: host memory that is read like guest memory. Takes fd (also on failure). */
+/* One span over the whole of a private memory file: host memory that is read and written like guest memory. Takes fd (also on
+ * failure). 0 or -errno, *error (may be NULL) filled: HOST EINVAL (not a readable memory file of size bytes), HOST ENOMEM. */
 VTR_API int vtr_spans_from_file(struct vtr_spans *spans, int fd, uint64_t size, struct vtr_error *error);
 
 VTR_API void vtr_spans_finish(struct vtr_spans *spans); /* drops the references; an empty or finished one is fine */
 
-/* True when one of the spans lies in region. */
+/* True when one of the spans lies in region. Quick when no spans at all do. */
 VTR_API bool vtr_spans_use(const struct vtr_spans *spans, const struct vtr_region *region);
 
-/* Copies length bytes at offset of the linear image. 0, -ERANGE beyond the end, -EFAULT when a region faulted or was removed,
- * -EACCES, or an error of the remote side. */
+/* Copies length bytes at offset of the linear image. 0, -ERANGE beyond the end, -EFAULT when a region faulted (before or during the
+ * copy) or was removed, -EACCES when not writable, or an error of the remote side. */
 VTR_API int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length);
 VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length);
 

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+#include <vitrine/limits.h>
+
+#include "memory_fixture.h"
+#include "util/fd.h"
+
+/*
+ * The map of these tests: RAM of 16 pages at 0x10000, RAM of 16 pages right behind it at 0x20000, a hole, remote memory of 4 pages
+ * at 0x40000, RAM of one page at the top of the address space.
+ */
+#define TOP (UINT64_MAX - PAGE + 1)
+
+static struct vtr_memory *make_memory(struct fake_remote *remote)
+{
+	struct vtr_memory *memory = vtr_memory_create();
+
+	add_ram(memory, 0x10000, 16 * PAGE, 1);
+	add_ram(memory, 0x20000, 16 * PAGE, 2);
+	add_remote(memory, remote, 0x40000, 3);
+	add_ram(memory, TOP, PAGE, 4);
+	return memory;
+}
+
+static uint8_t byte_at(uint64_t address)
+{
+	if (address >= TOP)
+		return pattern(4, address - TOP);
+	if (address >= 0x40000)
+		return pattern(3, address - 0x40000);
+	return address < 0x20000 ? pattern(1, address - 0x10000) : pattern(2, address - 0x20000);
+}
+
+enum { ROW_ENTRIES = 4 };
+
+static const struct resolve_row {
+	const char *name;
+	struct vtr_mem_entry entries[ROW_ENTRIES];
+	size_t count;
+	int result;
+	size_t spans;
+	bool cpu;
+} resolve_rows[] = {
+	{ "none", { { 0 } }, 0, 0, 0, true },
+	{ "one", { { 0x10000, 4096 } }, 1, 0, 1, true },
+	{ "unaligned", { { 0x10123, 77 } }, 1, 0, 1, true },
+	{ "neighbours-merge", { { 0x10000, 4096 }, { 0x11000, 4096 }, { 0x12000, 1 } }, 3, 0, 1, true },
+	{ "hole-between", { { 0x10000, 4096 }, { 0x12000, 4096 } }, 2, 0, 2, true },
+	{ "falling-order", { { 0x11000, 4096 }, { 0x10000, 4096 } }, 2, 0, 2, true },
+	{ "same-twice", { { 0x10000, 4096 }, { 0x10000, 4096 } }, 2, 0, 2, true },
+	{ "overlapping", { { 0x10000, 4096 }, { 0x10800, 4096 } }, 2, 0, 2, true },
+	{ "merge-in-the-middle", { { 0x10000, 16 }, { 0x20000, 16 }, { 0x20010, 16 }, { 0x10010, 16 } }, 4, 0, 3, true },
+	{ "across-regions-is-split", { { 0x1f000, 0x2000 } }, 1, 0, 2, true },
+	{ "neighbours-in-two-regions-stay-two", { { 0x1f000, 0x1000 }, { 0x20000, 0x1000 } }, 2, 0, 2, true },
+	{ "split-then-merge", { { 0x1f000, 0x2000 }, { 0x21000, 0x1000 } }, 2, 0, 2, true },
+	{ "both-regions", { { 0x10000, 0x20000 } }, 1, 0, 2, true },
+	{ "remote", { { 0x40000, 4096 } }, 1, 0, 1, false },
+	{ "ram-and-remote", { { 0x10000, 4096 }, { 0x40000, 4096 } }, 2, 0, 2, false },
+	{ "top-of-address-space", { { TOP, 4096 } }, 1, 0, 1, true },
+	{ "zero-length", { { 0x10000, 4096 }, { 0x11000, 0 } }, 2, -EINVAL, 0, false },
+	{ "zero-length-nowhere", { { 0x90000, 0 } }, 1, -EINVAL, 0, false },
+	{ "wraps", { { TOP, 4097 } }, 1, -EOVERFLOW, 0, false },
+	{ "wraps-far", { { UINT64_MAX, UINT32_MAX } }, 1, -EOVERFLOW, 0, false },
+	{ "nowhere", { { 0x10000, 4096 }, { 0x90000, 4096 } }, 2, -EFAULT, 0, false },
+	{ "null", { { 0, 1 } }, 1, -EFAULT, 0, false },
+	{ "one-byte-beyond", { { 0x2ffff, 2 } }, 1, -EFAULT, 0, false },
+	{ "one-byte-before", { { 0xffff, 2 } }, 1, -EFAULT, 0, false },
+	{ "longer-than-the-map", { { 0x10000, UINT32_MAX } }, 1, -EFAULT, 0, false },
+};
+
+static void check_spans(const struct vtr_spans *spans, const struct resolve_row *row)
+{
+	uint64_t length = 0;
+	size_t entry = 0, in_entry = 0;
+	g_autofree uint8_t *image = g_malloc(spans->length + 1);
+
+	for (size_t i = 0; i < spans->count; i++) {
+		g_assert_cmpuint(spans->items[i].start, ==, length);
+		g_assert_cmpuint(spans->items[i].length, >, 0);
+		g_assert_cmpuint(spans->items[i].offset + spans->items[i].length, <=, spans->items[i].region->size);
+		g_assert_true(vtr_spans_use(spans, spans->items[i].region));
+		length += spans->items[i].length;
+	}
+	g_assert_cmpuint(spans->length, ==, length);
+	g_assert_cmpint(vtr_spans_read(spans, 0, image, spans->length), ==, 0);
+	for (uint64_t i = 0; i < length; i++) {
+		g_assert_cmpuint(image[i], ==, byte_at(row->entries[entry].address + in_entry));
+		if (++in_entry == row->entries[entry].length) {
+			entry++;
+			in_entry = 0;
+		}
+	}
+	g_assert_cmpuint(entry, ==, row->count);
+}
+
+static void test_resolve(gconstpointer data)
+{
+	const struct resolve_row *row = data;
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	struct vtr_error error = { 0 };
+	struct vtr_spans spans;
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, row->entries, row->count, &error), ==, row->result);
+	g_assert_cmpuint(spans.count, ==, row->spans);
+	if (row->result) {
+		g_assert_cmpint(error.owner, ==, VTR_ERROR_GUEST);
+		g_assert_cmpint(error.code, ==, -row->result);
+		g_assert_cmpstr(error.text, !=, "");
+		g_assert_null(spans.items);
+		g_assert_cmpuint(spans.length, ==, 0);
+		g_assert_cmpint(vtr_spans_resolve(&spans, memory, row->entries, row->count, NULL), ==, row->result);
+	} else {
+		g_assert_cmpint(spans.cpu, ==, row->cpu);
+		check_spans(&spans, row);
+	}
+	for (size_t i = 0; row->result && vtr_memory_region(memory, i); i++)
+		g_assert_cmpuint(vtr_memory_region(memory, i)->spans, ==, 0);
+	vtr_spans_finish(&spans);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static void test_most_entries(void)
+{
+	struct vtr_memory *memory = vtr_memory_create();
+	g_autofree struct vtr_mem_entry *entries = g_new0(struct vtr_mem_entry, VTR_MAX_ENTRIES + 1);
+	struct vtr_error error = { 0 };
+	struct vtr_spans spans;
+
+	/* Every second page of remote memory: nothing merges. */
+	g_assert_cmpint(vtr_memory_add(memory, 0, UINT64_C(1) << 40, -1, 0, true), ==, 0);
+	for (uint64_t i = 0; i <= VTR_MAX_ENTRIES; i++)
+		entries[i] = (struct vtr_mem_entry){ .address = i * 2 * PAGE, .length = PAGE };
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, VTR_MAX_ENTRIES, &error), ==, 0);
+	g_assert_cmpuint(spans.count, ==, VTR_MAX_ENTRIES);
+	g_assert_cmpuint(spans.length, ==, (uint64_t)VTR_MAX_ENTRIES * PAGE);
+	vtr_spans_finish(&spans);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, VTR_MAX_ENTRIES + 1, &error), ==, -E2BIG);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_GUEST);
+	g_assert_cmpint(error.code, ==, E2BIG);
+	/* The longest possible entries: the sum fits. */
+	for (size_t i = 0; i < VTR_MAX_ENTRIES; i++)
+		entries[i] = (struct vtr_mem_entry){ .address = 1, .length = UINT32_MAX };
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, VTR_MAX_ENTRIES, &error), ==, 0);
+	g_assert_cmpuint(spans.length, ==, (uint64_t)VTR_MAX_ENTRIES * UINT32_MAX);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* Few entries over many small adjacent regions: what they become is bounded, too. */
+static void test_split_is_bounded(void)
+{
+	enum { ENTRIES = 2 * VTR_MAX_ENTRIES / VTR_MAX_REGIONS };
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_mem_entry entries[ENTRIES];
+	struct vtr_error error = { 0 };
+	struct vtr_spans spans;
+
+	for (uint64_t i = 0; i < VTR_MAX_REGIONS; i++)
+		g_assert_cmpint(vtr_memory_add(memory, i * 16, 16, -1, 0, true), ==, 0);
+	for (size_t i = 0; i < ENTRIES; i++)
+		entries[i] = (struct vtr_mem_entry){ .address = 0, .length = VTR_MAX_REGIONS * 16 };
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES / 2, &error), ==, 0);
+	g_assert_cmpuint(spans.count, ==, VTR_MAX_ENTRIES);
+	vtr_spans_finish(&spans);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES / 2 + 1, &error), ==, -E2BIG);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_GUEST);
+	vtr_memory_destroy(memory);
+}
+
+/* ---- access ---- */
+
+/* Five spans, lengths 4096, 100, 8192 - 100 (in two regions), 4096 remote, 1. */
+static const struct vtr_mem_entry access_entries[] = {
+	{ 0x12000, 4096 }, { 0x1ff9c, 100 }, { 0x20000, 8092 }, { 0x41000, 4096 }, { TOP + 5, 1 },
+};
+enum { ACCESS_LENGTH = 4096 + 8192 + 4096 + 1 };
+
+static uint8_t image_byte(uint64_t i)
+{
+	for (size_t entry = 0; entry < G_N_ELEMENTS(access_entries); entry++) {
+		if (i < access_entries[entry].length)
+			return byte_at(access_entries[entry].address + i);
+		i -= access_entries[entry].length;
+	}
+	g_assert_not_reached();
+}
+
+static const struct read_row {
+	const char *name;
+	uint64_t offset;
+	size_t length;
+	int result;
+} read_rows[] = {
+	{ "everything", 0, ACCESS_LENGTH, 0 },
+	{ "nothing", 0, 0, 0 },
+	{ "nothing-at-end", ACCESS_LENGTH, 0, 0 },
+	{ "first-byte", 0, 1, 0 },
+	{ "last-byte", ACCESS_LENGTH - 1, 1, 0 },
+	{ "border", 4095, 2, 0 },
+	{ "three-spans", 4000, 300, 0 },
+	{ "exactly-one-span", 4096, 100, 0 },
+	{ "into-remote", 12287, 2, 0 },
+	{ "inside-remote", 13000, 1000, 0 },
+	{ "one-too-many", ACCESS_LENGTH - 1, 2, -ERANGE },
+	{ "beyond", ACCESS_LENGTH, 1, -ERANGE },
+	{ "offset-wraps", UINT64_MAX, 2, -ERANGE },
+};
+
+static void test_read(gconstpointer data)
+{
+	const struct read_row *row = data;
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	struct vtr_spans spans;
+	g_autofree uint8_t *bytes = g_malloc0(ACCESS_LENGTH + 1);
+	g_autofree uint8_t *other = g_malloc0(ACCESS_LENGTH + 1);
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
+	g_assert_cmpuint(spans.count, ==, 5);
+	g_assert_cmpint(vtr_spans_read(&spans, row->offset, bytes, row->length), ==, row->result);
+	for (size_t i = 0; !row->result && i < row->length; i++)
+		g_assert_cmpuint(bytes[i], ==, image_byte(row->offset + i));
+	for (size_t i = 0; i < row->length; i++)
+		bytes[i] = (uint8_t)~bytes[i];
+	g_assert_cmpint(vtr_spans_write(&spans, row->offset, bytes, row->length), ==, row->result);
+	if (!row->result) {
+		g_assert_cmpint(vtr_spans_read(&spans, row->offset, other, row->length), ==, 0);
+		g_assert_cmpmem(bytes, row->length, other, row->length);
+	}
+	/* The other bytes are what they were. */
+	for (uint64_t i = 0; i < ACCESS_LENGTH; i += 17) {
+		if (!row->result && i >= row->offset && i < row->offset + row->length)
+			continue;
+		g_assert_cmpint(vtr_spans_read(&spans, i, other, 1), ==, 0);
+		g_assert_cmpuint(other[0], ==, image_byte(i));
+	}
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static const struct gather_row {
+	const char *name;
+	uint64_t offset;
+	uint32_t stride, rows;
+	size_t row_bytes, target_stride;
+	int result;
+} gather_rows[] = {
+	{ "whole-as-one", 0, 64, 256, 64, 64, 0 },
+	{ "padded-source", 3, 128, 100, 100, 100, 0 },
+	{ "padded-target", 0, 64, 256, 64, 80, 0 },
+	{ "rows-across-spans", 1, 5000, 3, 4999, 5000, 0 },
+	{ "single-row", 4000, 0, 1, 400, 400, 0 },
+	{ "same-row-again", 4000, 0, 5, 400, 400, 0 },
+	{ "overlapping-rows", 4000, 10, 50, 400, 400, 0 },
+	{ "last-row-to-the-end", 1, 8192, 2, 8192, 8192, 0 },
+	{ "no-rows", UINT64_MAX, 64, 0, 64, 64, 0 },
+	{ "empty-rows", UINT64_MAX, 64, 64, 0, 64, 0 },
+	{ "one-row-too-many", 2, 8192, 2, 8192, 8192, -ERANGE },
+	{ "offset-beyond", ACCESS_LENGTH + 1, 1, 1, 1, 1, -ERANGE },
+	{ "row-bytes-huge", 0, 1, 1, SIZE_MAX, SIZE_MAX, -ERANGE },
+	{ "as-one-huge", 0, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, -ERANGE },
+	{ "offset-wraps", UINT64_MAX, UINT32_MAX, UINT32_MAX, 1, 1, -ERANGE },
+};
+
+static void test_gather(gconstpointer data)
+{
+	const struct gather_row *row = data;
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	struct vtr_spans spans;
+	size_t size = row->result ? 1 : row->rows * row->target_stride;
+	g_autofree uint8_t *target = g_malloc0(size + 1);
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, row->offset, row->stride, row->rows, row->row_bytes, target, row->target_stride),
+			==, row->result);
+	for (size_t i = 0; !row->result && i < size; i++) {
+		uint64_t y = i / row->target_stride, x = i % row->target_stride;
+
+		g_assert_cmpuint(target[i], ==, x < row->row_bytes ? image_byte(row->offset + y * row->stride + x) : 0);
+	}
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* Many scattered spans, read in random places: the search finds what a scan finds. */
+static void test_random_reads(void)
+{
+	enum { PAGES = 512, READS = 2000 };
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_mem_entry entries[PAGES];
+	struct vtr_spans spans;
+	uint8_t bytes[3 * PAGE];
+
+	add_ram(memory, 0, PAGES * PAGE, 5);
+	for (uint64_t i = 0; i < PAGES; i++)
+		entries[i] = (struct vtr_mem_entry){ .address = i * 181 % PAGES * PAGE, .length = PAGE };
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, PAGES, NULL), ==, 0);
+	g_assert_cmpuint(spans.count, ==, PAGES);
+	for (unsigned i = 0; i < READS; i++) {
+		uint64_t offset = (uint64_t)g_test_rand_int_range(0, (PAGES - 3) * PAGE);
+		size_t length = (size_t)g_test_rand_int_range(1, 3 * PAGE);
+
+		g_assert_cmpint(vtr_spans_read(&spans, offset, bytes, length), ==, 0);
+		for (size_t j = 0; j < length; j += 61) {
+			uint64_t at = offset + j;
+
+			g_assert_cmpuint(bytes[j], ==, pattern(5, entries[at / PAGE].address + at % PAGE));
+		}
+	}
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* ---- regions that go ---- */
+
+static void test_region_removed(void)
+{
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	unsigned fds = count_fds();
+	struct vtr_spans spans, again;
+	uint8_t bytes[ACCESS_LENGTH];
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
+	g_assert_cmpint(vtr_memory_remove(memory, 0x20000, 16 * PAGE), ==, 0);
+	g_assert_cmpuint(count_fds(), ==, fds - 1);
+	/* Its spans read an error, the others are what they were. */
+	g_assert_cmpint(vtr_spans_read(&spans, 0, bytes, 4196), ==, 0);
+	g_assert_cmpint(vtr_spans_read(&spans, 4196, bytes, 1), ==, -EFAULT);
+	g_assert_cmpint(vtr_spans_write(&spans, 4196, bytes, 1), ==, -EFAULT);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, 64, 256, 64, bytes, 64), ==, -EFAULT);
+	g_assert_cmpint(vtr_spans_resolve(&again, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, -EFAULT);
+	g_assert_true(vtr_spans_use(&spans, spans.items[2].region));
+	g_assert_false(spans.items[2].region->mapped);
+	/* The same addresses come back: a new region, the old spans do not see it. */
+	add_ram(memory, 0x20000, 16 * PAGE, 2);
+	g_assert_false(vtr_spans_use(&spans, vtr_memory_region(memory, 1)));
+	g_assert_cmpint(vtr_spans_read(&spans, 4196, bytes, 1), ==, -EFAULT);
+	g_assert_cmpint(vtr_spans_resolve(&again, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_read(&again, 0, bytes, ACCESS_LENGTH), ==, 0);
+	vtr_spans_finish(&again);
+	/* Spans may outlive the map. */
+	vtr_memory_destroy(memory);
+	g_assert_cmpint(vtr_spans_read(&spans, 0, bytes, 1), ==, -EFAULT);
+	g_assert_cmpint(vtr_spans_read(&spans, 12288, bytes, 1), ==, -EFAULT);
+	vtr_spans_finish(&spans);
+}
+
+static void test_remote_goes_while_asked(void)
+{
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	struct vtr_spans spans;
+	uint8_t bytes[ACCESS_LENGTH];
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
+	remote.error = -EIO;
+	g_assert_cmpint(vtr_spans_read(&spans, 0, bytes, ACCESS_LENGTH), ==, -EIO);
+	remote.error = 0;
+	remote.remove = memory;
+	g_assert_cmpint(vtr_spans_read(&spans, 0, bytes, ACCESS_LENGTH), ==, -ECANCELED);
+	g_assert_cmpint(vtr_spans_read(&spans, 12288, bytes, 1), ==, -EFAULT);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static const struct truncated_row {
+	const char *name;
+	off_t left;
+	uint64_t offset;
+	size_t length;
+	int result;
+} truncated_rows[] = {
+	{ "before-the-cut", 8 * PAGE, 0, 8 * PAGE, 0 },
+	{ "across-the-cut", 8 * PAGE, 7 * PAGE, 2 * PAGE, -EFAULT },
+	{ "behind-the-cut", 8 * PAGE, 12 * PAGE, 1, -EFAULT },
+	{ "cut-inside-a-page", 8 * PAGE + 1, 8 * PAGE, PAGE, 0 }, // the rest of the page reads as zeros, as for any mapping
+	{ "to-nothing", 0, 0, 16 * PAGE, -EFAULT },
+};
+
+static void test_truncated(gconstpointer data)
+{
+	const struct truncated_row *row = data;
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_mem_entry entry = { .address = 0, .length = 16 * PAGE };
+	struct vtr_spans spans;
+	int fd = pattern_file(1, 16 * PAGE), ours = dup(fd);
+	uint8_t bytes[16 * PAGE], byte;
+
+	g_assert_cmpint(vtr_memory_add(memory, 0, 16 * PAGE, fd, 0, true), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_read(&spans, 0, bytes, sizeof(bytes)), ==, 0);
+	g_assert_cmpint(ftruncate(ours, row->left), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, row->offset, 1, 1, row->length, bytes, 1), ==, row->result);
+	g_assert_cmpint(vtr_region_faulted(spans.items[0].region), ==, row->result != 0);
+	g_assert_cmpint(vtr_spans_read(&spans, 0, &byte, 1), ==, row->result);
+	g_assert_cmpint(vtr_spans_write(&spans, 0, &byte, 1), ==, row->result);
+	if (row->result && row->left) // what was read before the error is right
+		g_assert_cmpuint(bytes[0], ==, row->offset < (uint64_t)row->left ? pattern(1, row->offset) : 0);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+	close(ours);
+}
+
+/* ---- host memory ---- */
+
+static void test_from_file(void)
+{
+	struct vtr_spans spans;
+	unsigned fds = count_fds();
+	uint8_t out[300], in[300] = "host memory";
+
+	g_assert_cmpint(vtr_spans_from_file(&spans, vtr_memfd_create("test", 5000), 5000, NULL), ==, 0);
+	g_assert_cmpuint(spans.count, ==, 1);
+	g_assert_cmpuint(spans.length, ==, 5000);
+	g_assert_true(spans.cpu);
+	g_assert_cmpint(vtr_spans_write(&spans, 4700, in, 300), ==, 0);
+	g_assert_cmpint(vtr_spans_read(&spans, 4700, out, 300), ==, 0);
+	g_assert_cmpmem(in, 300, out, 300);
+	g_assert_cmpint(vtr_spans_read(&spans, 4701, out, 300), ==, -ERANGE);
+	vtr_spans_finish(&spans);
+	g_assert_cmpuint(count_fds(), ==, fds);
+}
+
+static const struct file_row {
+	const char *name;
+	size_t size; // of the file; 0 for no file
+	uint64_t asked;
+} file_rows[] = {
+	{ "no-file", 0, 4096 },
+	{ "too-short", 4096, 4097 },
+	{ "size-0", 4096, 0 },
+	{ "size-huge", 4096, UINT64_MAX },
+};
+
+static void test_from_file_error(gconstpointer data)
+{
+	const struct file_row *row = data;
+	struct vtr_error error = { 0 };
+	struct vtr_spans spans;
+	int fd = row->size ? pattern_file(1, row->size) : -1;
+
+	g_assert_cmpint(vtr_spans_from_file(&spans, fd, row->asked, &error), ==, -EINVAL);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_HOST);
+	g_assert_cmpuint(spans.count, ==, 0);
+	g_assert_true(fd < 0 || !fd_is_open(fd));
+	vtr_spans_finish(&spans);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	ADD_ROWS("/spans/resolve/", resolve_rows, test_resolve);
+	ADD_ROWS("/spans/read/", read_rows, test_read);
+	ADD_ROWS("/spans/gather/", gather_rows, test_gather);
+	ADD_ROWS("/spans/truncated/", truncated_rows, test_truncated);
+	ADD_ROWS("/spans/from-file-error/", file_rows, test_from_file_error);
+	g_test_add_func("/spans/resolve/most-entries", test_most_entries);
+	g_test_add_func("/spans/resolve/split-is-bounded", test_split_is_bounded);
+	g_test_add_func("/spans/read/random", test_random_reads);
+	g_test_add_func("/spans/region-removed", test_region_removed);
+	g_test_add_func("/spans/remote-goes-while-asked", test_remote_goes_while_asked);
+	g_test_add_func("/spans/from-file", test_from_file);
+	return g_test_run();
+}
