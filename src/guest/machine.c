@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest machine of one device: memory, the PCI function, two queues, and the waiting.
+ *
+ * Goals: drive the device as an operating system's driver does, over the public vfio-user client; let checks reach below that;
+ * never hang. Each wait polls three things until a deadline: the interrupt it is about, the configuration interrupt (a device that
+ * asks for a reset answers nothing any more), and the connection, on which the device asks for memory that has no fd.
+ *
+ * Memory: commands, answers and indirect tables come from the system area's arena, which vtr_guest_start() empties. A synchronous
+ * command gives its part back when it was answered; one that timed out keeps it, as the device may still write there.
+ *
+ * States: open (memory given, function read) -> started (DRIVER_OK) -> open again by a reset. A lost connection stays lost:
+ * the caller opens a new guest.
+ *
+ * Threads: none. Limits: VTR_GUEST_RING_MAX entries a ring; the areas' fixed sizes.
+ */
+#include "guest/machine.h"
+
+#include <errno.h>
+#include <linux/vfio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_gpu.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <vitrine/limits.h>
+#include <vitrine/loop.h>
+
+#include "util/fd.h"
+
+#ifndef VIRTIO_F_RING_RESET
+#define VIRTIO_F_RING_RESET 40
+#endif
+
+enum {
+	DEFAULT_TIMEOUT_MS = 10000,
+	PAGE = 4096,
+	CONFIG_VECTOR = 0, /* MSI-X vectors: configuration, then one for each queue */
+};
+
+/* What this driver knows how to use; more is never accepted. */
+static const uint64_t known_features = UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
+				       UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_RING_RESET |
+				       UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM | UINT64_C(1) << VIRTIO_GPU_F_EDID |
+				       UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
+
+int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...)
+{
+	va_list arguments;
+
+	guest->failure = (struct vtr_error){ .owner = VTR_ERROR_HOST, .code = code };
+	va_start(arguments, format);
+	vsnprintf(guest->failure.text, sizeof(guest->failure.text), format, arguments);
+	va_end(arguments);
+	return -code;
+}
+
+const char *vtr_guest_error(const struct vtr_guest *guest)
+{
+	return guest->failure.text;
+}
+
+uint64_t vtr_guest_features(const struct vtr_guest *guest)
+{
+	return guest->features;
+}
+
+bool vtr_guest_connected(const struct vtr_guest *guest)
+{
+	return vtr_vfio_user_client_fd(guest->client) >= 0;
+}
+
+uint32_t vtr_guest_peer_pid(const struct vtr_guest *guest)
+{
+	struct ucred peer = { 0 };
+	socklen_t length = sizeof(peer);
+
+	if (guest->options.pid)
+		return guest->options.pid;
+	if (getsockopt(vtr_vfio_user_client_fd(guest->client), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid < 0)
+		return 0;
+	return (uint32_t)peer.pid;
+}
+
+/* ---- memory ---- */
+
+void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length)
+{
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
+		void *data = vtr_guest_area_data(&guest->areas[i], address, length);
+
+		if (data)
+			return data;
+	}
+	return NULL;
+}
+
+/* As an IOMMU would: the device sees what it was given, nothing else. */
+static void *dma_data(struct vtr_guest *guest, uint64_t address, size_t length)
+{
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
+		void *data = guest->areas[i].mapped ? vtr_guest_area_data(&guest->areas[i], address, length) : NULL;
+
+		if (data) {
+			guest->dma_bytes += length;
+			return data;
+		}
+	}
+	return NULL;
+}
+
+static int dma_read(void *data, uint64_t address, void *buffer, size_t length)
+{
+	const void *from = dma_data(data, address, length);
+
+	if (!from)
+		return -EFAULT;
+	memcpy(buffer, from, length);
+	return 0;
+}
+
+static int dma_write(void *data, uint64_t address, const void *buffer, size_t length)
+{
+	void *to = dma_data(data, address, length);
+
+	if (!to)
+		return -EFAULT;
+	memcpy(to, buffer, length);
+	return 0;
+}
+
+static const struct vtr_vfio_user_dma_impl dma_impl = { .read = dma_read, .write = dma_write };
+
+int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind)
+{
+	struct vtr_guest_area *area = &guest->areas[kind];
+	int result = vtr_vfio_user_dma_map(guest->client, area->address, area->size, area->fd, 0, true);
+
+	if (result)
+		return vtr_guest_fail(guest, -result, "DMA_MAP of the %s area failed: %s", vtr_guest_memory_name(kind),
+				      strerror(-result));
+	area->mapped = true;
+	return 0;
+}
+
+int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind)
+{
+	struct vtr_guest_area *area = &guest->areas[kind];
+	int result = vtr_vfio_user_dma_unmap(guest->client, area->address, area->size);
+
+	if (result)
+		return vtr_guest_fail(guest, -result, "DMA_UNMAP of the %s area failed: %s", vtr_guest_memory_name(kind),
+				      strerror(-result));
+	area->mapped = false;
+	return 0;
+}
+
+/* ---- open and close ---- */
+
+static int set_up_interrupts(struct vtr_guest *guest)
+{
+	uint32_t count = 0;
+	int result = vtr_vfio_user_irq_count(guest->client, VFIO_PCI_MSIX_IRQ_INDEX, &count);
+
+	if (result)
+		return vtr_guest_fail(guest, -result, "asking for MSI-X vectors failed: %s", strerror(-result));
+	if (count < 1 + VTR_GUEST_QUEUES)
+		return vtr_guest_fail(guest, EPROTO, "the device has %u MSI-X vectors; %u are needed", count, 1 + VTR_GUEST_QUEUES);
+	for (unsigned i = 0; i < 1 + VTR_GUEST_QUEUES; i++) {
+		int *fd = i ? &guest->queues[i - 1].eventfd : &guest->config_eventfd;
+
+		*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (*fd < 0)
+			return vtr_guest_fail(guest, errno, "no eventfd: %s", strerror(errno));
+		result = vtr_vfio_user_set_irq(guest->client, VFIO_PCI_MSIX_IRQ_INDEX, i, *fd);
+		if (result)
+			return vtr_guest_fail(guest, -result, "setting MSI-X vector %u failed: %s", i, strerror(-result));
+	}
+	return 0;
+}
+
+static int connect_and_map(struct vtr_guest *guest)
+{
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
+		int result = vtr_guest_area_init(&guest->areas[i], i);
+
+		if (result)
+			return vtr_guest_fail(guest, -result, "no memory for the guest: %s", strerror(-result));
+	}
+	guest->client = vtr_vfio_user_client_connect(guest->options.vfio_user, guest->timeout_ms);
+	if (!guest->client)
+		return vtr_guest_fail(guest, errno, "cannot talk to a device at %s: %s; start one with: vitrine --vfio-user %s",
+				      guest->options.vfio_user, strerror(errno), guest->options.vfio_user);
+	vtr_vfio_user_client_set_dma(guest->client, &dma_impl, guest);
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
+		int result = vtr_guest_map(guest, i);
+
+		if (result)
+			return result;
+	}
+	int result = vtr_guest_function_init(&guest->function, guest->client, &guest->failure);
+	return result ? result : set_up_interrupts(guest);
+}
+
+struct vtr_guest *vtr_guest_open(const struct vtr_guest_options *options, struct vtr_error *error)
+{
+	struct vtr_guest *guest = calloc(1, sizeof(*guest));
+
+	if (!guest) {
+		vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory");
+		return NULL;
+	}
+	guest->options = *options;
+	guest->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
+	guest->config_eventfd = -1;
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
+		guest->queues[i].eventfd = -1;
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
+		guest->areas[i].memfd = -1;
+
+	int result = connect_and_map(guest);
+	if (result) {
+		vtr_error_set(error, VTR_ERROR_HOST, -result, "%s", guest->failure.text);
+		vtr_guest_close(guest);
+		errno = -result;
+		return NULL;
+	}
+	return guest;
+}
+
+void vtr_guest_close(struct vtr_guest *guest)
+{
+	if (!guest)
+		return;
+	vtr_vfio_user_client_destroy(guest->client);
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
+		vtr_guest_area_finish(&guest->areas[i]);
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
+		vtr_fd_close(&guest->queues[i].eventfd);
+	vtr_fd_close(&guest->config_eventfd);
+	free(guest);
+}
+
+/* ---- start and stop ---- */
+
+int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory)
+{
+	struct vtr_guest_function *function = &guest->function;
+	struct vtr_guest_queue *queue = &guest->queues[index];
+	const struct vtr_guest_structure *common = &function->common;
+
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
+	uint64_t size = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_SIZE, 2);
+	int result = vtr_guest_function_check(function);
+	if (result)
+		return vtr_guest_fail(guest, -result, "reading queue %d's size failed: %s", index, strerror(-result));
+	if (!size || (size & (size - 1)))
+		return vtr_guest_fail(guest, EPROTO, "queue %d has %u entries, which is no power of two", index, (unsigned)size);
+	uint64_t limit = guest->queue_limit ? guest->queue_limit : VTR_GUEST_RING_MAX;
+	if (size > limit)
+		size = limit;
+
+	size_t bytes = vtr_guest_ring_bytes((uint16_t)size);
+	uint64_t address = vtr_guest_area_alloc(&guest->areas[memory], bytes, PAGE);
+	if (!address)
+		return vtr_guest_fail(guest, ENOMEM, "the %s area is full", vtr_guest_memory_name(memory));
+	vtr_guest_ring_init(&queue->ring, vtr_guest_data(guest, address, bytes), address, (uint16_t)size,
+			    guest->features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
+
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SIZE, 2, size);
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1 + index);
+	bool vector_set = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_MSIX, 2) == 1 + index;
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_DESCLO, 8, queue->ring.address);
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_AVAILLO, 8, queue->ring.avail_address);
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_USEDLO, 8, queue->ring.used_address);
+	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
+	uint64_t notify = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_NOFF, 2) * function->notify_multiplier;
+	result = vtr_guest_function_check(function);
+	if (result)
+		return vtr_guest_fail(guest, -result, "setting up queue %d failed: %s", index, strerror(-result));
+	if (!vector_set)
+		return vtr_guest_fail(guest, EPROTO, "queue %d did not accept its MSI-X vector", index);
+	if (notify + 2 > function->notify.length)
+		return vtr_guest_fail(guest, EPROTO, "queue %d's doorbell lies outside the notify structure", index);
+	queue->doorbell = function->notify.offset + notify;
+	return 0;
+}
+
+static void drain(int eventfd)
+{
+	uint64_t count;
+
+	while (read(eventfd, &count, sizeof(count)) > 0)
+		;
+}
+
+/* What was pending belongs to the life before. */
+static void forget_interrupts(struct vtr_guest *guest)
+{
+	drain(guest->config_eventfd);
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
+		drain(guest->queues[i].eventfd);
+}
+
+int vtr_guest_stop(struct vtr_guest *guest)
+{
+	int result = vtr_guest_function_reset(&guest->function, guest->timeout_ms);
+
+	if (result)
+		return vtr_guest_fail(guest, -result, "resetting the device failed: %s", strerror(-result));
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
+		guest->areas[i].used = 0;
+	guest->features = 0;
+	forget_interrupts(guest);
+	return 0;
+}
+
+int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_guest_memory rings)
+{
+	struct vtr_guest_function *function = &guest->function;
+	int result = vtr_guest_stop(guest);
+
+	if (result)
+		return result;
+	uint64_t offered = vtr_guest_function_features(function);
+	if (!function->error && !(offered & UINT64_C(1) << VIRTIO_F_VERSION_1))
+		return vtr_guest_fail(guest, EPROTO, "the device does not offer VERSION_1");
+	features = offered & known_features & (features | UINT64_C(1) << VIRTIO_F_VERSION_1);
+	result = vtr_guest_function_negotiate(function, features);
+	if (result)
+		return vtr_guest_fail(guest, -result, "the device does not accept features 0x%llx that it offered: %s",
+				      (unsigned long long)features, strerror(-result));
+	guest->features = features;
+
+	vtr_guest_function_write(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2, CONFIG_VECTOR);
+	uint64_t n_queues = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_NUMQ, 2);
+	if (!function->error && n_queues < VTR_GUEST_QUEUES)
+		return vtr_guest_fail(guest, EPROTO, "the device has %u queues in place of 2", (unsigned)n_queues);
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++) {
+		result = vtr_guest_setup_queue(guest, i, rings);
+		if (result)
+			return result;
+	}
+	vtr_guest_function_set_status(function, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
+							VIRTIO_CONFIG_S_DRIVER_OK);
+	result = vtr_guest_function_check(function);
+	return result ? vtr_guest_fail(guest, -result, "starting the device failed: %s", strerror(-result)) : 0;
+}
+
+int vtr_guest_start(struct vtr_guest *guest, uint64_t features)
+{
+	return vtr_guest_start_in(guest, features, VTR_GUEST_SYSTEM);
+}
+
+/* ---- commands ---- */
+
+/* Cuts bytes at address into pages, as a driver's scatter list does, or into larger pieces when the ring is too small for that. */
+static size_t cut(struct vtr_guest_segment *segments, size_t room, uint64_t address, size_t bytes, bool device_writes)
+{
+	size_t piece = PAGE, n = 0;
+
+	while ((bytes + piece - 1) / piece > room)
+		piece *= 2;
+	for (; bytes; n++) {
+		size_t length = bytes < piece ? bytes : piece;
+
+		segments[n] = (struct vtr_guest_segment){ address, (uint32_t)length, device_writes };
+		address += length;
+		bytes -= length;
+	}
+	return n;
+}
+
+static int add_chain(struct vtr_guest *guest, struct vtr_guest_ring *ring, const struct vtr_guest_segment *segments, size_t n)
+{
+	if (n < 2 || !(guest->features & UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC))
+		return vtr_guest_ring_add(ring, segments, n);
+
+	uint64_t table = vtr_guest_area_alloc(&guest->areas[VTR_GUEST_SYSTEM], n * sizeof(struct vring_desc), 16);
+	if (!table)
+		return -ENOMEM;
+	return vtr_guest_ring_add_indirect(ring, vtr_guest_data(guest, table, n * sizeof(struct vring_desc)), table, segments, n);
+}
+
+int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, struct vtr_guest_message *message,
+		   const void *request, size_t request_size, size_t response_size)
+{
+	struct vtr_guest_area *area = &guest->areas[VTR_GUEST_SYSTEM];
+	struct vtr_guest_segment *segments = calloc(VTR_MAX_CHAIN, sizeof(*segments));
+	bool indirect = guest->features & UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC;
+	size_t room = indirect ? VTR_MAX_CHAIN / 2 : guest->queues[index].ring.size / 2;
+
+	if (!segments)
+		return vtr_guest_fail(guest, ENOMEM, "out of memory");
+	*message = (struct vtr_guest_message){
+		.request = vtr_guest_area_alloc(area, request_size, 16),
+		.response = vtr_guest_area_alloc(area, response_size, 16),
+		.request_size = request_size,
+		.response_size = response_size,
+		.head = -ENOMEM,
+	};
+	if (message->request && message->response) {
+		memcpy(vtr_guest_data(guest, message->request, request_size), request, request_size);
+		memset(vtr_guest_data(guest, message->response, response_size), 0, response_size);
+		size_t n = cut(segments, room, message->request, request_size, false);
+		n += cut(segments + n, room, message->response, response_size, true);
+		message->head = add_chain(guest, &guest->queues[index].ring, segments, n);
+	}
+	free(segments);
+	return message->head < 0 ? vtr_guest_fail(guest, -message->head, "no room for a command: %s", strerror(-message->head)) : 0;
+}
+
+int vtr_guest_kick(struct vtr_guest *guest, enum vtr_guest_queue_index index, bool always)
+{
+	struct vtr_guest_queue *queue = &guest->queues[index];
+	uint16_t value = index;
+
+	if (!vtr_guest_ring_needs_kick(&queue->ring) && !always)
+		return 0;
+	int result = vtr_vfio_user_write(guest->client, guest->function.notify.bar, queue->doorbell, &value, sizeof(value), true);
+	return result ? vtr_guest_fail(guest, -result, "ringing the doorbell failed: %s", strerror(-result)) : 0;
+}
+
+/* Waits for an interrupt on fd (-1: none) or a configuration interrupt, serving the device's requests meanwhile; returns after each
+ * thing that happened. 0, -ETIMEDOUT at the deadline, -ENOTCONN, ... */
+static int wait_interrupt(struct vtr_guest *guest, int fd, uint64_t deadline_ns)
+{
+	uint64_t now = vtr_now_ns();
+	struct pollfd fds[] = {
+		{ .fd = vtr_vfio_user_client_fd(guest->client), .events = POLLIN },
+		{ .fd = guest->config_eventfd, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
+	};
+
+	if (fds[0].fd < 0)
+		return vtr_guest_fail(guest, ENOTCONN, "the device closed the connection");
+	if (now >= deadline_ns)
+		return -ETIMEDOUT;
+	int ready = poll(fds, 3, (int)((deadline_ns - now + 999999) / 1000000));
+	if (ready < 0 && errno != EINTR)
+		return vtr_guest_fail(guest, errno, "poll failed: %s", strerror(errno));
+	if (ready <= 0)
+		return 0;
+	if (fds[0].revents) {
+		int result = vtr_vfio_user_client_dispatch(guest->client);
+
+		if (result)
+			return vtr_guest_fail(guest, -result, "the connection to the device broke: %s", strerror(-result));
+	}
+	if (fds[1].revents) {
+		drain(guest->config_eventfd);
+		guest->config_events++;
+	}
+	if (fds[2].revents)
+		drain(fd);
+	return 0;
+}
+
+static bool needs_reset(struct vtr_guest *guest)
+{
+	return vtr_guest_function_status(&guest->function) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index, uint16_t *head, uint32_t *written, int timeout_ms)
+{
+	struct vtr_guest_queue *queue = &guest->queues[index];
+	uint64_t deadline = vtr_now_ns() + (uint64_t)timeout_ms * 1000000;
+
+	for (;;) {
+		int result = vtr_guest_ring_take(&queue->ring, head, written);
+
+		if (result < 0)
+			return vtr_guest_fail(guest, EPROTO,
+					      "the used ring of queue %d names a chain that the device was not given", index);
+		if (result > 0)
+			return 0;
+		if (!vtr_guest_ring_want_interrupt(&queue->ring))
+			continue;
+		uint64_t events = guest->config_events;
+		result = wait_interrupt(guest, queue->eventfd, deadline);
+		if (result == -ETIMEDOUT)
+			return vtr_guest_fail(guest, ETIMEDOUT, "the device did not answer within %d ms", timeout_ms);
+		if (result)
+			return result;
+		if (guest->config_events != events && needs_reset(guest))
+			return vtr_guest_fail(guest, EIO, "the device asks for a reset (DEVICE_NEEDS_RESET)");
+	}
+}
+
+long vtr_guest_exchange(struct vtr_guest *guest, enum vtr_guest_queue_index index, const void *request, size_t request_size,
+			void *response, size_t response_size)
+{
+	struct vtr_guest_message message;
+	uint64_t mark = guest->areas[VTR_GUEST_SYSTEM].used;
+	uint32_t written;
+	uint16_t head;
+	int result = vtr_guest_post(guest, index, &message, request, request_size, response_size);
+
+	if (!result)
+		result = vtr_guest_kick(guest, index, false);
+	if (!result)
+		result = vtr_guest_collect(guest, index, &head, &written, guest->timeout_ms);
+	if (result)
+		return result;
+	if (head != message.head)
+		return vtr_guest_fail(guest, EPROTO, "the device answered another command than the one that waits");
+	if (written > response_size)
+		return vtr_guest_fail(guest, EPROTO, "the device says it wrote %u bytes into room for %zu", written, response_size);
+	memcpy(response, vtr_guest_data(guest, message.response, response_size), response_size);
+	guest->areas[VTR_GUEST_SYSTEM].used = mark;
+	return written;
+}
+
+long vtr_guest_command(struct vtr_guest *guest, const void *request, size_t request_size, void *response, size_t response_size)
+{
+	return vtr_guest_exchange(guest, VTR_GUEST_CONTROL, request, request_size, response, response_size);
+}
+
+int vtr_guest_wait_config(struct vtr_guest *guest, uint64_t seen, int timeout_ms)
+{
+	uint64_t deadline = vtr_now_ns() + (uint64_t)timeout_ms * 1000000;
+
+	while (guest->config_events <= seen) {
+		int result = wait_interrupt(guest, -1, deadline);
+
+		if (result == -ETIMEDOUT)
+			return vtr_guest_fail(guest, ETIMEDOUT, "no configuration interrupt within %d ms", timeout_ms);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+int vtr_guest_idle(struct vtr_guest *guest, int ms)
+{
+	uint64_t deadline = vtr_now_ns() + (uint64_t)ms * 1000000;
+	int result;
+
+	do {
+		result = wait_interrupt(guest, -1, deadline);
+	} while (!result);
+	return result == -ETIMEDOUT ? 0 : result;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GUEST_MACHINE_H
+#define VTR_GUEST_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/guest.h>
+#include <vitrine/transport.h>
+
+#include "guest/area.h"
+#include "guest/function.h"
+#include "guest/ring.h"
+
+/* The insides of struct vtr_guest, for the runners and checks that do what no driver does. */
+
+enum vtr_guest_queue_index { VTR_GUEST_CONTROL, VTR_GUEST_CURSOR, VTR_GUEST_QUEUES };
+
+struct vtr_guest_queue {
+	struct vtr_guest_ring ring;
+	int eventfd;	   /* interrupts of this queue */
+	uint64_t doorbell; /* offset in the notify structure's BAR */
+};
+
+struct vtr_guest {
+	struct vtr_guest_options options;
+	int timeout_ms;
+	struct vtr_vfio_user_client *client;
+	struct vtr_guest_area areas[VTR_GUEST_MEMORY_COUNT];
+	struct vtr_guest_function function;
+	struct vtr_guest_queue queues[VTR_GUEST_QUEUES];
+	int config_eventfd;
+	uint64_t config_events;	  /* configuration interrupts seen so far */
+	uint64_t features;	  /* negotiated */
+	uint16_t queue_limit;	  /* entries of a ring at most, a power of two; 0: VTR_GUEST_RING_MAX */
+	uint64_t fence;		  /* last fence id used */
+	uint64_t dma_bytes;	  /* read and written by requests of the device */
+	struct vtr_error failure; /* the last one */
+};
+
+/* Remembers a failure for vtr_guest_error() and returns -code. */
+int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...) VTR_PRINTF(3, 4);
+
+/* Gives an area to the device or takes it back; the contents stay. 0 or -errno. */
+int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind);
+int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind);
+
+/* Memory at this guest address, or NULL when it is not all in one area. */
+void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length);
+
+/* vtr_guest_start() with the rings in memory of the given kind. */
+int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_guest_memory rings);
+
+/* The parts of it: queue set-up of a device that has accepted its features (also after a queue reset), and DRIVER_OK. */
+int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory);
+
+/* One command on its way. */
+struct vtr_guest_message {
+	uint64_t request, response; /* guest addresses */
+	size_t request_size, response_size;
+	int head; /* of its chain */
+};
+
+/* Copies request into system memory and makes it available, with room for response_size bytes of answer; no doorbell. 0 or -errno.
+ */
+int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, struct vtr_guest_message *message,
+		   const void *request, size_t request_size, size_t response_size);
+/* Rings the doorbell when the device wants it; `always`: in any case. 0 or -errno. */
+int vtr_guest_kick(struct vtr_guest *guest, enum vtr_guest_queue_index index, bool always);
+/* Waits for the next used chain. 0; -ETIMEDOUT; -EIO when the device asks for a reset; -EPROTO; or the connection's error. */
+int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index, uint16_t *head, uint32_t *written, int timeout_ms);
+
+/* Posts, kicks and collects one message on any queue; as vtr_guest_command(). */
+long vtr_guest_exchange(struct vtr_guest *guest, enum vtr_guest_queue_index index, const void *request, size_t request_size,
+			void *response, size_t response_size);
+
+/* Waits until config_events is above `seen`. 0, -ETIMEDOUT, or the connection's error. */
+int vtr_guest_wait_config(struct vtr_guest *guest, uint64_t seen, int timeout_ms);
+
+/* Lets the device's own requests be served for so long. 0 or the connection's error. */
+int vtr_guest_idle(struct vtr_guest *guest, int ms);
+
+/* False once the connection is lost for good. */
+bool vtr_guest_connected(const struct vtr_guest *guest);
+
+/* The device's process: as given, or the peer of the socket; 0 when unknown. */
+uint32_t vtr_guest_peer_pid(const struct vtr_guest *guest);
+
+#endif
