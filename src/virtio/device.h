@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vitrine/loop.h>
 #include <vitrine/memory.h>
 #include <vitrine/virtio.h>
 
@@ -14,20 +15,26 @@
 /*
  * A virtio device: what a device type (gpu, input) implements, and what a transport (the PCI function, vhost-user) drives. The
  * device type knows no transport, the transport no device type. Everything runs on the device thread.
+ *
+ * While a device type's access to remote memory waits for the VMM, the transport may add and remove memory, and must hold back all
+ * else that reaches the device: register accesses and resets come after the access has returned.
  */
 enum { VTR_VIRTIO_MAX_QUEUES = 4 };
 
 struct vtr_virtio_device_impl {
 	/* Feature bits of the device type; the core adds VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_RESET, ACCESS_PLATFORM. */
 	uint64_t (*features)(struct vtr_virtio_device *device);
-	/* Copies length bytes of the device configuration at offset; the caller made sure that the range lies inside config_size. */
+	/* Copies length bytes of the device configuration at offset; the caller made sure that the range lies inside config_size.
+	 * Both may be NULL when config_size is 0, config_write also when nothing can be written. */
 	void (*config_read)(struct vtr_virtio_device *device, uint32_t offset, void *buffer, uint32_t length);
 	void (*config_write)(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length);
 	/* The driver set DRIVER_OK. May be NULL. */
 	void (*activate)(struct vtr_virtio_device *device);
-	/* queue may hold new chains: pop until empty. Called from the loop, never from inside a transport's message handler. */
+	/* queue may hold new chains: pop until empty. Called from the loop, never from inside a transport's message handler.
+	 * Whoever stops earlier, after some chains and so as not to starve others, is called again by itself; whoever took none,
+	 * because it can hold no more, calls vtr_virtio_kick() when it can. A broken queue is the core's to report. */
 	void (*notify)(struct vtr_virtio_device *device, unsigned queue);
-	/* Forget all chains of this queue (they become invalid); the queue is about to be reset (RING_RESET). */
+	/* Forget all chains of this queue (vtr_chain_free); the queue is about to be reset (RING_RESET). */
 	void (*queue_reset)(struct vtr_virtio_device *device, unsigned queue);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
@@ -35,8 +42,8 @@ struct vtr_virtio_device_impl {
 
 /* Set by the transport. */
 struct vtr_virtio_transport_impl {
-	void (*interrupt_queue)(void *data, unsigned queue);  /* used ring changed and the driver wants to know */
-	void (*interrupt_config)(void *data);                 /* configuration or status changed */
+	void (*interrupt_queue)(void *data, unsigned queue); /* used ring changed and the driver wants to know */
+	void (*interrupt_config)(void *data);		     /* configuration or status changed */
 };
 
 struct vtr_virtio_device {
@@ -49,39 +56,48 @@ struct vtr_virtio_device {
 	struct vtr_virtqueue queues[VTR_VIRTIO_MAX_QUEUES];
 
 	/* negotiated state */
-	uint64_t driver_features;
-	uint8_t status;              /* VIRTIO_CONFIG_S_* */
+	uint64_t requested_features; /* as the driver last wrote them */
+	uint64_t driver_features;    /* accepted with FEATURES_OK */
+	uint8_t status;		     /* VIRTIO_CONFIG_S_* */
 	uint8_t config_generation;
 
 	const struct vtr_virtio_transport_impl *transport; /* NULL without one */
 	void *transport_data;
-	struct vtr_source *kick;     /* loop event: deferred notifies */
-	uint32_t kicked;             /* bit per queue */
+	struct vtr_source *kick; /* loop event: deferred notifies */
+	uint32_t kicked;	 /* bit per queue */
 };
 
-/* Embedded: queue_sizes holds n_queues maximum sizes (powers of two, at most VTR_MAX_QUEUE_SIZE). 0 or -errno. */
+/* Embedded: queue_sizes holds n_queues maximum sizes (powers of two, at most VTR_MAX_QUEUE_SIZE). memory and loop are used, not
+ * owned. 0 or -errno; vtr_virtio_device_finish() is fine after either. */
 int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_virtio_device_impl *impl, uint16_t id,
 			   unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
 			   struct vtr_loop *loop);
+/* Ends the core's part; does not call impl->reset. */
 void vtr_virtio_device_finish(struct vtr_virtio_device *device);
 
 /* ---- for device types ---- */
 bool vtr_virtio_has_feature(const struct vtr_virtio_device *device, unsigned bit); /* negotiated */
 void vtr_virtio_config_changed(struct vtr_virtio_device *device); /* new generation, configuration interrupt when DRIVER_OK */
-/* Pushes and interrupts when the driver asked for it. */
+/* Pushes (frees the chain in any case) and interrupts when the driver asked for it. */
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
-/* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.1) and tells the driver; queues stop until reset. reason goes to the debug log. */
+/* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the driver; queues stop until reset. reason goes to the debug log. */
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);
 
 /* ---- for transports ---- */
 void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data);
-/* The driver's answer to the features: masks nothing, refuses: -EINVAL when a bit was not offered or VERSION_1 is missing. */
+/* The driver's answer to the features, remembered until FEATURES_OK and ignored after it. Masks nothing, refuses: -EINVAL when a
+ * bit was not offered or VERSION_1 is missing; FEATURES_OK will then not stay. */
 int vtr_virtio_set_driver_features(struct vtr_virtio_device *device, uint64_t features);
-/* Writes the status as the driver does; 0 resets the device. FEATURES_OK is dropped again when the features are not acceptable. */
+/* Writes the status as the driver does (virtio 1.3, 2.1): bits are only added; 0 resets the device. FEATURES_OK is dropped again
+ * when the features are not acceptable, DRIVER_OK without FEATURES_OK is ignored. */
 void vtr_virtio_set_status(struct vtr_virtio_device *device, uint8_t status);
 void vtr_virtio_reset(struct vtr_virtio_device *device);
+/* Starts a queue whose size and addresses are set. 0; -EINVAL when there is no such queue, it runs already, or FEATURES_OK is not
+ * set yet. */
+int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned queue);
+/* One queue back to the state after reset (virtio 1.3, 2.6.1). */
 void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned queue);
-/* The driver rang: impl->notify will be called from the loop. */
+/* The driver rang: impl->notify will be called from the loop; after DRIVER_OK if that is still to come. Any number is fine. */
 void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned queue);
 
 #endif

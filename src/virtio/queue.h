@@ -8,6 +8,8 @@
 
 #include <vitrine/memory.h>
 
+#include "virtio/ring.h"
+
 /*
  * Split virtqueues, device side (virtio 1.3, 2.7). Rings and buffers are addressed by guest address only: every access goes through
  * the memory map, so memory may come and go between any two of them, and rings may lie in memory that has no CPU mapping.
@@ -15,54 +17,79 @@
  */
 struct vtr_virtqueue {
 	struct vtr_memory *memory;
-	uint16_t max_size, size;           /* entries, power of two */
-	uint64_t desc, avail, used;        /* guest addresses (descriptor table, driver area, device area) */
-	bool enabled, broken, event_idx, indirect;
-	uint16_t last_avail;               /* next avail entry to look at */
-	uint16_t used_idx;                 /* next used entry to write */
-	uint16_t signalled_used;           /* used_idx at the last interrupt */
-	bool signalled_valid;
-	uint32_t in_flight;                /* chains popped and not pushed */
-	/* cached spans of the three rings, valid for one generation of the memory map */
-	uint64_t generation;
-	struct vtr_span rings[3];
+	uint16_t max_size, size;    /* entries, power of two */
+	uint64_t desc, avail, used; /* guest addresses (descriptor table, driver area, device area) */
+	bool enabled, event_idx, indirect;
+	bool broken;	      /* until reset; why says the reason */
+	const char *why;      /* what the driver did wrong: a static sentence, for the log; NULL when not broken */
+	uint16_t last_avail;  /* next avail entry to look at */
+	uint16_t used_idx;    /* next used entry to write */
+	uint32_t unsignalled; /* chains pushed since the last look at the driver's wish for interrupts */
+	bool drained;	      /* the last pop found the ring empty */
+	uint32_t in_flight;   /* chains popped and not pushed, at most size */
+	uint32_t epoch;	      /* counts starts and resets: chains of an earlier one are dead */
+	struct vtr_ring desc_ring, avail_ring, used_ring; /* while enabled */
 };
 
-/* One direction of a chain: guest memory pieces in order. */
+/* One piece of guest memory of a chain. */
 struct vtr_segment {
 	uint64_t address;
+	uint64_t start; /* where the piece begins in its direction of the chain: the sum of the lengths before it */
 	uint32_t length;
 };
 
 struct vtr_chain {
 	uint16_t head;
-	uint32_t n_out, n_in;              /* segments the device reads, writes */
-	size_t out_size, in_size;          /* bytes */
-	struct vtr_segment *segments;      /* out first, then in */
+	uint32_t epoch;		       /* queue->epoch when it was popped */
+	uint32_t n_out, n_in;	       /* segments the device reads, writes */
+	size_t out_size, in_size;      /* bytes */
+	struct vtr_segment segments[]; /* out first, then in */
 };
 
 void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size);
-void vtr_virtqueue_reset(struct vtr_virtqueue *queue); /* back to disabled; keeps memory and max_size */
-void vtr_virtqueue_finish(struct vtr_virtqueue *queue);
 
-/* The next chain: 1 and *chain (freed by vtr_virtqueue_push or vtr_chain_free); 0 when the ring is empty; -errno when the ring is
- * malformed or not in memory: the queue is then broken and pops nothing until it is reset. */
+/* Enables the queue with size, desc, avail and used as they are; both indices start at 0 (a transport that resumes a ring sets
+ * last_avail and used_idx afterwards). Rings that are not in memory show at the first pop. */
+void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indirect);
+
+/* Back to disabled, sizes and addresses as after init; keeps memory and max_size. Chains still out become dead: pushing them only
+ * frees them. */
+void vtr_virtqueue_reset(struct vtr_virtqueue *queue);
+
+/* The next chain: 1 and *chain (freed by vtr_virtqueue_push or vtr_chain_free); 0 when the ring is empty, the queue is disabled or
+ * was found broken before; -errno when the ring is malformed (-EPROTO), not in memory (-EFAULT or an error of the remote side) or
+ * memory is short (-ENOMEM): the queue is then broken and pops nothing until it is reset. -ECANCELED: the queue was reset while a
+ * request for remote memory was waiting. */
 int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain);
 
-/* Returns the chain to the driver with `written` bytes, frees it. 0 or -EFAULT (the used ring is not in memory). */
+/* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it in any case. 0; -ECANCELED (the queue was
+ * reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written: the
+ * queue is broken now). */
 int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uint32_t written);
 
-/* After pushes: true when the driver has to be interrupted (flags or EVENT_IDX; virtio 1.3, 2.7.7 and 2.7.10). */
+/* After pushes: true when the driver has to be interrupted (flags or EVENT_IDX; virtio 1.3, 2.7.7 and 2.7.10). False when nothing
+ * was pushed since the last call. */
 bool vtr_virtqueue_should_interrupt(struct vtr_virtqueue *queue);
+
+/* Tells the driver that notifications are not needed for now: the device is popping (virtio 1.3, 2.7.10). A hint. */
+void vtr_virtqueue_disable_notify(struct vtr_virtqueue *queue);
 
 /* Asks for a notification for what comes next, then tells whether something came already (pop again then). */
 bool vtr_virtqueue_enable_notify(struct vtr_virtqueue *queue);
 
+/* Marks the queue broken; the first reason stays. why: a static string. */
+void vtr_virtqueue_break(struct vtr_virtqueue *queue, const char *why);
+
 void vtr_chain_free(struct vtr_chain *chain); /* NULL is fine */
 
 /* Copy out of the readable part / into the writable part at offset. Return the bytes copied: less than length at the end of the
- * chain; or -EFAULT, or an error of the remote side. */
+ * chain; or -EFAULT, or another error of vtr_memory_read() and vtr_memory_write(). Any offset costs the same. */
 long vtr_chain_read(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length);
-long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer, size_t length);
+long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer,
+		     size_t length);
+
+/* For the queue: reads the descriptors that begin at head (below queue->size) into a new chain. 0, -errno as vtr_virtqueue_pop()
+ * with *why set to the reason. */
+int vtr_chain_load(struct vtr_virtqueue *queue, uint16_t head, struct vtr_chain **chain, const char **why);
 
 #endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device core: status, features, queues and notifications of a virtio device (virtio 1.3, 2 and 3), between a device type and a
+ * transport.
+ *
+ * States, by the driver's writes to the status: ACKNOWLEDGE, DRIVER, FEATURES_OK (features are fixed, queues can be started),
+ * DRIVER_OK (live: queues are served). A write only adds bits, but for 0, which resets. A malformed queue ends in NEEDS_RESET: the
+ * device goes silent until the driver resets it. Nothing is consumed and no interrupt sent outside of "live".
+ *
+ * A doorbell sets a bit and raises a loop event, so that its message is answered before the queue's work begins; rings before
+ * DRIVER_OK wait for it. Serving a queue means: switch notifications off, let the device type pop, switch them on, look again.
+ */
+#include "virtio/device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+#include <vitrine/log.h>
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+/* Offered by every device (virtio 1.3, 6). ACCESS_PLATFORM is an offer: addresses are what the transport's memory map says. */
+static const uint64_t core_features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+				      BIT(VIRTIO_F_RING_RESET) | BIT(VIRTIO_F_ACCESS_PLATFORM);
+
+static bool is_live(const struct vtr_virtio_device *device)
+{
+	return (device->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
+	       !(device->status & (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED));
+}
+
+static void serve_queue(struct vtr_virtio_device *device, unsigned index)
+{
+	struct vtr_virtqueue *queue = &device->queues[index];
+	const uint16_t seen = queue->last_avail;
+	const uint32_t epoch = queue->epoch;
+	bool more;
+
+	if (!queue->enabled)
+		return;
+	queue->drained = false;
+	vtr_virtqueue_disable_notify(queue);
+	device->impl->notify(device, index);
+	more = vtr_virtqueue_enable_notify(queue);
+	if (queue->broken)
+		vtr_virtio_broken(device, queue->why);
+	else if (more && queue->epoch == epoch && (queue->drained || queue->last_avail != seen))
+		vtr_virtio_kick(device, index);
+}
+
+static void serve_kicked(void *data)
+{
+	struct vtr_virtio_device *device = data;
+	uint32_t kicked;
+	unsigned i;
+
+	if (!is_live(device))
+		return;
+	kicked = device->kicked;
+	device->kicked = 0;
+	for (i = 0; i < device->n_queues && is_live(device); i++) {
+		if (kicked & BIT(i))
+			serve_queue(device, i);
+	}
+}
+
+int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_virtio_device_impl *impl, uint16_t id,
+			   unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
+			   struct vtr_loop *loop)
+{
+	unsigned i;
+
+	assert(impl->features && impl->notify && impl->queue_reset && impl->reset && (impl->config_read || !config_size));
+	assert(n_queues > 0 && n_queues <= VTR_VIRTIO_MAX_QUEUES);
+	*device = (struct vtr_virtio_device){
+		.impl = impl,
+		.id = id,
+		.n_queues = n_queues,
+		.config_size = config_size,
+		.memory = memory,
+		.loop = loop,
+	};
+	for (i = 0; i < n_queues; i++)
+		vtr_virtqueue_init(&device->queues[i], memory, queue_sizes[i]);
+	errno = 0;
+	device->kick = vtr_loop_add_event(loop, serve_kicked, device);
+	if (!device->kick)
+		return errno ? -errno : -ENOMEM;
+	return 0;
+}
+
+void vtr_virtio_device_finish(struct vtr_virtio_device *device)
+{
+	unsigned i;
+
+	vtr_source_remove(device->kick);
+	device->kick = NULL;
+	for (i = 0; i < device->n_queues; i++)
+		vtr_virtqueue_reset(&device->queues[i]);
+}
+
+uint16_t vtr_virtio_device_id(const struct vtr_virtio_device *device)
+{
+	return device->id;
+}
+
+uint64_t vtr_virtio_device_features(const struct vtr_virtio_device *device)
+{
+	/* features() changes nothing; it takes the device as every other function of a device type does. */
+	return core_features | device->impl->features((struct vtr_virtio_device *)(uintptr_t)device);
+}
+
+uint64_t vtr_virtio_driver_features(const struct vtr_virtio_device *device)
+{
+	return device->driver_features;
+}
+
+uint8_t vtr_virtio_status(const struct vtr_virtio_device *device)
+{
+	return device->status;
+}
+
+bool vtr_virtio_has_feature(const struct vtr_virtio_device *device, unsigned bit)
+{
+	return bit < 64 && (device->driver_features & BIT(bit));
+}
+
+static void interrupt_config(struct vtr_virtio_device *device)
+{
+	if ((device->status & VIRTIO_CONFIG_S_DRIVER_OK) && device->transport)
+		device->transport->interrupt_config(device->transport_data);
+}
+
+void vtr_virtio_config_changed(struct vtr_virtio_device *device)
+{
+	device->config_generation++;
+	interrupt_config(device);
+}
+
+void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned index, struct vtr_chain *chain, uint32_t written)
+{
+	struct vtr_virtqueue *queue = &device->queues[index];
+
+	assert(index < device->n_queues);
+	if (!is_live(device)) {
+		vtr_chain_free(chain);
+		return;
+	}
+	if (vtr_virtqueue_push(queue, chain, written) < 0) {
+		if (queue->broken)
+			vtr_virtio_broken(device, queue->why);
+		return;
+	}
+	if (vtr_virtqueue_should_interrupt(queue) && device->transport)
+		device->transport->interrupt_queue(device->transport_data, index);
+}
+
+void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason)
+{
+	if (device->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	vtr_log(VTR_LOG_DEBUG, "virtio device %u needs a reset by its driver: %s", device->id, reason);
+	device->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	interrupt_config(device);
+}
+
+void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data)
+{
+	assert(!impl || (impl->interrupt_queue && impl->interrupt_config));
+	device->transport = impl;
+	device->transport_data = data;
+}
+
+static bool acceptable(const struct vtr_virtio_device *device, uint64_t features)
+{
+	return (features & BIT(VIRTIO_F_VERSION_1)) && !(features & ~vtr_virtio_device_features(device));
+}
+
+int vtr_virtio_set_driver_features(struct vtr_virtio_device *device, uint64_t features)
+{
+	if (!(device->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		device->requested_features = features;
+	return acceptable(device, features) ? 0 : -EINVAL;
+}
+
+/* Virtio 1.3, 2.2 and 3.1.1: the driver reads the status again to see whether FEATURES_OK stayed. */
+static bool accept_features(struct vtr_virtio_device *device)
+{
+	if (!acceptable(device, device->requested_features)) {
+		vtr_log(VTR_LOG_DEBUG,
+			"virtio device %u refuses features 0x%" PRIx64 ": 0x%" PRIx64 " are offered and VERSION_1 is required",
+			device->id, device->requested_features, vtr_virtio_device_features(device));
+		return false;
+	}
+	device->driver_features = device->requested_features;
+	return true;
+}
+
+/* What the driver did before DRIVER_OK, rings included, counts from now on. */
+static void activate(struct vtr_virtio_device *device)
+{
+	unsigned i;
+
+	if (device->impl->activate)
+		device->impl->activate(device);
+	for (i = 0; i < device->n_queues; i++) {
+		if (device->queues[i].enabled)
+			vtr_virtio_kick(device, i);
+	}
+}
+
+void vtr_virtio_set_status(struct vtr_virtio_device *device, uint8_t status)
+{
+	uint8_t added = status & (uint8_t) ~(device->status | VIRTIO_CONFIG_S_NEEDS_RESET);
+
+	if (status == 0) {
+		vtr_virtio_reset(device);
+		return;
+	}
+	if ((added & VIRTIO_CONFIG_S_FEATURES_OK) && !accept_features(device))
+		added &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
+	if (!((device->status | added) & VIRTIO_CONFIG_S_FEATURES_OK))
+		added &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+	device->status |= added;
+	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
+		activate(device);
+}
+
+void vtr_virtio_reset(struct vtr_virtio_device *device)
+{
+	unsigned i;
+
+	device->status = 0;
+	device->kicked = 0;
+	device->impl->reset(device);
+	for (i = 0; i < device->n_queues; i++)
+		vtr_virtqueue_reset(&device->queues[i]);
+	device->requested_features = device->driver_features = 0;
+}
+
+int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned index)
+{
+	if (index >= device->n_queues || device->queues[index].enabled || !(device->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return -EINVAL;
+	vtr_virtqueue_start(&device->queues[index], vtr_virtio_has_feature(device, VIRTIO_RING_F_EVENT_IDX),
+			    vtr_virtio_has_feature(device, VIRTIO_RING_F_INDIRECT_DESC));
+	return 0;
+}
+
+void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned index)
+{
+	assert(index < device->n_queues);
+	device->kicked &= ~(uint32_t)BIT(index);
+	device->impl->queue_reset(device, index);
+	vtr_virtqueue_reset(&device->queues[index]);
+}
+
+void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned index)
+{
+	if (index >= device->n_queues)
+		return;
+	device->kicked |= (uint32_t)BIT(index);
+	if (is_live(device))
+		vtr_event_raise(device->kick);
+}
