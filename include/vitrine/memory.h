@@ -156,15 +156,23 @@ VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uin
 			     void *target, size_t target_stride);
 
 /*
- * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (a span
- * that does not begin and end on page borders, memory without an fd, the limit on mappings reached) the view is a private copy,
- * and vtr_view_refresh() reads it again.
+ * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (spans
+ * that do not meet on page borders, memory without a CPU mapping or in huge pages, VTR_MAX_VIEW_MAPPINGS or the kernel's limit
+ * reached) the view is a private copy, made at creation, and vtr_view_refresh() reads it again.
+ *
+ * A mapped view keeps its memory alive by itself: whoever made it destroys it when a region of its spans is removed.
  */
 struct vtr_view;
-VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error); /* NULL on failure */
+
+/* NULL on failure, *error (may be NULL) filled: REVOKED EFAULT (a region was removed), HOST EFAULT (a file was truncated),
+ * HOST EINVAL (no bytes at all), HOST ENOMEM (out of memory, or the copy goes over VTR_MAX_VIEW_COPIES), HOST with the error of the
+ * remote side (-ECANCELED: REVOKED). */
+VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error);
 VTR_API void vtr_view_destroy(struct vtr_view *view);            /* NULL is fine */
 VTR_API const void *vtr_view_data(const struct vtr_view *view);  /* spans->length bytes, valid until destroyed */
 VTR_API bool vtr_view_is_copy(const struct vtr_view *view);
-VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans); /* 0 at once for a mapped view */
+/* spans are those of the creation. 0 at once for a mapped view, -EFAULT when its memory's file was truncated; for a copy the errors of
+ * vtr_spans_read(). */
+VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans);
 
 #endif
