@@ -17,14 +17,19 @@
 /* True when fd is a dmabuf. Asks the kernel, never mmaps. */
 VTR_API bool vtr_dmabuf_is(int fd);
 
-/* Probed once per process: may udmabufs be made here? Fills *error with the reason and remedy when not. 0 or -errno. */
+/* Probed once per process, at the first call: may udmabufs be made here? Fills *error (may be NULL) with the reason and remedy when
+ * not: UNSUPPORTED. 0 or -errno. What creation needs of the file system is kept open from then on: call it before a sandbox closes
+ * that. Any thread. */
 VTR_API int vtr_udmabuf_probe(struct vtr_error *error);
 
 /*
- * Makes one dmabuf of RAM spans through /dev/udmabuf (UDMABUF_CREATE_LIST). Adjacent ranges of one file are merged first.
- * Returns an fd the caller owns, or -errno with *error filled: UNSUPPORTED (no /dev/udmabuf, or memory that is not a sealable
- * memfd), HOST EINVAL (a span not page-aligned in its file: cannot be expressed), HOST E2BIG (list_limit or size_limit_mb, named
- * with the sysfs file to raise), HOST for what the kernel refuses for other reasons.
+ * Makes one dmabuf of RAM spans through /dev/udmabuf (UDMABUF_CREATE_LIST). Adjacent ranges of one file are merged first. Every span
+ * must begin on a page of its file and end on one, but for the last, whose last page is then part of the dmabuf as a whole.
+ * Returns an fd (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled: UNSUPPORTED (what vtr_udmabuf_probe() says;
+ * EOPNOTSUPP for memory that is not RAM with a file; EBADFD for a file that is no memfd; EPERM for one that is not sealed as
+ * needed), HOST EINVAL (a span not page-aligned in its file: cannot be expressed; or no bytes at all), HOST E2BIG (list_limit or
+ * size_limit_mb, named with the sysfs file to raise), REVOKED EFAULT (a region was removed), HOST for what fails or what the kernel
+ * refuses for other reasons.
  */
 VTR_API int vtr_udmabuf_create(const struct vtr_spans *spans, struct vtr_error *error);
 
@@ -32,7 +37,7 @@ VTR_API int vtr_udmabuf_create(const struct vtr_spans *spans, struct vtr_error *
 VTR_API int vtr_dmabuf_begin_cpu(int fd, bool write);
 VTR_API int vtr_dmabuf_end_cpu(int fd, bool write);
 
-/* Size in bytes by lseek(SEEK_END); 0 when the fd does not tell. */
+/* Size in bytes by lseek(SEEK_END), which moves the position of fd; 0 when the fd does not tell. */
 VTR_API uint64_t vtr_dmabuf_size(int fd);
 
 #endif
