@@ -30,10 +30,12 @@
 
 struct vtr_mode {
 	uint32_t width, height; /* pixels */
-	uint32_t refresh_mhz;   /* millihertz: 60000 is 60 Hz */
+	uint32_t refresh_mhz;   /* millihertz: 60000 is 60 Hz; 0: not paced */
 };
 
-/* "WxH[@HZ][,name=NAME]", HZ may have decimals. Returns 0 or -EINVAL. name (32 bytes) is left alone when not given. */
+/* "WxH[@HZ][,name=NAME]": 1 to VTR_MAX_DIMENSION pixels, 1 to 1000 Hz with up to three decimals (60 when not given), a name of 1 to 31
+ * printable ASCII characters (what an EDID can carry) without a comma. Returns 0, or -EINVAL and leaves both alone. name is left
+ * alone when not given. */
 VTR_API int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32]);
 
 enum vtr_frame_content {
@@ -50,18 +52,19 @@ struct vtr_frame {
 	enum vtr_frame_content content;
 	uint32_t width, height; /* of the picture, pixels */
 	uint32_t format;        /* DRM fourcc */
-	pixman_region32_t damage; /* picture coordinates; everything since the last frame this output took */
+	pixman_region32_t damage; /* picture coordinates; of the flush when submitted. When taken: everything since the last frame
+				   * whose pixels the display took and did not give up; all of it when size or format changed */
 
-	/* VTR_FRAME_BUFFER: locked for the life of the frame */
+	/* VTR_FRAME_BUFFER: the frame owns one lock */
 	struct vtr_buffer *buffer;
 	enum vtr_path path;     /* how the pixels come; also for PIXELS and UNREAD */
 	uint64_t offset;        /* of the picture's first byte in the dmabuf, vtr_buffer_offset() included */
 	uint64_t modifier;
 	uint32_t stride;        /* bytes; of the buffer or of pixels */
 
-	/* VTR_FRAME_PIXELS: valid until vtr_frame_finish(), unless held (vtr_frame_hold_pixels) */
+	/* VTR_FRAME_PIXELS: the whole picture, valid until vtr_frame_finish() */
 	const void *pixels;
-	struct vtr_staging *staging;
+	struct vtr_staging *staging; /* set by vtr_staging_commit() */
 };
 
 /* What an output can use at the moment. */
@@ -96,8 +99,9 @@ struct vtr_display;
 VTR_API struct vtr_outputs *vtr_outputs_create(void); /* NULL when out of memory or fds */
 VTR_API void vtr_outputs_destroy(struct vtr_outputs *outputs); /* after gpu and displays; NULL is fine */
 
-/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: at most 31 bytes, NULL for
- * a default. Returns NULL with errno. */
+/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: as vtr_output_parse() takes it,
+ * NULL for a default ("vitrine-0", ...). The output counts as connected; when the display cannot show it, MODE_CHANGED follows.
+ * Returns NULL with errno: ENOSPC, EINVAL (mode or name), ENOMEM. */
 VTR_API struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode,
 					   const char *name);
 VTR_API size_t vtr_outputs_count(const struct vtr_outputs *outputs);
@@ -117,12 +121,14 @@ VTR_API const char *vtr_output_display_name(const struct vtr_output *output); /*
 /* May the display import such a dmabuf? *error says why not. No guarantee: IMPORT_FAILED may follow. */
 VTR_API bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64_t modifier, struct vtr_error *error);
 
-/* A new frame with empty damage and its sequence number set, or NULL when out of memory. End it with vtr_output_submit(), or with
- * vtr_frame_discard() (its sequence number is then given to the next one). */
+/* A new frame with empty damage and its sequence number set, or NULL when out of memory or when the events of thousands of frames
+ * were not read. End it with vtr_output_submit(), or with vtr_frame_discard() (its sequence number is then given to the next one):
+ * one frame at a time. */
 VTR_API struct vtr_frame *vtr_output_begin_frame(struct vtr_output *output);
 VTR_API void vtr_frame_discard(struct vtr_frame *frame);
 
-/* Hands the frame to the display and takes ownership. Whatever waited in the queue is reported as dropped. Never blocks. */
+/* Hands the frame to the display and takes ownership. Whatever waited in the queue is reported as dropped, and so is the frame itself
+ * when the output is not connected: each submitted frame gives one FRAME_DONE. Never blocks. */
 VTR_API void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame);
 
 /*
@@ -130,11 +136,13 @@ VTR_API void vtr_output_submit(struct vtr_output *output, struct vtr_frame *fram
  * vtr_staging_note_damage() says what changed in the scanout (also for frames that carry no pixels). vtr_staging_begin() makes one
  * image of the given layout writable and returns in *stale the region that has to be copied into it to be current; after copying,
  * vtr_staging_commit() attaches it to frame as VTR_FRAME_PIXELS. A change of width, height or format starts over.
- * Formats: 32 bits per pixel.
+ * stale is initialised by the caller. Formats: 32 bits per pixel.
+ * vtr_staging_begin() returns NULL with errno: ENOMEM (or VTR_MAX_STAGING reached), or EBUSY when the display holds every image; the
+ * frame then goes without pixels, and FRAME_NEEDED follows when an image comes back.
  */
 VTR_API void vtr_staging_note_damage(struct vtr_output *output, const pixman_region32_t *damage);
 VTR_API struct vtr_staging *vtr_staging_begin(struct vtr_output *output, uint32_t width, uint32_t height, uint32_t format,
-					      pixman_region32_t *stale); /* NULL when out of memory */
+					      pixman_region32_t *stale);
 VTR_API void *vtr_staging_data(struct vtr_staging *staging);
 VTR_API uint32_t vtr_staging_stride(const struct vtr_staging *staging);
 /* done: the part of *stale that was really copied; what was not stays stale. */
@@ -156,7 +164,8 @@ VTR_API void vtr_output_move_cursor(struct vtr_output *output, int32_t x, int32_
  * Capture: what the output shows, as XRGB8888. The display makes it on its own thread; func runs on the thread that dispatches the
  * outputs' events (vtr_outputs_next_event() calls it). On success fd is a sealed memfd of stride * height bytes, the callee's to
  * close; else fd is -1 and error says why. A display that does not answer within the time-out of the caller is the caller's business:
- * vtr_capture_cancel() (func is then not called any more).
+ * vtr_capture_cancel() (func is then not called any more; the capture is gone for the caller, as it is when func was called).
+ * vtr_output_capture() returns NULL with errno: ENOMEM, or EBUSY when too many wait for this output.
  */
 struct vtr_picture {
 	uint32_t width, height, stride; /* stride in bytes */

@@ -40,4 +40,7 @@ enum {
 #define VTR_MAX_BLOB_SIZE (UINT64_C(1) << 40)
 #define VTR_DEFAULT_MAX_HOSTMEM (UINT64_C(256) << 20)
 
+/* Staging images of all outputs together: a 16384x16384 picture is 1 GiB, three 4K images of 16 outputs are 1.5 GiB. */
+#define VTR_MAX_STAGING (UINT64_C(2) << 30)
+
 #endif

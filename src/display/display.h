@@ -6,11 +6,12 @@
 
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
- * thread, except create and destroy. A display embeds struct vtr_display as `base`.
+ * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but cursor.
  */
 struct vtr_display_impl {
 	const char *name;
-	/* An output appears or goes: window, connector. attach may fail (0 or -errno): the output then counts as not connected. */
+	/* An output appears or goes: window, connector. attach may fail (0 or -errno): the output then counts as not connected.
+	 * detach finishes all frames and captures of the output that the display holds. */
 	int (*attach)(struct vtr_display *display, struct vtr_output *output);
 	void (*detach)(struct vtr_display *display, struct vtr_output *output);
 	/* The newest frame waits: vtr_output_take_frame() now or whenever the display is ready. */
@@ -31,15 +32,16 @@ struct vtr_display {
 	struct vtr_display_thread *thread;
 };
 
-/* Embeds: creates loop and thread. 0 or -errno. finish: stops and joins the thread, destroys the loop. */
+/* Creates the loop and starts the thread, which has nothing to do until an output is added. 0 or -errno. vtr_display_destroy() detaches
+ * all outputs, joins the thread, destroys the loop (and with it all sources), and then calls impl->destroy. */
 int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl *impl);
-void vtr_display_finish(struct vtr_display *display);
 
 /* ---- an output, from the display thread ---- */
 void *vtr_output_user(const struct vtr_output *output); /* the display's own per-output state */
 void vtr_output_set_user(struct vtr_output *output, void *user);
 
-/* The newest frame, or NULL. The display owns it until vtr_frame_finish(). */
+/* The newest frame, or NULL. The display owns it until vtr_frame_finish(). A display that holds
+ * more than one frame with pixels makes the device thread present twice for want of staging. */
 struct vtr_frame *vtr_output_take_frame(struct vtr_output *output);
 
 /* The frame is shown (presented_ns, CLOCK_MONOTONIC) or was given up (0: dropped). Frees the frame, unlocks buffer and pixels. */
@@ -57,7 +59,7 @@ void vtr_output_get_cursor(struct vtr_output *output, struct vtr_cursor *cursor)
 
 /* True when the capture wants the cursor in the picture. */
 bool vtr_capture_wants_cursor(const struct vtr_capture *capture);
-/* Ends a capture. image: XRGB8888/ARGB8888 (copied into the memfd), or NULL with *error. */
+/* Ends a capture: capture is gone. image: XRGB8888/ARGB8888 (copied into the memfd), or NULL with *error. */
 void vtr_capture_finish(struct vtr_capture *capture, pixman_image_t *image, uint64_t sequence, const struct vtr_error *error);
 
 #endif

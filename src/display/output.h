@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_DISPLAY_OUTPUT_H
+#define VTR_DISPLAY_OUTPUT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <vitrine/limits.h>
+
+#include "display/display.h"
+
+/*
+ * What the files of this room share: an output's state, who may touch which part of it, and the queue of events.
+ *
+ * Locks: vtr_output.lock, vtr_outputs.lock (events) and the mail box's lock in display.c. None is ever taken while another is held,
+ * and none is held over anything that can wait: pointers and flags are swapped, a cursor's 16 KiB copied, an eventfd written.
+ */
+
+/*
+ * An event on its way to the device thread. The node lives in the object that the event is about (frame, output, capture), so posting
+ * never allocates and never fails, and there are never more events than objects.
+ */
+struct vtr_event_node {
+	struct vtr_event_node *next; // vtr_outputs.first
+	bool queued;
+	struct vtr_event event;
+	/* On the device thread, with the node out of the queue: false when the event is not one for vtr_outputs_next_event(). May be
+	 * NULL (true). The node may be gone when it returns. */
+	bool (*deliver)(struct vtr_event_node *node);
+};
+
+struct vtr_outputs {
+	struct vtr_output *items[VTR_MAX_SCANOUTS];
+	size_t count;
+	uint64_t staging_bytes; /* of all outputs, at most VTR_MAX_STAGING */
+
+	pthread_mutex_t lock;
+	struct vtr_event_node *first, **last;
+	int event_fd; /* readable exactly while the queue is not empty */
+};
+
+/* Nothing happens when the node is queued already. Any thread. */
+void vtr_outputs_post(struct vtr_outputs *outputs, struct vtr_event_node *node);
+
+/* Size and format of a picture; all 0 when there is none. */
+struct vtr_layout {
+	uint32_t width, height, format;
+};
+
+static inline bool vtr_layout_equal(struct vtr_layout a, struct vtr_layout b)
+{
+	return a.width == b.width && a.height == b.height && a.format == b.format;
+}
+
+enum { VTR_STAGING_SLOTS = 3 };
+
+struct vtr_staging {
+	struct vtr_output *output;
+	uint8_t *data;
+	size_t size;             /* bytes of data */
+	bool valid;              /* has the layout of output->staging_layout; else all of it is stale */
+	pixman_region32_t stale; /* what the scanout has and this image has not */
+	bool busy;               /* being written, queued or read; output->lock */
+};
+
+/* What waits for the display thread: bits of vtr_output.mail. */
+enum {
+	VTR_MAIL_ATTACH = 1 << 0,
+	VTR_MAIL_FRAME = 1 << 1,
+	VTR_MAIL_CURSOR = 1 << 2,
+	VTR_MAIL_CAPTURE = 1 << 3,
+};
+
+struct vtr_output {
+	/* constant */
+	struct vtr_outputs *outputs;
+	uint32_t index;
+	char name[32];
+
+	/* device thread */
+	struct vtr_display *display; /* NULL once the display was destroyed */
+	uint64_t sequence;           /* of the last frame submitted */
+	struct vtr_layout layout;    /* likewise */
+	struct vtr_layout staging_layout;
+	struct vtr_staging staging[VTR_STAGING_SLOTS];
+	unsigned n_captures; /* alive */
+
+	/* any thread */
+	_Atomic enum vtr_output_demand demand;
+	atomic_bool connected;
+	atomic_uint n_frames; /* alive */
+
+	pthread_mutex_t lock;
+	/* under lock */
+	struct vtr_mode mode;
+	struct vtr_frame *pending; /* submitted, not taken */
+	struct vtr_cursor cursor;
+	struct vtr_capture *captures; /* asked for, not yet seen by the display */
+	bool starved;                 /* vtr_staging_begin() found no free image */
+
+	/* display thread */
+	void *user;
+	bool attached;
+	struct vtr_layout unread_layout;
+	pixman_region32_t unread; /* damage of frames that were taken and whose pixels nobody read */
+
+	/* under the mail box's lock */
+	unsigned mail;
+	struct vtr_output *mail_next;
+
+	struct vtr_event_node needed, mode_changed;
+};
+
+static inline void vtr_output_lock(const struct vtr_output *output)
+{
+	pthread_mutex_lock((pthread_mutex_t *)&output->lock);
+}
+
+static inline void vtr_output_unlock(const struct vtr_output *output)
+{
+	pthread_mutex_unlock((pthread_mutex_t *)&output->lock);
+}
+
+/* output.c */
+struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, struct vtr_display *display,
+				     const struct vtr_mode *mode, const char *name); /* NULL with errno */
+void vtr_output_destroy(struct vtr_output *output);
+/* Its display cannot show it, or is gone: drops what waits, fails what was asked. */
+void vtr_output_disconnect(struct vtr_output *output);
+
+/* display.c: thread's view of the set. add is followed by attach on the display thread. 0 or -errno. */
+int vtr_display_add_output(struct vtr_display *display, struct vtr_output *output);
+void vtr_display_mail(struct vtr_output *output, unsigned bits); /* raises VTR_MAIL_* for the display thread; device thread */
+
+/* queue.c */
+void vtr_queue_drop(struct vtr_output *output); /* drops the pending frame, if any */
+
+/* staging.c */
+void vtr_staging_init(struct vtr_output *output);
+void vtr_staging_finish(struct vtr_output *output);
+/* Another picture begins: every image is stale in full. Nothing happens when it is the same layout. */
+void vtr_staging_set_layout(struct vtr_output *output, struct vtr_layout layout);
+void vtr_staging_release(struct vtr_staging *staging); /* its reader or writer is done with it; any thread */
+
+/* capture.c */
+void vtr_captures_deliver(struct vtr_output *output); /* gives the display the captures that were asked for; display thread */
+void vtr_captures_fail(struct vtr_output *output, const char *reason); /* ends the captures the display has not seen */
+
+/* damage.c: regions that stay small. A region of more than VTR_MAX_DAMAGE_RECTS becomes its bounding box: the guest chooses the
+ * rectangles, and must not make us hold or walk millions of them. When memory runs out, the whole picture is damaged. */
+enum { VTR_MAX_DAMAGE_RECTS = 64 };
+void vtr_damage_set_all(pixman_region32_t *region, struct vtr_layout layout);
+void vtr_damage_clip(pixman_region32_t *region, struct vtr_layout layout);
+void vtr_damage_add(pixman_region32_t *region, const pixman_region32_t *other, struct vtr_layout layout); /* clipped to layout */
+uint64_t vtr_damage_area(const pixman_region32_t *region); /* pixels */
+
+#endif
