@@ -164,6 +164,13 @@ int vtr_pci_write(struct vtr_pci_function *function, unsigned region, uint64_t o
 	return 0;
 }
 
+bool vtr_pci_is_doorbell(const struct vtr_pci_function *function, unsigned region, uint64_t offset, size_t length)
+{
+	const uint64_t page = VTR_PCI_VIRTIO_BAR_SIZE - VTR_PCI_PAGE; /* the last one, see init_windows() */
+
+	return region == VTR_PCI_VIRTIO_BAR && offset >= page && vtr_range_fits(offset, length, VTR_PCI_VIRTIO_BAR_SIZE);
+}
+
 /* ---- life ---- */
 
 struct vtr_pci_function *vtr_pci_create(struct vtr_virtio_device *device, uint32_t class_code)

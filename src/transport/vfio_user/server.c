@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vfio-user, server side: the socket and the one connection.
+ *
+ * States: listening (nobody connected) -> connected (VERSION expected) -> negotiated -> lost -> listening. A connection that was
+ * inherited as an fd ends with its client. While one client is connected the next ones wait in the socket's backlog.
+ *
+ * What a client gets. A frame that cannot be (size, flags, type, more fds than a message may carry, a reply to nothing, anything
+ * before VERSION) loses the connection: there is no position in the stream to go on from, or no peer to talk to. Everything else
+ * that is wrong gets an error reply and costs nothing more. Neither ends the process, blocks the loop or leaves an fd behind: a
+ * message owns its fds and closes what its handler did not take. A client that sends half a message is simply not there yet; one
+ * that does not read its replies is dropped when VTR_VFIO_USER_MAX_QUEUED bytes wait for it.
+ *
+ * Who is on the stack. Commands are handled from the loop, at the bottom of the stack, except while the device waits for a
+ * DMA_READ or DMA_WRITE of its own (server_dma.c): then a user of the memory map is on the stack above the device. What arrives
+ * meanwhile and only looks, or rings a doorbell, is answered at once, because the VMM may be unable to answer us before (QEMU waits
+ * for replies with its big lock held). What would change the memory map or the device is held, the waiting request ends with
+ * -ECANCELED, and the `resume` event handles the held message from the loop. The same event tears a lost connection down. So the
+ * device is never reset, and memory never removed, under its user.
+ *
+ * Tearing down: the device is reset, the irq eventfds are closed, the memory map is emptied: what the next client finds is a device
+ * as after power-on.
+ *
+ * Thread: the loop's.
+ */
+#include "transport/vfio_user/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+static uint64_t message_size(const uint8_t *header)
+{
+	struct vfio_user_header decoded;
+
+	memcpy(&decoded, header, sizeof(decoded));
+	return decoded.size;
+}
+
+static const struct vtr_framing framing = {
+	.header_size = sizeof(struct vfio_user_header),
+	.max_size = VTR_MAX_MESSAGE,
+	.message_size = message_size,
+};
+
+/* ---- messages ---- */
+
+void vtr_vfio_user_lose(struct vtr_vfio_user_server *server, const char *reason)
+{
+	if (server->lost)
+		return;
+	server->lost = true;
+	vtr_log_limited(&server->log_limit, VTR_LOG_INFO, "vfio-user: client %u is gone: %s", server->status.peer_pid, reason);
+	vtr_event_raise(server->resume);
+}
+
+void vtr_vfio_user_send(struct vtr_vfio_user_server *server, const struct iovec *parts, size_t n_parts)
+{
+	if (server->lost)
+		return;
+	int error = vtr_message_send(&server->queue, server->socket, parts, n_parts, NULL, 0);
+	if (error)
+		vtr_vfio_user_lose(server, error == -ENOBUFS ? "it does not read its replies" : strerror(-error));
+}
+
+static void reply(struct vtr_vfio_user_server *server, const struct vfio_user_header *command, ssize_t result)
+{
+	struct vfio_user_header header = { .id = command->id, .command = command->command, .flags = VFIO_USER_TYPE_REPLY };
+
+	if (command->flags & VFIO_USER_FLAG_NO_REPLY)
+		return;
+	if (result < 0) {
+		header.flags |= VFIO_USER_FLAG_ERROR;
+		header.error = (uint32_t)-result;
+		result = 0;
+	}
+	header.size = (uint32_t)(sizeof(header) + (size_t)result);
+	vtr_vfio_user_send(server, (struct iovec[]){ { &header, sizeof(header) }, { server->reply, (size_t)result } }, 2);
+}
+
+/* Sizes and fds as the table has them; what the handlers see has passed. */
+static int check(const struct vtr_vfio_user_command *command, const struct vtr_vfio_user_request *request)
+{
+	if (!command)
+		return -ENOSYS;
+	if (request->size < command->min_size || request->size > command->max_size)
+		return -EINVAL;
+	return request->message->n_fds > command->max_fds ? -EINVAL : 0;
+}
+
+static bool must_wait(const struct vtr_vfio_user_server *server, const struct vtr_vfio_user_command *command,
+		      const struct vtr_vfio_user_request *request)
+{
+	return command->when == VTR_UNWOUND || (command->when == VTR_WRITES && !vtr_vfio_user_rings_only(server, request));
+}
+
+/* False: not now. */
+static bool handle_command(struct vtr_vfio_user_server *server, struct vtr_vfio_user_request *request, bool waiting)
+{
+	const struct vtr_vfio_user_command *command = vtr_vfio_user_command_find(request->header.command);
+	ssize_t result = check(command, request);
+
+	if (!server->negotiated && request->header.command != VFIO_USER_VERSION) {
+		vtr_vfio_user_lose(server, "it did not begin with VERSION");
+		return true;
+	}
+	if (!result && waiting && must_wait(server, command, request))
+		return false;
+	if (!result) {
+		server->handling = true;
+		result = command->handle(server, request);
+		server->handling = false;
+	}
+	if (result < 0)
+		vtr_log_limited(&server->log_limit, VTR_LOG_DEBUG, "vfio-user: %s (command %u) refused: %s",
+				command ? command->name : "unknown", request->header.command, strerror((int)-result));
+	reply(server, &request->header, result);
+	/* A client that we cannot talk to is told why, and that was it. */
+	if (!server->negotiated)
+		vtr_vfio_user_lose(server, "its VERSION cannot be served");
+	return true;
+}
+
+bool vtr_vfio_user_handle(struct vtr_vfio_user_server *server, struct vtr_message *message, bool waiting)
+{
+	struct vtr_vfio_user_request request = {
+		.body = message->data + sizeof(request.header),
+		.size = message->size - sizeof(request.header),
+		.message = message,
+	};
+	uint32_t type;
+	bool done = true;
+
+	memcpy(&request.header, message->data, sizeof(request.header));
+	type = request.header.flags & VFIO_USER_FLAG_TYPE;
+	if (request.header.flags & ~(uint32_t)VFIO_USER_FLAGS || type > VFIO_USER_TYPE_REPLY) {
+		vtr_vfio_user_lose(server, "a message with unknown flags");
+	} else if (type == VFIO_USER_TYPE_COMMAND && request.header.flags & VFIO_USER_FLAG_ERROR) {
+		vtr_vfio_user_lose(server, "a command with the error flag");
+	} else if (type == VFIO_USER_TYPE_REPLY) {
+		if (vtr_vfio_user_dma_reply(server, &request.header, message))
+			vtr_vfio_user_lose(server, "a reply that answers nothing");
+	} else {
+		done = handle_command(server, &request, waiting);
+	}
+	if (done)
+		vtr_message_finish(message);
+	return done;
+}
+
+int vtr_vfio_user_receive(struct vtr_vfio_user_server *server, struct vtr_message *message)
+{
+	int got = vtr_message_read(&server->reader, server->socket, message);
+
+	if (got > 0)
+		server->status.messages++;
+	if (got == -ECONNRESET)
+		vtr_vfio_user_lose(server, "it closed the connection");
+	else if (got < 0)
+		vtr_vfio_user_lose(server, got == -EPROTO ? "a malformed message" : strerror(-got));
+	return got;
+}
+
+/* ---- the connection ---- */
+
+static void serve_listener(struct vtr_vfio_user_server *server, bool enabled)
+{
+	if (server->listener_source)
+		vtr_source_set_events(server->listener_source, enabled ? EPOLLIN : 0);
+}
+
+static void disconnect(struct vtr_vfio_user_server *server)
+{
+	vtr_source_remove(server->socket_source);
+	server->socket_source = NULL;
+	vtr_fd_close(&server->socket);
+	server->status.connected = false;
+	server->status.peer_pid = 0;
+	if (server->holding)
+		vtr_message_finish(&server->held);
+	server->holding = false;
+	vtr_message_reader_finish(&server->reader);
+	vtr_message_queue_finish(&server->queue);
+
+	vtr_pci_reset(server->function);
+	vtr_vfio_user_remove_irqs(server);
+	vtr_memory_remove_all(server->memory);
+
+	server->lost = false;
+	serve_listener(server, true);
+}
+
+/* Serves what was held and what the socket has, but leaves the loop its turn. */
+static void serve(struct vtr_vfio_user_server *server)
+{
+	for (int i = 0; i < VTR_VFIO_USER_BATCH && !server->lost; i++) {
+		struct vtr_message message = server->held;
+
+		if (!server->holding && vtr_vfio_user_receive(server, &message) <= 0)
+			break;
+		server->holding = false;
+		vtr_vfio_user_handle(server, &message, false);
+	}
+	if (server->lost)
+		disconnect(server);
+	else
+		vtr_source_set_events(server->socket_source, EPOLLIN | (vtr_message_queue_empty(&server->queue) ? 0 : EPOLLOUT));
+}
+
+static void on_resume(void *data)
+{
+	struct vtr_vfio_user_server *server = data;
+
+	if (server->socket >= 0)
+		serve(server);
+}
+
+static void on_socket(int fd, uint32_t events, void *data)
+{
+	struct vtr_vfio_user_server *server = data;
+	int error = events & EPOLLOUT && !server->lost ? vtr_message_flush(&server->queue, fd) : 0;
+
+	if (error && error != -EAGAIN)
+		vtr_vfio_user_lose(server, strerror(-error));
+	serve(server);
+}
+
+static uint32_t peer_pid(int socket)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : (uint32_t)peer.pid;
+}
+
+/* Takes socket, also when it fails. */
+static int connected(struct vtr_vfio_user_server *server, int socket)
+{
+	server->socket_source = vtr_loop_add_fd(server->loop, socket, EPOLLIN, on_socket, server);
+	if (!server->socket_source) {
+		int error = -errno;
+
+		close(socket);
+		return error;
+	}
+	server->socket = socket;
+	server->negotiated = false;
+	server->dma = (struct vtr_vfio_user_dma){ 0 };
+	vtr_message_reader_init(&server->reader, &framing);
+	vtr_message_queue_init(&server->queue, VTR_VFIO_USER_MAX_QUEUED);
+	server->status.connected = true;
+	server->status.connections++;
+	server->status.peer_pid = peer_pid(socket);
+	serve_listener(server, false);
+	vtr_log_limited(&server->log_limit, VTR_LOG_INFO, "vfio-user: client %u connected", server->status.peer_pid);
+	return 0;
+}
+
+static void on_listener_retry(void *data)
+{
+	struct vtr_vfio_user_server *server = data;
+
+	serve_listener(server, server->socket < 0);
+}
+
+static void on_listener(int fd, uint32_t events, void *data)
+{
+	struct vtr_vfio_user_server *server = data;
+	int socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int error = socket < 0 ? -errno : connected(server, socket);
+
+	if (!error || error == -EAGAIN || error == -EINTR || error == -ECONNABORTED)
+		return;
+	/* Out of fds or memory: the client stays in the backlog, and the loop must not spin on it. */
+	vtr_log_limited(&server->log_limit, VTR_LOG_WARN, "vfio-user: a client cannot be served now: %s", strerror(-error));
+	serve_listener(server, false);
+	vtr_timer_arm(server->listener_retry, vtr_now_ns() + UINT64_C(100000000));
+}
+
+/* ---- life ---- */
+
+static int listen_on(struct vtr_vfio_user_server *server, int fd)
+{
+	server->listener = fd;
+	server->listener_retry = vtr_loop_add_timer(server->loop, on_listener_retry, server);
+	server->listener_source = vtr_loop_add_fd(server->loop, fd, EPOLLIN, on_listener, server);
+	return server->listener_source && server->listener_retry ? 0 : -errno;
+}
+
+static int listen_at(struct vtr_vfio_user_server *server, const char *path)
+{
+	struct stat info;
+	int fd = vtr_unix_listen(path);
+
+	if (fd < 0)
+		return fd;
+	server->path = strdup(path);
+	if (!server->path || lstat(path, &info) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return error;
+	}
+	server->path_device = info.st_dev;
+	server->path_inode = info.st_ino;
+	return listen_on(server, fd);
+}
+
+/* A socket option as a number, or -errno. */
+static int socket_option(int fd, int option)
+{
+	int value;
+	socklen_t size = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -errno : value;
+}
+
+/* Takes fd, also when it fails. */
+static int inherit(struct vtr_vfio_user_server *server, int fd)
+{
+	int listening = socket_option(fd, SO_ACCEPTCONN);
+	int flags = fcntl(fd, F_GETFL);
+	int error = 0;
+
+	if (listening < 0 || flags < 0)
+		error = listening < 0 ? listening : -errno;
+	else if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM)
+		error = -EPROTOTYPE;
+	else if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		error = -errno;
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return listening ? listen_on(server, fd) : connected(server, fd);
+}
+
+struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, const char *path, int fd,
+							 struct vtr_virtio_device *device, uint32_t class_code,
+							 struct vtr_memory *memory)
+{
+	struct vtr_vfio_user_server *server = malloc(sizeof(*server));
+	int error;
+
+	if (!server) {
+		if (!path)
+			close(fd);
+		errno = ENOMEM;
+		return NULL;
+	}
+	*server = (struct vtr_vfio_user_server){ .loop = loop, .memory = memory, .listener = -1, .socket = -1, .unmask_fd = -1 };
+	vtr_memory_set_remote(memory, &vtr_vfio_user_remote, server);
+	server->resume = vtr_loop_add_event(loop, on_resume, server);
+	server->function = vtr_pci_create(device, class_code);
+	error = server->resume && server->function ? 0 : -ENOMEM;
+	if (path && !error)
+		error = listen_at(server, path);
+	else if (!path && error)
+		close(fd);
+	else if (!path)
+		error = inherit(server, fd);
+	if (error) {
+		vtr_vfio_user_server_destroy(server);
+		errno = -error;
+		return NULL;
+	}
+	return server;
+}
+
+/* Only what is still ours: somebody may have replaced the socket meanwhile. */
+static void unlink_socket(const struct vtr_vfio_user_server *server)
+{
+	struct stat info;
+
+	if (server->path && !lstat(server->path, &info) && info.st_dev == server->path_device && info.st_ino == server->path_inode)
+		unlink(server->path);
+}
+
+void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server)
+{
+	if (!server)
+		return;
+	if (server->socket >= 0)
+		disconnect(server);
+	unlink_socket(server);
+	vtr_source_remove(server->listener_source);
+	vtr_source_remove(server->listener_retry);
+	vtr_source_remove(server->resume);
+	vtr_fd_close(&server->listener);
+	vtr_memory_set_remote(server->memory, NULL, NULL);
+	vtr_pci_destroy(server->function);
+	free(server->reply);
+	free(server->path);
+	free(server);
+}
+
+void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *server, struct vtr_vfio_user_status *status)
+{
+	*status = server->status;
+}

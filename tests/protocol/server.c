@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vfio-user server around the smallest device that uses guest memory: each chain's answer is a 32-bit result (0 or an errno) and,
+ * when that is 0, the bytes of the chain's readable part. The device id is that of an entropy device, with 16 bytes of
+ * configuration.
+ *
+ *   server PATH       listens there
+ *   server --fd N     serves an inherited socket
+ *
+ * Prints "ready" when it serves, and its status as one line of JSON for every line on standard input; ends with standard input.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <vitrine/log.h>
+#include <vitrine/transport.h>
+
+#include "virtio/device.h"
+
+enum { ECHO_QUEUES = 2, ECHO_CONFIG_SIZE = 16, ECHO_MAX = 2 << 20 };
+
+struct echo {
+	struct vtr_virtio_device base;
+	uint8_t config[ECHO_CONFIG_SIZE];
+	unsigned resets, chains;
+	uint8_t buffer[ECHO_MAX];
+};
+
+struct context {
+	struct vtr_loop *loop;
+	struct vtr_memory *memory;
+	struct vtr_vfio_user_server *server;
+	struct echo *echo;
+	unsigned removals; /* regions that left the map */
+	struct vtr_memory_listener listener;
+};
+
+static struct echo *echo_from_base(struct vtr_virtio_device *device)
+{
+	return (struct echo *)((char *)device - offsetof(struct echo, base));
+}
+
+static uint64_t echo_features(struct vtr_virtio_device *device)
+{
+	return 0;
+}
+
+static void echo_config_read(struct vtr_virtio_device *device, uint32_t offset, void *buffer, uint32_t length)
+{
+	memcpy(buffer, echo_from_base(device)->config + offset, length);
+}
+
+static void echo_config_write(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length)
+{
+	memcpy(echo_from_base(device)->config + offset, buffer, length);
+}
+
+static void echo_answer(struct echo *echo, unsigned index, struct vtr_chain *chain)
+{
+	struct vtr_virtqueue *queue = &echo->base.queues[index];
+	size_t size = chain->out_size < ECHO_MAX ? chain->out_size : ECHO_MAX;
+	long got = vtr_chain_read(queue, chain, 0, echo->buffer, size);
+	uint32_t result = got < 0 ? (uint32_t)-got : 0;
+	long written = vtr_chain_write(queue, chain, 0, &result, sizeof(result));
+
+	if (written > 0 && got > 0) {
+		long more = vtr_chain_write(queue, chain, sizeof(result), echo->buffer, (size_t)got);
+
+		written += more > 0 ? more : 0;
+	}
+	vtr_virtio_complete(&echo->base, index, chain, written > 0 ? (uint32_t)written : 0);
+}
+
+static void echo_notify(struct vtr_virtio_device *device, unsigned index)
+{
+	struct echo *echo = echo_from_base(device);
+	struct vtr_chain *chain;
+
+	while (vtr_virtqueue_pop(&device->queues[index], &chain) > 0) {
+		echo->chains++;
+		echo_answer(echo, index, chain);
+	}
+}
+
+static void echo_queue_reset(struct vtr_virtio_device *device, unsigned index)
+{
+}
+
+static void echo_reset(struct vtr_virtio_device *device)
+{
+	struct echo *echo = echo_from_base(device);
+
+	echo->resets++;
+	memset(echo->config, 0, sizeof(echo->config));
+}
+
+static const struct vtr_virtio_device_impl echo_impl = {
+	.features = echo_features,
+	.config_read = echo_config_read,
+	.config_write = echo_config_write,
+	.notify = echo_notify,
+	.queue_reset = echo_queue_reset,
+	.reset = echo_reset,
+};
+
+static void on_removing(struct vtr_memory_listener *listener, struct vtr_region *region)
+{
+	struct context *context = (struct context *)((char *)listener - offsetof(struct context, listener));
+
+	context->removals++;
+}
+
+static void print_status(struct context *context)
+{
+	struct vtr_vfio_user_status status;
+	size_t regions = 0;
+
+	while (vtr_memory_region(context->memory, regions))
+		regions++;
+	vtr_vfio_user_server_status(context->server, &status);
+	printf("{\"connected\": %s, \"connections\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"bytes_fetched\": %" PRIu64
+	       ", \"peer_pid\": %u, \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"chains\": %u}\n",
+	       status.connected ? "true" : "false", status.connections, status.messages, status.bytes_fetched, status.peer_pid,
+	       regions, context->removals, context->echo->resets, context->echo->chains);
+	fflush(stdout);
+}
+
+static void on_stdin(int fd, uint32_t events, void *data)
+{
+	struct context *context = data;
+	char text[64];
+
+	if (read(fd, text, sizeof(text)) > 0)
+		print_status(context);
+	else
+		vtr_loop_stop(context->loop);
+}
+
+static bool start(struct context *context, const char *path, int fd)
+{
+	static const uint16_t sizes[ECHO_QUEUES] = { 64, 16 };
+
+	context->loop = vtr_loop_create();
+	context->memory = vtr_memory_create();
+	context->echo = calloc(1, sizeof(*context->echo));
+	if (!context->loop || !context->memory || !context->echo)
+		return false;
+	context->listener.removing = on_removing;
+	vtr_memory_add_listener(context->memory, &context->listener);
+	if (vtr_virtio_device_init(&context->echo->base, &echo_impl, VIRTIO_ID_RNG, ECHO_QUEUES, sizes, ECHO_CONFIG_SIZE,
+				   context->memory, context->loop))
+		return false;
+	context->server = vtr_vfio_user_server_create(context->loop, path, fd, &context->echo->base, 0xff0000, context->memory);
+	return context->server && vtr_loop_add_fd(context->loop, STDIN_FILENO, EPOLLIN, on_stdin, context);
+}
+
+int main(int argc, char **argv)
+{
+	struct context context = { 0 };
+	bool inherited = argc == 3 && !strcmp(argv[1], "--fd");
+
+	if (argc != 2 && !inherited) {
+		fprintf(stderr, "usage: %s PATH | --fd N\n", argv[0]);
+		return 2;
+	}
+	if (getenv("VTR_DEBUG"))
+		vtr_log_set_level(VTR_LOG_DEBUG);
+	if (!start(&context, inherited ? NULL : argv[1], inherited ? atoi(argv[2]) : -1)) {
+		printf("failed: %s\n", strerror(errno));
+		return 1;
+	}
+	puts("ready");
+	fflush(stdout);
+	vtr_loop_run(context.loop);
+	vtr_vfio_user_server_destroy(context.server);
+	vtr_virtio_device_finish(&context.echo->base);
+	free(context.echo);
+	vtr_memory_remove_listener(context.memory, &context.listener);
+	vtr_memory_destroy(context.memory);
+	vtr_loop_destroy(context.loop);
+	return 0;
+}
