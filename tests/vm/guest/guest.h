@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * guest-scanout: what a guest with an assigned device does, in one static program for a small guest's initramfs.
+ *
+ * It owns the display's DRM card and the assigned device's VFIO group, reads one command a line from its standard input, and
+ * answers each with lines that begin with "@@": SHOWN when a picture is on the screen, FAILED with a reason, DONE with the
+ * command's status last. main.c has the commands. One thread; all memory goes with the process.
+ */
+
+/* Prints "@@FAILED what: why" and returns -errno when result is negative; else returns result. */
+int guest_check(long result, const char *what);
+
+/* ---- picture.c: the computed pictures that the host's checker knows (picture.py) ------------------------------------------------
+ */
+
+/* An image in memory: XRGB8888. */
+struct image {
+	uint8_t *pixels;
+	uint32_t width, height, stride; /* pixels, pixels, bytes */
+};
+
+/*
+ * The colour at (x, y) of picture number seed. Every pixel of a picture up to 4096x4096 has a colour of its own, so a wrong pixel
+ * tells where it came from:
+ *   key = (seed * 0x9e3779b1) >> 8, 24 bits
+ *   colour = key xor (red: x & 255; green: y & 255; blue: (x >> 8 & 15) | (y >> 8 & 15) << 4)
+ */
+uint32_t picture_color(uint32_t x, uint32_t y, uint32_t seed);
+void picture_draw(const struct image *image, uint32_t seed);
+/* A cursor of 64x64 ARGB8888: opaque picture_color() in a diamond, transparent around it. */
+void picture_draw_cursor(uint32_t pixels[64 * 64], uint32_t seed);
+/* Text console: one blank per 8x16 cell, its background colour number (column + 3 * row + seed) mod 8. 0 or -errno. */
+int picture_draw_console(const char *terminal, uint32_t columns, uint32_t rows, uint32_t seed);
+
+/* ---- card.c: the display's DRM device -------------------------------------------------------------------------------------------
+ */
+struct card {
+	int fd; /* -1: closed */
+	uint32_t crtc, connector;
+	uint32_t width, height; /* of the preferred mode */
+	struct drm_mode_modeinfo *mode;
+};
+
+/* A framebuffer and the memory behind it, mapped. */
+struct frame {
+	uint32_t fb, handle; /* DRM ids, 0: none */
+	struct image image;
+	uint8_t *map;
+	size_t map_size;
+	int dmabuf; /* -1: a dumb buffer */
+};
+
+#define FRAME_NONE ((struct frame){ .dmabuf = -1 })
+
+int card_open(struct card *card, const char *path); /* waits a few seconds for path to appear */
+void card_close(struct card *card);
+int card_dumb_frame(struct card *card, struct frame *frame);
+/* Makes a framebuffer of frame->dmabuf: frame->image has the layout, offset is the picture's first byte. */
+int card_import_frame(struct card *card, struct frame *frame, uint32_t offset);
+int card_show(struct card *card, const struct frame *frame);
+int card_flip(struct card *card, const struct frame *frame);  /* returns when the flip is done */
+int card_flush(struct card *card, const struct frame *frame); /* same framebuffer, new pixels */
+int card_set_cursor(struct card *card, uint32_t seed);
+int card_move_cursor(struct card *card, int32_t x, int32_t y);
+int card_hide_cursor(struct card *card);
+/* Takes the framebuffer off the card and frees all memory of the frame. */
+void card_free_frame(struct card *card, struct frame *frame);
+
+/* ---- assigned.c: the assigned device
+ * ---------------------------------------------------------------------------------------------- */
+enum {
+	ASSIGNED_CHUNK = 0x10000, /* a frame's memory comes in ranges of this size, none beside another */
+	ASSIGNED_BOOTS = 0x10000, /* where the BAR remembers how often a guest was booted: between ranges 0 and 1 of the BAR */
+};
+
+struct assigned {
+	int container, group, device; /* -1: closed */
+	uint64_t bar_size, bar_offset, config_offset;
+};
+
+/* Binds the first PCI device vendor:id to vfio-pci and opens it. */
+int assigned_open(struct assigned *assigned, uint16_t vendor, uint16_t id);
+void assigned_close(struct assigned *assigned);
+/* Exports size bytes in shuffled ranges of the BAR as one dmabuf and maps them in the same order; which: 0 or 1, memory of its own.
+ * Fills dmabuf, map and map_size of *frame. Returns the number of ranges or -errno. */
+int assigned_export(struct assigned *assigned, size_t size, unsigned which, struct frame *frame);
+/* Turns the device's memory decoding on or off in its PCI command register: off takes the memory away under everybody. */
+int assigned_set_decoding(struct assigned *assigned, bool on);
+/* Counts this boot in the BAR's own memory: 1 for the first, or -errno. */
+int assigned_count_boot(struct assigned *assigned);
+
+/* ---- demo.c: the moving picture
+ * --------------------------------------------------------------------------------------------------- */
+/* Draws frame `number` over what this buffer shows: frame `previous`, or nothing yet when previous is negative. */
+void demo_draw(const struct image *image, long number, long previous);
+
+#endif
