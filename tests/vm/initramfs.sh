@@ -23,7 +23,7 @@ while getopts k:o:m:p: option; do
 	esac
 done
 shift $((OPTIND - 1))
-[ -n "$kit" ] && [ -n "$out" ] || usage
+if [ -z "$kit" ] || [ -z "$out" ]; then usage; fi
 [ -x "$kit/tree/usr/bin/busybox" ] || fail "$kit holds no kit: run tests/vm/kit.sh"
 
 version=$(basename "$kit"/kernel/lib/modules/*)

@@ -129,7 +129,7 @@ make_kernel() {
 	image_file=$(find "$work/kernel" -name vmlinuz -o -name "vmlinuz-$version" | head -n 1)
 	[ -n "$image_file" ] || fail "the kernel's packages hold no vmlinuz" "report this with the versions printed above"
 	[ "$image_file" = "$root/lib/modules/$version/vmlinuz" ] || cp "$image_file" "$root/lib/modules/$version/vmlinuz"
-	rm -rf "$root/share" "$root/bin" "$root/sbin" "$root/lib64"
+	(cd "$root" && rm -rf share bin sbin lib64)
 	ln -s "lib/modules/$version/vmlinuz" "$root/vmlinuz"
 	[ ! -f "$root/lib/modules/$version/config" ] || ln -s "lib/modules/$version/config" "$root/config"
 	PATH=$PATH:/usr/sbin:/sbin depmod -b "$root" "$version" ||

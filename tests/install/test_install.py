@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""`meson install` into an empty root: the files are there, and a program that knows only the pkg-config file builds and runs."""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from tap import Tap, expect  # noqa: E402
+
+PROGRAM = r"""
+#include <stdio.h>
+#include <string.h>
+#include <vitrine/buffer.h>
+#include <vitrine/loop.h>
+
+int main(void)
+{
+	struct vtr_loop *loop = vtr_loop_create();
+	enum vtr_path path;
+
+	if (!loop || vtr_path_from_name("udmabuf", &path) < 0)
+		return 1;
+	printf("%s\n", vtr_path_name(path));
+	vtr_loop_destroy(loop);
+	return 0;
+}
+"""
+
+
+def run(command, **options):
+    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False, **options)
+    expect(answer.returncode == 0, f"{' '.join(map(str, command))}: status {answer.returncode}\n{answer.stdout}{answer.stderr}")
+    return answer.stdout
+
+
+def one_file(root, pattern):
+    found = [path for path in root.glob(pattern) if path.is_file()]
+    expect(found, f"{pattern} was not installed")
+    return found[0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True, type=pathlib.Path)
+    parser.add_argument("--source", required=True, type=pathlib.Path)
+    parser.add_argument("--cc", default="cc")
+    arguments = parser.parse_args()
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="vitrine-install-") as work:
+        root = pathlib.Path(work) / "root"
+        with tap.case("meson install"):
+            run(["meson", "install", "-C", arguments.build, "--no-rebuild", "--destdir", root])
+        with tap.case("the public headers, all of them"):
+            wanted = {path.name for path in (arguments.source / "include/vitrine").glob("*.h")}
+            installed = {path.name for path in root.glob("**/include/vitrine/*.h")}
+            expect(wanted <= installed, f"not installed: {sorted(wanted - installed)}")
+        with tap.case("the programs run"):
+            library = one_file(root, "**/libvitrine.so").parent
+            environment = dict(os.environ, LD_LIBRARY_PATH=str(library))
+            for program in ("vitrine", "vitrinectl", "vitrine-guest"):
+                expect("vitrine" in run([one_file(root, f"**/bin/{program}"), "--version"], env=environment), f"{program} --version")
+        for kind in ("shared", "static"):
+            with tap.case(f"a program built with pkg-config alone, {kind} library"):
+                build_program(pathlib.Path(work), root, arguments.cc, kind)
+    return tap.finish()
+
+
+def build_program(work, root, compiler, kind):
+    description = one_file(root, "**/pkgconfig/vitrine.pc")
+    library = one_file(root, "**/libvitrine.so").parent
+    # the root stands somewhere else than it says
+    relocated = work / "vitrine.pc"
+    relocated.write_text(re.sub(r"^prefix=", f"prefix={root}", description.read_text(encoding="utf-8"), flags=re.MULTILINE),
+                         encoding="utf-8")
+    environment = dict(os.environ, PKG_CONFIG_PATH=str(work), LD_LIBRARY_PATH=str(library))
+    flags = run(["pkg-config", "--cflags", "--libs"] + (["--static"] if kind == "static" else []) + ["vitrine"], env=environment)
+    if kind == "static":
+        flags = flags.replace("-lvitrine", "-Wl,-Bstatic -lvitrine -Wl,-Bdynamic")
+    source, program = work / "program.c", work / f"program-{kind}"
+    source.write_text(PROGRAM, encoding="ascii")
+    run([compiler, "-Wall", "-Werror", "-o", program, source, *flags.split()])
+    expect(run([program], env=environment) == "udmabuf\n", "the program printed something else")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: MIT
+"""A small guest in QEMU with an emulated assigned device, and the vitrine that is its display: started, talked to, ended.
+
+Everything here is a child of this process, ended by its own pid. A Guest answers commands on its first serial port (guest/init); the
+kernel's messages go to a file of their own. Time-outs are in seconds and generous: software emulation on a busy machine is slow.
+"""
+
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+BAR_SIZE = 64 << 20
+MEMORY_MB = 768
+BOOT_TIMEOUT = 120
+COMMAND_TIMEOUT = 60
+MODULES = ("vfio_iommu_type1", "vfio_pci", "virtio_gpu")
+
+
+class Failure(Exception):
+    """Something here went wrong; the message says what, and what to do when that is known."""
+
+
+# Children end with this process, however it ends.
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM", "--"]
+
+
+def _sanitize(line):
+    return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def end_process(process, grace=5):
+    """Ends a child: asks, then insists."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Kit:
+    """The cache that kit.sh makes: QEMU, busybox, kernel."""
+
+    def __init__(self):
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        self.path = pathlib.Path(os.environ.get("VITRINE_KIT") or os.path.join(cache, "vitrine", "kit"))
+        self._qemu = None
+
+    def missing(self):
+        """What the kit lacks, in words, or None."""
+        for part in ("tree/usr/bin/busybox", "kernel/vmlinuz"):
+            if not (self.path / part).exists():
+                return f"{self.path / part} is missing: run tests/vm/kit.sh"
+        return None
+
+    def _packed_qemu(self):
+        tree = self.path / "tree"
+        libraries = tree / "usr/lib/x86_64-linux-gnu"
+        command = [str(tree / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries),
+                   str(tree / "usr/bin/qemu-system-x86_64"),
+                   "-L", str(tree / "usr/share/seabios"), "-L", str(tree / "usr/share/qemu")]
+        return command, dict(os.environ, QEMU_MODULE_DIR=str(libraries / "qemu"))
+
+    @staticmethod
+    def _host_qemu():
+        """The machine's own QEMU when it can be a vfio-user client: 10.1 or newer, with the device built in."""
+        program = shutil.which("qemu-system-x86_64")
+        if not program:
+            return None
+        try:
+            version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+            number = re.search(r"version (\d+)\.(\d+)", version)
+            devices = subprocess.run([program, "-device", "help"], capture_output=True, text=True, timeout=30, check=True).stdout
+        except (OSError, subprocess.SubprocessError):
+            return None
+        if number and (int(number[1]), int(number[2])) >= (10, 1) and '"vfio-user-pci"' in devices:
+            return [program], dict(os.environ)
+        return None
+
+    def qemu(self):
+        """(command, environment) of a QEMU that has vfio-user-pci: the machine's own, else the kit's."""
+        if not self._qemu:
+            self._qemu = self._host_qemu() or self._packed_qemu()
+        return self._qemu
+
+    def qemu_version(self):
+        command, environment = self.qemu()
+        answer = subprocess.run(command + ["--version"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+        if answer.returncode:
+            raise Failure(f"{command[0]} does not start: {answer.stderr.strip()}; remove {self.path} and run tests/vm/kit.sh again")
+        return answer.stdout.splitlines()[0]
+
+    def kernel_version(self):
+        return os.listdir(self.path / "kernel/lib/modules")[0]
+
+    def initramfs(self, out, files=(), programs=(), modules=MODULES):
+        """Packs an initramfs with these files and dynamic programs into `out`."""
+        command = [str(HERE / "initramfs.sh"), "-k", str(self.path), "-o", str(out)]
+        for module in modules:
+            command += ["-m", module]
+        for program in programs:
+            command += ["-p", str(program)]
+        answer = subprocess.run(command + [str(file) for file in files], capture_output=True, text=True, timeout=120, check=False)
+        if answer.returncode:
+            raise Failure(f"the guest's initramfs cannot be packed: {answer.stderr.strip()}")
+        return out
+
+    def accelerator(self, work):
+        """'kvm' where a guest really comes up under KVM, else 'tcg,thread=multi'. A /dev/kvm that opens is no proof, and neither is
+        firmware that runs: the same kernel is booted once; what came of it is remembered in the kit until the next reboot."""
+        slow = "tcg,thread=multi"
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            return slow
+        note = self.path / "accelerator"
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        with_boot = {f"{boot} {accelerator}": accelerator for accelerator in ("kvm", slow)}
+        with_note = note.read_text(encoding="ascii").strip() if note.exists() else ""
+        if with_note in with_boot:
+            return with_boot[with_note]
+        found = "kvm" if self._kvm_boots(work) else slow
+        try:
+            note.write_text(f"{boot} {found}\n", encoding="ascii")
+        except OSError:
+            pass  # asked again next time
+        return found
+
+    def _kvm_boots(self, work):
+        directory = pathlib.Path(work) / "kvm"
+        directory.mkdir(exist_ok=True)
+        guest = Guest(self, directory, self.initramfs(directory / "initramfs.gz", modules=()), accelerator="kvm")
+        try:
+            guest.start()
+            guest.wait_ready(timeout=20, give_up=r"KVM internal error|failed to initialize kvm")
+            return True
+        except Failure:
+            return False
+        finally:
+            guest.stop()
+
+
+class Guest:
+    """One guest in one QEMU. gpu: path of the vfio-user socket of its display, or None. share: its RAM has an fd that is shared."""
+
+    def __init__(self, kit, work, initramfs, accelerator, gpu=None, share=True, append="", memory_mb=MEMORY_MB, extra=()):
+        self.kit, self.work, self.initramfs, self.accelerator = kit, pathlib.Path(work), initramfs, accelerator
+        self.gpu, self.share, self.append, self.memory_mb, self.extra = gpu, share, append, memory_mb, list(extra)
+        self.process = None
+        self.lines = queue.Queue()
+        self.transcript = []
+
+    def _arguments(self):
+        backend = "memory-backend-memfd,share=on" if self.share else "memory-backend-ram"
+        arguments = [
+            "-M", "q35,kernel-irqchip=split,memory-backend=mem", "-accel", self.accelerator, "-cpu", "EPYC", "-smp", "2",
+            "-m", str(self.memory_mb), "-object", f"{backend},id=mem,size={self.memory_mb}M", "-nodefaults", "-display", "none",
+            "-serial", "stdio", "-serial", f"file:{self.work / 'kernel.log'}",
+            "-device", "intel-iommu,caching-mode=on,intremap=on",
+            "-object", f"memory-backend-memfd,id=bar,size={BAR_SIZE},share=on",
+            "-device", "ivshmem-plain,memdev=bar,addr=05.0",
+            "-kernel", str(self.kit.path / "kernel/vmlinuz"), "-initrd", str(self.initramfs),
+            "-append", f"console=ttyS1 intel_iommu=on iommu=pt panic=-1 loglevel=5 {self.append}".strip(),
+        ]
+        if self.gpu:
+            device = {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(self.gpu)}, "addr": "06.0"}
+            arguments += ["-device", json.dumps(device)]
+        return arguments + self.extra
+
+    def start(self):
+        command, environment = self.kit.qemu()
+        self.lines, self.transcript = queue.Queue(), []
+        with open(self.work / "qemu.log", "wb") as log:
+            self.process = subprocess.Popen(ENDS_WITH_US + command + self._arguments(), env=environment, stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=log)
+        threading.Thread(target=self._read, args=(self.process, self.lines), daemon=True).start()
+
+    @staticmethod
+    def _read(process, lines):
+        for line in process.stdout:
+            lines.put(_sanitize(line))
+        lines.put(None)
+
+    def wait_for(self, pattern, timeout, give_up=None):
+        """The match of the first line from now on that has pattern. give_up: what in QEMU's messages ends the wait."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                line = self.lines.get(timeout=min(0.5, max(0.01, deadline - time.monotonic())))
+            except queue.Empty:
+                if give_up and re.search(give_up, self.log("qemu.log")):
+                    raise Failure(f"QEMU says: {re.search(give_up, self.log('qemu.log'))[0]}") from None
+                if time.monotonic() >= deadline:
+                    raise Failure(f"the guest did not print {pattern!r} within {timeout} s") from None
+                continue
+            if line is None:
+                raise Failure(f"QEMU ended with status {self.process.wait()}: {self.log('qemu.log')[-500:]}")
+            self.transcript.append(line)
+            if found := re.search(pattern, line):
+                return found
+
+    def wait_ready(self, timeout=BOOT_TIMEOUT, give_up=None):
+        """Waits for the first prompt after power-on or a reboot."""
+        first = len(self.transcript)
+        self.wait_for(r"@@READY after", timeout, give_up)
+        self._raise_failures(first)
+
+    def send(self, line):
+        try:
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise Failure(f"QEMU does not read any more ({error}): {self.log('qemu.log')[-500:]}") from None
+
+    def run(self, command, timeout=COMMAND_TIMEOUT):
+        """Runs one command in the guest and returns the lines it printed."""
+        self.send(command)
+        first = len(self.transcript)
+        status = self.wait_for(r"@@DONE (\d+)", timeout)
+        self._raise_failures(first)
+        if status[1] != "0":
+            raise Failure(f"{command!r} ended with status {status[1]} in the guest: {self.transcript[first:-1]}")
+        return self.transcript[first:-1]
+
+    def _raise_failures(self, first):
+        for line in self.transcript[first:]:
+            if "@@FAILED" in line:
+                raise Failure(f"in the guest: {line.split('@@FAILED ', 1)[1]}")
+
+    def enter(self, program):
+        """Starts a program that reads commands itself, as guest-scanout does."""
+        self.send(program)
+        self.wait_for(r"@@READY", COMMAND_TIMEOUT)
+
+    def log(self, name):
+        path = self.work / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def logs(self):
+        """The ends of all there is to read about this guest."""
+        kernel = self.log("kernel.log").splitlines()[-15:]
+        qemu = [line for line in self.log("qemu.log").splitlines() if "doesn't support requested feature" not in line][-10:]
+        return "\n".join(["serial console:", *self.transcript[-15:], "kernel:", *kernel, "qemu:", *qemu])
+
+    def kill(self):
+        """QEMU dies at once, as in a crash."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process:
+            end_process(self.process)
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process = None
+
+
+class Vitrine:
+    """A running vitrine with a headless display, and vitrinectl to talk to it."""
+
+    def __init__(self, programs, work, options=(), size="1280x800"):
+        self.program, self.ctl = programs["vitrine"], programs["vitrinectl"]
+        self.work = pathlib.Path(work)
+        self.socket, self.control = self.work / "gpu.sock", self.work / "control.sock"
+        self.options, self.size = list(options), size
+        self.process = None
+
+    def start(self, timeout=20):
+        command = [str(self.program), "--vfio-user", str(self.socket), "--control", str(self.control),
+                   "--display", "headless", "--output", self.size, *self.options]
+        with open(self.work / "vitrine.log", "wb") as log:
+            self.process = subprocess.Popen(ENDS_WITH_US + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + timeout
+        while not self.socket.exists() or self._call("status", "--json").returncode:
+            if self.process.poll() is not None:
+                raise Failure(f"vitrine ended with status {self.process.returncode}: {self.log()[-500:]}")
+            if time.monotonic() > deadline:
+                raise Failure(f"vitrine does not answer on {self.control} within {timeout} s: {self.log()[-500:]}")
+            time.sleep(0.05)
+
+    def _call(self, *arguments, timeout=30):
+        return subprocess.run([str(self.ctl), "--control", str(self.control), *map(str, arguments)], capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+    def ask(self, *arguments, timeout=30):
+        """Runs vitrinectl and returns what it printed."""
+        answer = self._call(*arguments, timeout=timeout)
+        if answer.returncode:
+            raise Failure(f"vitrinectl {' '.join(map(str, arguments))}: status {answer.returncode}: {answer.stderr.strip()}")
+        return answer.stdout
+
+    def status(self):
+        return json.loads(self.ask("status", "--json"))
+
+    def scanout(self, number=0):
+        return self.status()["scanouts"][number]
+
+    def screenshot(self, path, *options):
+        self.ask("screenshot", *options, path)
+        return path
+
+    def log(self):
+        path = self.work / "vitrine.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self):
+        if self.process:
+            end_process(self.process)
+            self.process = None

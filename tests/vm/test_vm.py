@@ -1,0 +1,271 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The device under a stock Linux guest in a stock QEMU: what the guest draws against what a screenshot shows, in every pixel.
+
+Each session boots one guest and runs several cases in it. A session that cannot go on fails its remaining cases. docs/testing.md says
+what is needed to run this.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import re
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import picture  # noqa: E402
+from machine import Failure, Guest, Kit, Vitrine  # noqa: E402
+from tap import Tap, expect  # noqa: E402
+
+WIDTH, HEIGHT = 1280, 800
+FRAME_BYTES = WIDTH * HEIGHT * 4
+# best first; a machine with /dev/udmabuf takes a better one than a machine without
+ZERO_COPY = ("vfio-dmabuf", "vfio-window", "udmabuf")
+
+
+class Session:
+    """A vitrine, a guest that it is the display of, and the cases that look at both."""
+
+    def __init__(self, tap, environment, name, options=(), share=True):
+        self.tap, self.environment, self.name = tap, environment, name
+        self.work = environment.work / name
+        self.work.mkdir()
+        self.vitrine = Vitrine(environment.programs, self.work, options)
+        self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=self.vitrine.socket,
+                           share=share)
+        self.shots = 0
+
+    def boot(self):
+        self.guest.start()
+        self.guest.wait_ready()
+        self.guest.enter("guest-scanout")
+
+    def logs(self):
+        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
+
+    @contextlib.contextmanager
+    def case(self, name):
+        with self.tap.case(f"{self.name}: {name}", self.logs):
+            yield
+            expect(self.vitrine.alive(), "vitrine is not running any more")
+
+    def screenshot(self, *options):
+        self.shots += 1
+        path = self.work / f"shot{self.shots}.png"
+        self.vitrine.screenshot(path, *options)
+        return picture.read_png(path)
+
+    def expect_image(self, expected, seed=None, options=(), settle=0.0):
+        """settle: seconds that the picture may take to be there; 0 when the guest said that it is."""
+        deadline = time.monotonic() + settle
+        while difference := picture.difference(self.screenshot(*options), expected, seed):
+            if time.monotonic() >= deadline:
+                raise AssertionError(difference)
+            time.sleep(0.3)
+
+    def show(self, command):
+        """Runs a command of guest-scanout that ends with a picture; returns the words of its SHOWN line, e.g. {'ranges': 63}."""
+        lines = self.guest.run(command)
+        shown = [line for line in lines if line.startswith("@@SHOWN")]
+        expect(shown, f"{command!r} showed nothing: {lines}")
+        return {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", shown[-1])}
+
+    def expect_picture(self, seed):
+        self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed)
+
+    def expect_path(self, *wanted):
+        scanout = self.vitrine.scanout()
+        expect(scanout["path"] in wanted, f"path is {scanout['path']}, not {' or '.join(wanted)}; why not: {scanout['why_not']}")
+        return scanout
+
+    def __enter__(self):
+        self.vitrine.start()
+        return self
+
+    def __exit__(self, *_):
+        self.guest.stop()
+        self.vitrine.stop()
+
+
+def check_status(session):
+    """Everything that `vitrinectl status --json` promises about a running guest."""
+    status = session.vitrine.status()
+    expect("vfio-user" in status["transport"], f"transport is {status['transport']!r}")
+    for feature in ("EDID", "RESOURCE_UUID", "RESOURCE_BLOB"):
+        expect(any(feature in name for name in status["guest_features"]), f"{feature} is not in {status['guest_features']}")
+    scanout = status["scanouts"][0]
+    expect((scanout["width"], scanout["height"]) == (WIDTH, HEIGHT), f"the scanout is {scanout['width']}x{scanout['height']}")
+    expect(scanout["format"] in ("XR24", "XRGB8888"), f"the scanout's format is {scanout['format']}")
+    expect(scanout["resource"] > 0, "the scanout has no resource")
+    expect(scanout["frames"] > 0, "no frame was counted")
+    expect(scanout["cpu_us_per_frame"] >= 0, "cpu_us_per_frame is negative")
+    latency = scanout["flush_to_present_us"]
+    expect(0 <= latency["p50"] <= latency["p99"], f"flush_to_present_us is {latency}")
+    if scanout["path"] not in ZERO_COPY:
+        refused = {entry["path"]: entry["reason"] for entry in scanout["why_not"]}
+        expect(refused.get("udmabuf"), f"no reason is given against udmabuf: {scanout['why_not']}")
+    sizes = [region["size"] for region in status["memory_regions"]]
+    expect(64 << 20 in sizes, f"the assigned device's BAR of 64 MB is not among the memory regions: {sizes}")
+
+
+def session_blob(tap, environment):
+    """Blob resources in all kinds of memory, then the guest and its VMM going away and coming back."""
+    with Session(tap, environment, "blob") as session:
+        with session.case("a stock kernel boots and finds the display"):
+            session.boot()
+            session.guest.run("boots")
+        with session.case("a frame in more than 60 shuffled ranges of a BAR"):
+            shown = session.show("vfio 1")
+            expect(shown["ranges"] > 60, f"only {shown['ranges']} ranges")
+            session.expect_picture(1)
+            session.expect_path(*ZERO_COPY, "mapped")
+        with session.case("an odd stride and a plane offset"):
+            expect(session.show("stride 2")["ranges"] > 60, "too few ranges")
+            session.expect_picture(2)
+        with session.case("a frame in RAM"):
+            session.show("dumb 3")
+            session.expect_picture(3)
+            session.expect_path(*ZERO_COPY, "mapped")
+        with session.case("other pixels in the framebuffer that is shown"):
+            session.show("redraw 4")
+            session.expect_picture(4)
+        with session.case("a cursor, in the picture only when asked for"):
+            session.guest.run("cursor 5 700 300")
+            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 4), 5, 700, 300), options=["--cursor"], settle=5)
+            session.expect_picture(4)
+            session.guest.run("cursor")
+            session.expect_image(picture.picture(WIDTH, HEIGHT, 4), options=["--cursor"], settle=5)
+        with session.case("a page flip between two buffers in a BAR"):
+            before = session.vitrine.scanout()["frames"]
+            session.show("flip 6 5")
+            session.expect_picture(6)
+            frames = session.vitrine.scanout()["frames"] - before
+            expect(frames >= 6, f"{frames} frames were counted for a mode set and 5 flips")
+        with session.case("a BAR that goes away under its frame and comes back"):
+            session.show("vfio 7")
+            session.guest.run("decoding off")
+            session.expect_picture(7)
+            session.guest.run("decoding on")
+            session.show("redraw 8")
+            session.expect_picture(8)
+        with session.case("the kernel's console in RAM"):
+            session.show("console 9")
+            session.expect_image(picture.console(WIDTH, HEIGHT, 9), settle=10)
+        with session.case("vitrinectl wait sees a picture come, and one that does not"):
+            check_wait(session)
+        with session.case("moving frames"):
+            frames = session.show("demo 40")["frames"]
+            expect(frames == 40, f"{frames} frames")
+        with session.case("status tells what is shown and how"):
+            check_status(session)
+        with session.case("the guest reboots"):
+            session.guest.send("quit")
+            session.guest.send("reboot -f")
+            session.guest.wait_ready()
+            session.guest.enter("guest-scanout")
+            boots = session.guest.run("boots")
+            expect("@@BOOTS 2" in boots, f"this is no second boot: {boots}")
+            session.show("vfio 10")
+            session.expect_picture(10)
+        with session.case("QEMU is killed and started again"):
+            session.guest.kill()
+            session.boot()
+            session.show("vfio 11")
+            session.expect_picture(11)
+
+
+def check_wait(session):
+    """`vitrinectl wait --image`: true at once, true later, never."""
+    reference, other = session.work / "reference.png", session.work / "other.png"
+    picture.write_png(reference, picture.picture(WIDTH, HEIGHT, 20))
+    picture.write_png(other, picture.picture(WIDTH, HEIGHT, 21))
+    session.show("vfio 20")
+    session.vitrine.ask("wait", "--image", reference, "--timeout", "10")
+    with contextlib.suppress(Failure):
+        session.vitrine.ask("wait", "--image", other, "--timeout", "1")
+        raise AssertionError("a picture that is not shown was seen")
+    session.vitrine.ask("wait", "--frames", "1", "--timeout", "10")
+
+
+def session_2d(tap, environment):
+    """A device that offers no blobs: pixels come by TRANSFER_TO_HOST_2D."""
+    with Session(tap, environment, "2d", ["--no-blob"]) as session:
+        with session.case("a stock kernel boots and finds the display"):
+            session.boot()
+            features = session.vitrine.status()["guest_features"]
+            expect(not any("BLOB" in name for name in features), f"blobs are offered: {features}")
+        with session.case("a frame"):
+            session.show("dumb 30")
+            session.expect_picture(30)
+        with session.case("other pixels in the framebuffer that is shown"):
+            session.show("redraw 31")
+            session.expect_picture(31)
+        with session.case("the kernel's console"):
+            session.show("console 32")
+            session.expect_image(picture.console(WIDTH, HEIGHT, 32), settle=10)
+
+
+def session_fetched(tap, environment):
+    """Guest RAM that comes without an fd: rings, requests and pixels are asked for, byte by byte."""
+    with Session(tap, environment, "no shared memory", share=False) as session:
+        with session.case("a stock kernel boots and finds the display"):
+            session.boot()
+        with session.case("a frame in RAM is fetched"):
+            session.show("dumb 40")
+            session.expect_picture(40)
+            scanout = session.expect_path("fetched")
+            refused = {entry["path"]: entry["reason"] for entry in scanout["why_not"]}
+            expect(refused.get("mapped"), f"no reason is given against mapped: {scanout['why_not']}")
+        with session.case("a frame in a BAR that has an fd is mapped"):
+            session.show("vfio 41")
+            session.expect_picture(41)
+            session.expect_path(*ZERO_COPY, "mapped")
+
+
+class Environment:
+    """What all sessions share: kit, programs, the guest's initramfs."""
+
+    def __init__(self, programs, work, tap):
+        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
+        missing = self.kit.missing()
+        if missing:
+            raise Failure(missing)
+        tap.note(self.kit.qemu_version())
+        self.accelerator = self.kit.accelerator(self.work)
+        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
+        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]])
+
+
+SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for program in ("vitrine", "vitrinectl", "vitrine-guest", "guest-scanout"):
+        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
+    parser.add_argument("--session", action="append", choices=SESSIONS, help="run these sessions only")
+    arguments = parser.parse_args()
+    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="vitrine-vm-") as work:
+        try:
+            environment = Environment(programs, work, tap)
+        except Failure as failure:
+            print(f"Bail out! {failure}")
+            return 1
+        for name in arguments.session or SESSIONS:
+            started = time.monotonic()
+            try:
+                SESSIONS[name](tap, environment)
+            except Failure as failure:
+                with tap.case(f"{name}: session"):
+                    raise failure
+            tap.note(f"session {name}: {time.monotonic() - started:.0f} s")
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
