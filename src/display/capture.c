@@ -18,8 +18,6 @@
 #include "display/output.h"
 #include "util/fd.h"
 
-enum { MAX_CAPTURES = 2 * VTR_MAX_CONTROL_CLIENTS };
-
 struct vtr_capture {
 	struct vtr_output *output;
 	struct vtr_capture *next; // vtr_output.captures
@@ -53,7 +51,7 @@ static bool deliver_finished(struct vtr_event_node *node)
 
 struct vtr_capture *vtr_output_capture(struct vtr_output *output, bool cursor, vtr_capture_func func, void *data)
 {
-	if (output->n_captures >= MAX_CAPTURES) {
+	if (output->n_captures >= VTR_MAX_CAPTURES) {
 		errno = EBUSY;
 		return NULL;
 	}

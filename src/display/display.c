@@ -101,13 +101,16 @@ static void *run(void *data)
 
 /* ---- device thread ---- */
 
-/* Signals are the device thread's. */
+/* Signals are the device thread's, but for those that a thread's own access raises. */
 static int start(struct vtr_display_thread *thread)
 {
-	sigset_t all, old;
+	static const int own[] = { SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP };
+	sigset_t mask, old;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sigfillset(&mask);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&mask, own[i]);
+	pthread_sigmask(SIG_SETMASK, &mask, &old);
 	int error = pthread_create(&thread->thread, NULL, run, thread);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!error)

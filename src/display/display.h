@@ -3,6 +3,7 @@
 #define VTR_DISPLAY_DISPLAY_H
 
 #include <vitrine/display.h>
+#include <vitrine/limits.h>
 
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
@@ -56,6 +57,9 @@ void vtr_frame_import_failed(struct vtr_frame *frame, const struct vtr_error *er
 void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand demand); /* a rise reports FRAME_NEEDED */
 void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode);     /* reports MODE_CHANGED */
 void vtr_output_get_cursor(struct vtr_output *output, struct vtr_cursor *cursor);     /* a copy */
+
+/* Captures of one output that are alive at a time: no display sees more. */
+enum { VTR_MAX_CAPTURES = 2 * VTR_MAX_CONTROL_CLIENTS };
 
 /* True when the capture wants the cursor in the picture. */
 bool vtr_capture_wants_cursor(const struct vtr_capture *capture);
