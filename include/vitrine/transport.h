@@ -22,10 +22,10 @@ struct vtr_vfio_user_server;
 
 struct vtr_vfio_user_status {
 	bool connected;
-	uint64_t connections;    /* so far */
-	uint64_t messages;       /* received, of all connections */
-	uint64_t bytes_fetched;  /* by DMA_READ */
-	uint32_t peer_pid;       /* of the connected client, 0 if unknown */
+	uint64_t connections;	/* so far */
+	uint64_t messages;	/* received, of all connections */
+	uint64_t bytes_fetched; /* by DMA_READ */
+	uint32_t peer_pid;	/* of the connected client, 0 if unknown */
 };
 
 /* Listens on the UNIX socket path (created with mode 0600; a stale socket is replaced, a live one is -EADDRINUSE), or serves the
@@ -39,19 +39,32 @@ VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *serv
 
 /*
  * vfio-user, client: a VMM's end. Every call is synchronous: it sends one message and waits for its reply, serving the server's
- * DMA_READ and DMA_WRITE meanwhile, at most timeout_ms. A server that lies (wrong ids, short replies, loops, silence) costs an error,
- * nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails with -ENOTCONN.
+ * DMA_READ and DMA_WRITE meanwhile, at most timeout_ms. A server that lies (wrong ids, short replies, loops, silence) costs an
+ * error, nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails with -ENOTCONN.
  */
 struct vtr_vfio_user_client;
 
-struct vtr_vfio_user_region {
-	uint64_t size;
-	uint32_t flags;          /* VFIO_REGION_INFO_FLAG_* */
-	int fd;                  /* owned by the client; -1 when the region cannot be mapped */
-	uint64_t offset;         /* in fd */
+enum {
+	VTR_VFIO_USER_MAX_REGIONS = 64, /* of one device, that the client talks about; also of kinds of irqs */
+	VTR_VFIO_USER_MAX_AREAS = 16,
 };
 
-/* The client's memory as the server's requests see it. Return 0 or -errno. */
+struct vtr_vfio_user_area {
+	uint64_t offset, size; /* in the region */
+};
+
+struct vtr_vfio_user_region {
+	uint64_t size;
+	uint32_t flags;	 /* VFIO_REGION_INFO_FLAG_* */
+	int fd;		 /* owned by the client, until the region is asked for again; -1 when it cannot be mapped */
+	uint64_t offset; /* in fd */
+	/* What of the region can be mapped, when n_areas is not 0; otherwise all of it. */
+	uint32_t n_areas;
+	struct vtr_vfio_user_area areas[VTR_VFIO_USER_MAX_AREAS];
+};
+
+/* The client's memory as the server's requests see it. Return 0 or -errno. They may be called from within any call of the client,
+ * and may not call the client themselves (-EBUSY). */
 struct vtr_vfio_user_dma_impl {
 	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
 	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
@@ -60,9 +73,10 @@ struct vtr_vfio_user_dma_impl {
 /* Connects and negotiates VERSION. NULL with errno (EPROTO: not a vfio-user server, or one we cannot talk to). */
 VTR_API struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms);
 VTR_API void vtr_vfio_user_client_destroy(struct vtr_vfio_user_client *client); /* NULL is fine */
-VTR_API void vtr_vfio_user_client_set_dma(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_dma_impl *impl, void *data);
+VTR_API void vtr_vfio_user_client_set_dma(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_dma_impl *impl,
+					  void *data);
 VTR_API int vtr_vfio_user_client_fd(const struct vtr_vfio_user_client *client); /* for polling; -1 when closed */
-/* Serves what the server asked meanwhile; call when fd is readable. 0 or -errno. */
+/* Serves what the server asked meanwhile, as far as it is there; call when fd is readable. 0 or -errno. */
 VTR_API int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client);
 
 /* All: 0 or -errno; a negative value of an error reply is the server's errno. */
