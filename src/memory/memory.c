@@ -118,14 +118,14 @@ static size_t lower_bound(const struct vtr_memory *memory, uint64_t address)
 {
 	size_t low = 0, count = memory->count;
 
-	while (count) {
+	/* Scattered addresses make every branch a guess: the comparison is a number, not a decision. */
+	while (count > 1) {
 		size_t half = count / 2;
-		bool above = memory->entries[low + half].last < address;
 
-		low = above ? low + half + 1 : low;
-		count = above ? count - half - 1 : half;
+		low += half & -(size_t)(memory->entries[low + half - 1].last < address);
+		count -= half;
 	}
-	return low;
+	return low + (count && memory->entries[low].last < address);
 }
 
 static bool entry_holds(const struct vtr_memory *memory, size_t i, uint64_t address)
@@ -279,7 +279,7 @@ int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, s
 		if (!region)
 			return -EFAULT;
 		size_t piece = piece_in(region, address, length);
-		int error = vtr_region_read(region, address - region->address, to, piece);
+		int error = vtr_region_read(region, address - region->address, to, piece, NULL);
 		if (error)
 			return error;
 		address += piece;

@@ -12,6 +12,7 @@
 
 #include <vitrine/dmabuf.h>
 
+#include "memory/copy.h"
 #include "util/checked.h"
 #include "util/fault.h"
 #include "util/fd.h"
@@ -197,12 +198,15 @@ static int finish_remote(struct vtr_region *region, int result)
 	return gone ? -ECANCELED : result;
 }
 
-int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
 	if (!region->mapped || vtr_region_faulted(region))
 		return -EFAULT;
 	if (region->data) {
-		memcpy(buffer, region->data + offset, length);
+		if (ahead)
+			vtr_copy_stream(buffer, region->data + offset, length, ahead);
+		else
+			memcpy(buffer, region->data + offset, length);
 		return vtr_region_faulted(region) ? -EFAULT : 0;
 	}
 	const struct vtr_remote *remote = remote_of(region);

@@ -7,6 +7,7 @@
 
 #include <vitrine/limits.h>
 
+#include "memory/copy.h"
 #include "memory/region.h"
 #include "util/checked.h"
 #include "util/fd.h"
@@ -236,8 +237,30 @@ static size_t seek(const struct vtr_spans *spans, size_t guess, uint64_t offset)
 	return low;
 }
 
+/* Large images in small pieces are worth telling the processor what comes next (copy.h). Small ones stay in the caches, where
+ * their reader finds them. */
+enum {
+	STREAM_BYTES = 4 << 20, // at least so many in all
+	STREAM_SPAN = 64 << 10, // from spans of no more than that
+};
+
+static bool worth_streaming(const struct vtr_spans *spans, uint64_t length)
+{
+	return length >= STREAM_BYTES && spans->cpu && spans->length / spans->count <= STREAM_SPAN;
+}
+
+/* Where the span after span i holds what corresponds to skip in this one; NULL when there is nothing to fetch. */
+static const void *ahead_of(const struct vtr_spans *spans, size_t i, uint64_t skip)
+{
+	const struct vtr_span *next = &spans->items[i + 1];
+
+	if (i + 1 == spans->count || spans->items[i].length > STREAM_SPAN || skip >= next->length || !next->region->data)
+		return NULL;
+	return next->region->data + next->offset + skip;
+}
+
 /* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
-static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length)
+static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, bool stream)
 {
 	if (!length)
 		return 0;
@@ -245,7 +268,8 @@ static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, u
 		const struct vtr_span *span = &spans->items[i];
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
-		int error = vtr_region_read(span->region, span->offset + skip, to, piece);
+		const void *ahead = stream ? ahead_of(spans, i, skip) : NULL;
+		int error = vtr_region_read(span->region, span->offset + skip, to, piece, ahead);
 
 		if (error)
 			return error;
@@ -258,13 +282,27 @@ static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, u
 	}
 }
 
+/* Reads rows that all are inside the image. */
+static int read_rows(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, uint8_t *to,
+		     size_t target_stride)
+{
+	/* Rows that leave out most of the image do not read what lies ahead. */
+	bool stream = row_bytes >= stride / 2 && worth_streaming(spans, (uint64_t)row_bytes * rows);
+	size_t at = 0;
+	int error = 0;
+
+	for (uint32_t row = 0; row < rows && !error; row++)
+		error = read_at(spans, &at, offset + (uint64_t)row * stride, to + row * target_stride, row_bytes, stream);
+	if (stream)
+		vtr_copy_stream_end();
+	return error;
+}
+
 int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length)
 {
-	size_t at = 0;
-
 	if (!vtr_range_fits(offset, length, spans->length))
 		return -ERANGE;
-	return read_at(spans, &at, offset, buffer, length);
+	return read_rows(spans, offset, 0, 1, length, buffer, 0);
 }
 
 int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length)
@@ -294,9 +332,6 @@ int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *
 int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
 		     size_t target_stride)
 {
-	uint8_t *to = target;
-	size_t at = 0;
-
 	if (!rows || !row_bytes)
 		return 0;
 	/* (2^32 - 1)^2 fits into 64 bits. */
@@ -305,12 +340,6 @@ int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t st
 		return -ERANGE;
 	/* Rows that touch on both sides are one copy. The product fits: it is last_row + stride, and all of it is in the image. */
 	if (stride == row_bytes && target_stride == row_bytes)
-		return read_at(spans, &at, offset, to, row_bytes * rows);
-	for (uint32_t row = 0; row < rows; row++) {
-		int error = read_at(spans, &at, offset + (uint64_t)row * stride, to + row * target_stride, row_bytes);
-
-		if (error)
-			return error;
-	}
-	return 0;
+		return read_rows(spans, offset, 0, 1, row_bytes * rows, target, 0);
+	return read_rows(spans, offset, stride, rows, row_bytes, target, target_stride);
 }

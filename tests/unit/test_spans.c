@@ -313,6 +313,87 @@ static void test_random_reads(void)
 	vtr_memory_destroy(memory);
 }
 
+/* ---- large images in small ranges, where the copy looks ahead ---- */
+
+enum { FRAME_STRIDE = 5120, FRAME_HEIGHT = 1024, FRAME_PAGES = FRAME_STRIDE * FRAME_HEIGHT / PAGE };
+
+static const struct large_row {
+	const char *name;
+	uint32_t range; // bytes of each entry
+	size_t row_bytes, target_stride, target_offset;
+} large_rows[] = {
+	{ "pages-whole", PAGE, FRAME_STRIDE, FRAME_STRIDE, 0 },
+	{ "pages-whole-unaligned-target", PAGE, FRAME_STRIDE, FRAME_STRIDE, 3 },
+	{ "pages-rows", PAGE, 5116, 5116, 0 },
+	{ "pages-odd-rows", PAGE, 5001, 5003, 1 },
+	{ "pages-padded-target", PAGE, FRAME_STRIDE, FRAME_STRIDE + 64, 16 },
+	{ "odd-ranges", 1000, FRAME_STRIDE, FRAME_STRIDE, 0 },
+	{ "tiny-ranges", 40, 5119, 5119, 7 },
+	{ "long-ranges", 256 * 1024, FRAME_STRIDE, FRAME_STRIDE, 0 },
+};
+
+/* Entries of range bytes over the file's frame in an order that merges nothing. Their number is odd, so that the order is a
+ * permutation; what is left of the frame comes last. */
+static size_t scatter(struct vtr_mem_entry *entries, uint32_t range)
+{
+	size_t count = (FRAME_PAGES * PAGE / range - 1) | 1, done = 0;
+
+	for (size_t i = 0; i < count; i++, done += range)
+		entries[i] = (struct vtr_mem_entry){ .address = i * 2 % count * range, .length = range };
+	entries[count] = (struct vtr_mem_entry){ .address = count * range, .length = (uint32_t)(FRAME_PAGES * PAGE - done) };
+	return count + (entries[count].length != 0);
+}
+
+static void test_large(gconstpointer data)
+{
+	const struct large_row *row = data;
+	struct vtr_memory *memory = vtr_memory_create();
+	g_autofree struct vtr_mem_entry *entries = g_new0(struct vtr_mem_entry, FRAME_PAGES * PAGE / row->range + 2);
+	size_t size = row->target_offset + FRAME_HEIGHT * row->target_stride;
+	g_autofree uint8_t *target = g_malloc0(size + 64), *image = g_malloc(FRAME_PAGES * PAGE);
+	struct vtr_spans spans;
+
+	add_ram(memory, 0, FRAME_PAGES * PAGE, 1);
+	size_t count = scatter(entries, row->range), at = 0;
+	for (size_t i = 0; i < count; at += entries[i++].length)
+		for (size_t j = 0; j < entries[i].length; j++)
+			image[at + j] = pattern(1, entries[i].address + j);
+	g_assert_cmpuint(at, ==, FRAME_PAGES * PAGE);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, count, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, FRAME_STRIDE, FRAME_HEIGHT, row->row_bytes, target + row->target_offset,
+					 row->target_stride),
+			==, 0);
+	for (size_t y = 0; y < FRAME_HEIGHT; y++) {
+		uint8_t *to = target + row->target_offset + y * row->target_stride;
+
+		g_assert_cmpmem(to, row->row_bytes, image + y * FRAME_STRIDE, row->row_bytes);
+		memset(to, 0, row->row_bytes);
+	}
+	/* Nothing beside the rows was written. */
+	for (size_t i = 0; i < size + 64; i++)
+		g_assert_cmpuint(target[i], ==, 0);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static void test_large_truncated(void)
+{
+	struct vtr_memory *memory = vtr_memory_create();
+	g_autofree struct vtr_mem_entry *entries = g_new0(struct vtr_mem_entry, FRAME_PAGES + 2);
+	g_autofree uint8_t *target = g_malloc(FRAME_PAGES * PAGE);
+	int fd = pattern_file(1, FRAME_PAGES * PAGE), ours = dup(fd);
+	struct vtr_spans spans;
+
+	g_assert_cmpint(vtr_memory_add(memory, 0, FRAME_PAGES * PAGE, fd, 0, true), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, scatter(entries, PAGE), NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, 5120, 1024, 5120, target, 5120), ==, 0);
+	g_assert_cmpint(ftruncate(ours, FRAME_PAGES / 2 * PAGE), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, 5120, 1024, 5120, target, 5120), ==, -EFAULT);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+	close(ours);
+}
+
 /* ---- regions that go ---- */
 
 static void test_region_removed(void)
@@ -455,7 +536,9 @@ int main(int argc, char **argv)
 	ADD_ROWS("/spans/resolve/", resolve_rows, test_resolve);
 	ADD_ROWS("/spans/read/", read_rows, test_read);
 	ADD_ROWS("/spans/gather/", gather_rows, test_gather);
+	ADD_ROWS("/spans/large/", large_rows, test_large);
 	ADD_ROWS("/spans/truncated/", truncated_rows, test_truncated);
+	g_test_add_func("/spans/large/truncated", test_large_truncated);
 	ADD_ROWS("/spans/from-file-error/", file_rows, test_from_file_error);
 	g_test_add_func("/spans/resolve/most-entries", test_most_entries);
 	g_test_add_func("/spans/resolve/split-is-bounded", test_split_is_bounded);
