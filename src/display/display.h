@@ -45,6 +45,10 @@ void vtr_output_set_user(struct vtr_output *output, void *user);
  * more than one frame with pixels makes the device thread present twice for want of staging. */
 struct vtr_frame *vtr_output_take_frame(struct vtr_output *output);
 
+/* True when no damage is left to be read: what the display put together from the frames it took is the picture of the last of them,
+ * also when that one carried no pixels. */
+bool vtr_output_is_current(const struct vtr_output *output);
+
 /* The frame is shown (presented_ns, CLOCK_MONOTONIC) or was given up (0: dropped). Frees the frame, unlocks buffer and pixels. */
 void vtr_frame_finish(struct vtr_frame *frame, uint64_t presented_ns);
 

@@ -196,6 +196,11 @@ struct vtr_frame *vtr_output_take_frame(struct vtr_output *output)
 	return frame;
 }
 
+bool vtr_output_is_current(const struct vtr_output *output)
+{
+	return !pixman_region32_not_empty((pixman_region32_t *)&output->unread);
+}
+
 void vtr_frame_presented(struct vtr_frame *frame, uint64_t presented_ns)
 {
 	report(frame, presented_ns);

@@ -531,6 +531,36 @@ static void test_cursor(void)
 	g_free(pixels);
 }
 
+/* A frozen scanout: its last picture came as pixels though nobody looked, and now there are none to be had. */
+static void test_frozen(void)
+{
+	struct scanout scanout;
+	struct answer answer = { 0 };
+	struct vtr_event event;
+	pixman_region32_t stale;
+	uint8_t *pixels = g_malloc0(WIDTH * HEIGHT * 4);
+
+	scanout_init(&scanout, 0);
+	scanout.pixels = pixels;
+	draw(pixels, WIDTH * 4, &format_rows[1]);
+	struct vtr_frame *frame = begin_frame(&scanout, VTR_FRAME_UNREAD);
+	pixman_region32_init(&stale);
+	struct vtr_staging *staging = vtr_staging_begin(scanout.output, WIDTH, HEIGHT, scanout.format, &stale);
+	fill(&scanout, staging, &stale);
+	vtr_staging_commit(staging, &stale, frame);
+	pixman_region32_fini(&stale);
+	vtr_output_submit(scanout.output, frame);
+	run_until(&scanout, &scanout.done, 1);
+	g_assert_nonnull(vtr_output_capture(scanout.output, false, answered, &answer));
+	while (!answer.calls)
+		if (vtr_outputs_next_event(scanout.outputs, &event) && event.type == VTR_EVENT_FRAME_NEEDED)
+			vtr_output_submit(scanout.output, begin_frame(&scanout, VTR_FRAME_UNREAD)); /* no damage */
+	assert_colours(&answer);
+	answer_finish(&answer);
+	scanout_finish(&scanout);
+	g_free(pixels);
+}
+
 /* Many at once get the picture of one frame. */
 static void test_captures_together(void)
 {
@@ -722,6 +752,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/headless/capture/black", test_black);
 	g_test_add_func("/headless/capture/disabled-while-waiting", test_disabled_while_waiting);
 	g_test_add_func("/headless/capture/cursor", test_cursor);
+	g_test_add_func("/headless/capture/frozen", test_frozen);
 	g_test_add_func("/headless/capture/together", test_captures_together);
 	g_test_add_func("/headless/capture/removed", test_removed_while_capturing);
 	g_test_add_func("/headless/size-change", test_size_change);

@@ -189,6 +189,27 @@ static void show_pixels(struct headless_output *state, struct vtr_frame *frame)
 		fail_captures(state, &error);
 }
 
+/* No pixels. When nothing changed since they were last read (a frozen scanout, whose memory is gone, has no newer ones), the
+ * picture is this frame's all the same. */
+static void show_unread(struct headless_output *state, struct vtr_frame *frame)
+{
+	uint64_t sequence = frame->sequence;
+
+	state->blank = false;
+	vtr_frame_finish(frame, vtr_now_ns());
+	if (state->picture && vtr_output_is_current(state->output))
+		finish_captures(state, sequence);
+}
+
+static void show_blank(struct headless_output *state, struct vtr_frame *frame)
+{
+	uint64_t sequence = frame->sequence;
+
+	state->blank = true;
+	vtr_frame_finish(frame, vtr_now_ns());
+	finish_captures(state, sequence);
+}
+
 /* A tick: the newest frame's turn. */
 static void show(struct headless_output *state)
 {
@@ -202,14 +223,10 @@ static void show(struct headless_output *state)
 		show_pixels(state, frame);
 		break;
 	case VTR_FRAME_UNREAD:
-		state->blank = false;
-		vtr_frame_finish(frame, vtr_now_ns());
+		show_unread(state, frame);
 		break;
 	case VTR_FRAME_BLANK:
-		state->blank = true;
-		uint64_t sequence = frame->sequence;
-		vtr_frame_finish(frame, vtr_now_ns());
-		finish_captures(state, sequence);
+		show_blank(state, frame);
 		break;
 	}
 }
