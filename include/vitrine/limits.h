@@ -24,7 +24,8 @@ enum {
 	VTR_MAX_RESOURCES = 16384,
 	VTR_MAX_DIMENSION = 16384,       /* width and height of a resource or framebuffer */
 	VTR_CURSOR_SIZE = 64,
-	VTR_MAX_PENDING_FLUSHES = 1024,  /* no more than the queue can hold */
+	VTR_MAX_CURSOR_BYTES = 1048576,  /* of a resource used as a cursor; its image takes 16 KiB */
+	VTR_MAX_DAMAGE_RECTS = 64,       /* of accumulated damage; beyond that its bounding box */
 
 	/* vfio-user */
 	VTR_MAX_MESSAGE_FDS = 16,
@@ -36,9 +37,10 @@ enum {
 	VTR_MAX_CONTROL_LINE = 65536,
 };
 
-/* Largest blob the device accepts; the sum of host memory (2D resources) is bounded by --max-hostmem. */
+/* Largest blob the device accepts; it takes none of our memory. */
 #define VTR_MAX_BLOB_SIZE (UINT64_C(1) << 40)
-#define VTR_DEFAULT_MAX_HOSTMEM (UINT64_C(256) << 20)
+/* Host memory of 2D resources and of the pixels copied for displays together, unless --max-hostmem says otherwise. */
+#define VTR_DEFAULT_MAX_HOSTMEM (UINT64_C(1) << 30)
 
 /* Staging images of all outputs together: a 16384x16384 picture is 1 GiB, three 4K images of 16 outputs are 1.5 GiB. */
 #define VTR_MAX_STAGING (UINT64_C(2) << 30)

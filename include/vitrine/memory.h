@@ -155,6 +155,10 @@ VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, cons
 VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
 			     void *target, size_t target_stride);
 
+/* The same bytes by request to the VMM, also where there is a mapping. EOPNOTSUPP when there is nobody to ask. */
+VTR_API int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
+			    void *target, size_t target_stride);
+
 /*
  * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (spans
  * that do not meet on page borders, memory without a CPU mapping or in huge pages, VTR_MAX_VIEW_MAPPINGS or the kernel's limit

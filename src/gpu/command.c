@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a queue to a handler and back. A request is copied out of guest memory once and checked against its row of the table (known,
+ * offered, sent on the right queue, long enough, room for the answer); handlers see only what passed. Every chain is answered
+ * exactly once: here, or, for a fenced flush, by the flush queue.
+ *
+ * Fences complete in order. Only flushes wait for anything (the display); any other fenced command lets the waiting flushes go
+ * first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait for a display.
+ */
+#include "gpu/command.h"
+
+#include <drm_fourcc.h>
+
+#include "gpu/gpu.h"
+
+enum { QUEUE_BATCH = 256 }; /* chains handled before the loop gets its turn */
+
+static const struct vtr_gpu_command {
+	uint32_t type;
+	const char *name;
+	uint32_t size, response_size;
+	unsigned queue;
+	uint64_t feature; /* the bit that must have been negotiated, as a mask; 0: always there */
+	vtr_gpu_handler handler;
+} commands[] = {
+#define ROW(type, queue, request, response, feature, handler)                                                                      \
+	{                                                                                                                          \
+		VIRTIO_GPU_CMD_##type, #type, sizeof(struct request), sizeof(struct response), VTR_GPU_##queue, feature, handler   \
+	}
+#define HEADER virtio_gpu_ctrl_hdr
+#define BIT(bit) (UINT64_C(1) << VIRTIO_GPU_F_##bit)
+	ROW(GET_DISPLAY_INFO, CONTROLQ, HEADER, virtio_gpu_resp_display_info, 0, vtr_gpu_get_display_info),
+	ROW(GET_EDID, CONTROLQ, virtio_gpu_cmd_get_edid, virtio_gpu_resp_edid, BIT(EDID), vtr_gpu_get_edid),
+	ROW(RESOURCE_CREATE_2D, CONTROLQ, virtio_gpu_resource_create_2d, HEADER, 0, vtr_gpu_resource_create_2d),
+	ROW(RESOURCE_UNREF, CONTROLQ, virtio_gpu_resource_unref, HEADER, 0, vtr_gpu_resource_unref),
+	ROW(SET_SCANOUT, CONTROLQ, virtio_gpu_set_scanout, HEADER, 0, vtr_gpu_set_scanout),
+	ROW(RESOURCE_FLUSH, CONTROLQ, virtio_gpu_resource_flush, HEADER, 0, vtr_gpu_resource_flush),
+	ROW(TRANSFER_TO_HOST_2D, CONTROLQ, virtio_gpu_transfer_to_host_2d, HEADER, 0, vtr_gpu_transfer_to_host_2d),
+	ROW(RESOURCE_ATTACH_BACKING, CONTROLQ, virtio_gpu_resource_attach_backing, HEADER, 0, vtr_gpu_resource_attach_backing),
+	ROW(RESOURCE_DETACH_BACKING, CONTROLQ, virtio_gpu_resource_detach_backing, HEADER, 0, vtr_gpu_resource_detach_backing),
+	ROW(RESOURCE_ASSIGN_UUID, CONTROLQ, virtio_gpu_resource_assign_uuid, virtio_gpu_resp_resource_uuid, BIT(RESOURCE_UUID),
+	    vtr_gpu_resource_assign_uuid),
+	ROW(RESOURCE_CREATE_BLOB, CONTROLQ, virtio_gpu_resource_create_blob, HEADER, BIT(RESOURCE_BLOB),
+	    vtr_gpu_resource_create_blob),
+	ROW(SET_SCANOUT_BLOB, CONTROLQ, virtio_gpu_set_scanout_blob, HEADER, BIT(RESOURCE_BLOB), vtr_gpu_set_scanout_blob),
+	ROW(UPDATE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_update_cursor),
+	ROW(MOVE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_move_cursor),
+#undef ROW
+#undef HEADER
+#undef BIT
+};
+
+uint32_t vtr_gpu_format_to_fourcc(uint32_t format)
+{
+	/* virtio names the bytes in memory order, DRM the bits of a little-endian word */
+	switch (format) {
+	case VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM:
+		return DRM_FORMAT_ARGB8888;
+	case VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM:
+		return DRM_FORMAT_XRGB8888;
+	case VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM:
+		return DRM_FORMAT_BGRA8888;
+	case VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM:
+		return DRM_FORMAT_BGRX8888;
+	case VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM:
+		return DRM_FORMAT_ABGR8888;
+	case VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM:
+		return DRM_FORMAT_RGBX8888;
+	case VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM:
+		return DRM_FORMAT_RGBA8888;
+	case VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM:
+		return DRM_FORMAT_XBGR8888;
+	default:
+		return 0;
+	}
+}
+
+struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request *request, uint32_t type)
+{
+	const struct virtio_gpu_ctrl_hdr *hdr = &request->command.hdr;
+	struct virtio_gpu_ctrl_hdr header = { .type = type };
+
+	if (hdr->flags & VIRTIO_GPU_FLAG_FENCE) {
+		header.flags = VIRTIO_GPU_FLAG_FENCE;
+		header.fence_id = hdr->fence_id;
+		header.ctx_id = hdr->ctx_id;
+	}
+	return header;
+}
+
+void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size)
+{
+	long written = chain->in_size < size ? 0 : vtr_chain_write(&gpu->base.queues[queue], chain, 0, response, size);
+
+	vtr_virtio_complete(&gpu->base, queue, chain, written > 0 ? (uint32_t)written : 0);
+}
+
+static const struct vtr_gpu_command *find_command(const struct vtr_gpu *gpu, uint32_t type, unsigned queue)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct vtr_gpu_command *command = &commands[i];
+
+		if (command->type == type && command->queue == queue &&
+		    (gpu->base.driver_features & command->feature) == command->feature)
+			return command;
+	}
+	return NULL;
+}
+
+/* Copies the request and runs its handler. Returns the response type. */
+static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	size_t size = request->chain->out_size < sizeof(request->command) ? request->chain->out_size : sizeof(request->command);
+	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, 0, &request->command, size);
+
+	if (got < (long)sizeof(request->command.hdr)) {
+		memset(&request->command.hdr, 0, sizeof(request->command.hdr)); /* no fence that half a header might name */
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	}
+	const struct vtr_gpu_command *command = find_command(gpu, request->command.hdr.type, request->queue);
+	if (!command)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	request->name = command->name;
+	request->response_size = command->response_size;
+	bool answered = request->queue == VTR_GPU_CONTROLQ; /* the Linux driver gives cursor commands no room for an answer */
+	if (got < (long)command->size || (answered && request->chain->in_size < command->response_size))
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if ((request->command.hdr.flags & VIRTIO_GPU_FLAG_FENCE) && command->type != VIRTIO_GPU_CMD_RESOURCE_FLUSH)
+		vtr_flush_complete_all(gpu);
+	return command->handler(gpu, request);
+}
+
+static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain)
+{
+	struct vtr_gpu_request request;
+
+	memset(&request, 0, sizeof(request)); /* an initializer need not reach all of a union, and this goes to the guest */
+	request.queue = queue;
+	request.chain = chain;
+	request.name = "?";
+	uint32_t type = run_request(gpu, &request), size = request.response_size;
+
+	gpu->commands++;
+	if (!request.chain)
+		return; /* a flush that waits for its display */
+	if (type >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
+		gpu->errors++;
+		size = sizeof(request.response.hdr);
+		vtr_gpu_log_guest(gpu, "guest: command %#x %s: answered with error %#x", request.command.hdr.type, request.name,
+				  type);
+	}
+	request.response.hdr = vtr_gpu_response_header(&request, type);
+	vtr_gpu_answer(gpu, queue, chain, &request.response, size);
+}
+
+void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
+{
+	struct vtr_virtqueue *vq = &gpu->base.queues[queue];
+	struct vtr_chain *chain;
+
+	for (unsigned i = 0; i < QUEUE_BATCH; i++) {
+		int got = vtr_virtqueue_pop(vq, &chain);
+
+		if (got == 0 && !vtr_virtqueue_enable_notify(vq))
+			return;
+		if (got < 0) {
+			vtr_virtio_broken(&gpu->base, "malformed virtqueue");
+			return;
+		}
+		if (got > 0)
+			handle_chain(gpu, queue, chain);
+	}
+	vtr_virtio_kick(&gpu->base, queue); /* more may wait: after the others had their turn */
+}

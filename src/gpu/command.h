@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GPU_COMMAND_H
+#define VTR_GPU_COMMAND_H
+
+#include <linux/virtio_gpu.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/device.h"
+
+struct vtr_gpu;
+
+/*
+ * One request of the guest, decoded once: `command` is a copy whose size was checked, so handlers see values that cannot change,
+ * and `response` is what goes back. Handlers return the response type; command.c writes it, exactly once.
+ */
+struct vtr_gpu_request {
+	unsigned queue;
+	struct vtr_chain *chain; /* NULL once somebody else answers: vtr_gpu_take_chain() */
+	const char *name;	 /* of the command */
+	uint32_t response_size;	 /* of an answer without an error */
+	union {
+		struct virtio_gpu_ctrl_hdr hdr;
+		struct virtio_gpu_resource_create_2d create_2d;
+		struct virtio_gpu_resource_unref unref;
+		struct virtio_gpu_set_scanout set_scanout;
+		struct virtio_gpu_resource_flush flush;
+		struct virtio_gpu_transfer_to_host_2d transfer;
+		struct virtio_gpu_resource_attach_backing attach;
+		struct virtio_gpu_resource_detach_backing detach;
+		struct virtio_gpu_cmd_get_edid get_edid;
+		struct virtio_gpu_resource_assign_uuid assign_uuid;
+		struct virtio_gpu_resource_create_blob create_blob;
+		struct virtio_gpu_set_scanout_blob set_scanout_blob;
+		struct virtio_gpu_update_cursor cursor;
+	} command;
+	union {
+		struct virtio_gpu_ctrl_hdr hdr;
+		struct virtio_gpu_resp_display_info display_info;
+		struct virtio_gpu_resp_edid edid;
+		struct virtio_gpu_resp_resource_uuid uuid;
+	} response;
+};
+
+/* Takes all chains of the queue and answers them. */
+void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue);
+
+/* The response header for request, with its fence when it has one (virtio 1.3, 5.7.6.7). */
+struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request *request, uint32_t type);
+
+/* Writes size bytes of response into chain and returns it to the guest. */
+void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size);
+
+/* The DRM fourcc of a virtio-gpu format (virtio 1.3, 5.7.6.8), 0 when there is none. */
+uint32_t vtr_gpu_format_to_fourcc(uint32_t format);
+
+/* ---- handlers: return VIRTIO_GPU_RESP_* ---- */
+typedef uint32_t (*vtr_gpu_handler)(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+
+uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_set_scanout_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_detach_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_assign_uuid(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_move_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The cursor queue: 64x64 images and positions (virtio 1.3, 5.7.6.10). */
+#include <drm_fourcc.h>
+
+#include "gpu/gpu.h"
+
+/* Copies the cursor's image, whatever the resource's format is. False when there is none to be had. */
+static bool read_image(struct vtr_gpu *gpu, struct vtr_resource *resource, uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE])
+{
+	uint32_t format = DRM_FORMAT_ARGB8888; /* a blob has no format: what the Linux driver uses for cursors */
+	uint64_t size = VTR_CURSOR_SIZE * VTR_CURSOR_SIZE * 4;
+	struct vtr_error error;
+
+	if (resource->image) {
+		if (resource->image->width != VTR_CURSOR_SIZE || resource->image->height != VTR_CURSOR_SIZE)
+			return false;
+		format = resource->image->format;
+	} else if (resource->size < size) {
+		return false;
+	}
+	vtr_resource_resolve(gpu, resource);
+	if (vtr_resource_pixels(resource)->length > VTR_MAX_CURSOR_BYTES)
+		return false;
+	const void *pixels = vtr_resource_view(resource, &error);
+	if (!pixels) {
+		vtr_gpu_log_guest(gpu, "cursor resource %u: %s", resource->id, error.text);
+		return false;
+	}
+	return vtr_image_convert(pixels, format, VTR_CURSOR_SIZE * 4, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, image) == 0;
+}
+
+static void move(struct vtr_scanout *scanout, const struct virtio_gpu_cursor_pos *pos)
+{
+	vtr_output_move_cursor(scanout->output, (int32_t)pos->x, (int32_t)pos->y);
+}
+
+uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_update_cursor *command = &request->command.cursor;
+	uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE];
+
+	if (command->pos.scanout_id >= gpu->n_scanouts)
+		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+	struct vtr_scanout *scanout = &gpu->scanouts[command->pos.scanout_id];
+	if (command->resource_id) {
+		struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
+
+		if (!resource)
+			return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+		if (command->hot_x >= VTR_CURSOR_SIZE || command->hot_y >= VTR_CURSOR_SIZE || !read_image(gpu, resource, image))
+			return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	}
+	scanout->cursor_resource = command->resource_id;
+	move(scanout, &command->pos);
+	vtr_output_set_cursor(scanout->output, command->resource_id ? image : NULL, command->hot_x, command->hot_y);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_move_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_cursor_pos *pos = &request->command.cursor.pos;
+
+	if (pos->scanout_id >= gpu->n_scanouts)
+		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+	move(&gpu->scanouts[pos->scanout_id], pos);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}

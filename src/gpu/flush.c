@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Flushes and their pacing.
+ *
+ * A flush gives a frame to every output that shows the resource. When it carries a fence, its answer waits until the displays are
+ * done with these frames: that is what throttles a guest to the speed of its display. But a guest waits for a flush 50 ms at most,
+ * and a display may be hidden, stopped or gone: then the flush is answered at its deadline, the scanout counts as stalled, and
+ * until its display answers again flushes of this scanout are answered at the output's refresh rate. A stalled scanout does not
+ * hold up the others. Answers go in the order of arrival, as fences have to.
+ */
+#include "gpu/flush.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "gpu/gpu.h"
+
+#define DEADLINE_NS UINT64_C(50000000) /* the Linux driver gives up after 50 ms */
+
+static void answer_head(struct vtr_gpu *gpu)
+{
+	struct vtr_flush *flush = gpu->flushes.head;
+
+	gpu->flushes.head = flush->next;
+	if (!flush->next)
+		gpu->flushes.tail = &gpu->flushes.head;
+	vtr_gpu_answer(gpu, VTR_GPU_CONTROLQ, flush->chain, &flush->response, sizeof(flush->response));
+	free(flush);
+}
+
+/* Answers what is ready, and looks after the deadline of what is then first. */
+static void answer_ready(struct vtr_gpu *gpu)
+{
+	uint64_t now = vtr_now_ns();
+
+	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now))
+		answer_head(gpu);
+	vtr_timer_arm(gpu->flushes.timer, gpu->flushes.head ? gpu->flushes.head->deadline_ns : 0);
+}
+
+static void deadline_passed(void *data)
+{
+	struct vtr_gpu *gpu = data;
+	struct vtr_flush *head = gpu->flushes.head;
+
+	if (head && head->deadline_ns <= vtr_now_ns())
+		for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+			struct vtr_scanout *scanout = &gpu->scanouts[i];
+
+			if (!(head->waiting & 1u << i))
+				continue;
+			if (!scanout->stalled)
+				vtr_log_limited(&scanout->log, VTR_LOG_INFO,
+						"output %s: the display does not answer; the guest goes on without it",
+						vtr_output_name(scanout->output));
+			scanout->stalled = true;
+			scanout->stats.timeouts++;
+		}
+	answer_ready(gpu);
+}
+
+int vtr_flush_queue_init(struct vtr_gpu *gpu)
+{
+	gpu->flushes.tail = &gpu->flushes.head;
+	gpu->flushes.timer = vtr_loop_add_timer(gpu->base.loop, deadline_passed, gpu);
+	return gpu->flushes.timer ? 0 : -errno;
+}
+
+void vtr_flush_queue_finish(struct vtr_gpu *gpu)
+{
+	vtr_flush_forget_all(gpu);
+	vtr_source_remove(gpu->flushes.timer);
+}
+
+void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence)
+{
+	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
+		if (flush->waiting & 1u << scanout && flush->sequence[scanout] <= sequence)
+			flush->waiting &= ~(1u << scanout);
+	answer_ready(gpu);
+}
+
+void vtr_flush_complete_all(struct vtr_gpu *gpu)
+{
+	while (gpu->flushes.head)
+		answer_head(gpu);
+	vtr_timer_arm(gpu->flushes.timer, 0);
+}
+
+void vtr_flush_forget_all(struct vtr_gpu *gpu)
+{
+	while (gpu->flushes.head) {
+		struct vtr_flush *flush = gpu->flushes.head;
+
+		gpu->flushes.head = flush->next;
+		vtr_chain_free(flush->chain);
+		free(flush);
+	}
+	gpu->flushes.tail = &gpu->flushes.head;
+	vtr_timer_arm(gpu->flushes.timer, 0);
+}
+
+static uint64_t refresh_ns(const struct vtr_scanout *scanout)
+{
+	struct vtr_mode mode = vtr_output_mode(scanout->output);
+
+	return mode.refresh_mhz ? UINT64_C(1000000000000) / mode.refresh_mhz : 0;
+}
+
+/* The longest refresh interval of the scanouts in mask, at most the deadline. */
+static uint64_t slowest_refresh_ns(struct vtr_gpu *gpu, uint32_t mask)
+{
+	uint64_t slowest = 0;
+
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (mask & 1u << i && refresh_ns(&gpu->scanouts[i]) > slowest)
+			slowest = refresh_ns(&gpu->scanouts[i]);
+	return slowest < DEADLINE_NS ? slowest : DEADLINE_NS;
+}
+
+/* Takes the request's chain: it is answered when flush is due. Without memory for that it is answered at once. */
+static void wait_for_display(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const struct vtr_flush *wanted, uint64_t now)
+{
+	uint32_t stalled = 0;
+
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (gpu->scanouts[i].stalled)
+			stalled |= 1u << i;
+	struct vtr_flush *flush = malloc(sizeof(*flush));
+	if (!flush)
+		return;
+	*flush = *wanted;
+	if (flush->waiting & ~stalled)
+		flush->waiting &= ~stalled;
+	flush->deadline_ns = now + (flush->waiting & stalled ? slowest_refresh_ns(gpu, flush->waiting) : DEADLINE_NS);
+	flush->response = vtr_gpu_response_header(request, VIRTIO_GPU_RESP_OK_NODATA);
+	flush->chain = request->chain;
+	request->chain = NULL;
+	*gpu->flushes.tail = flush;
+	gpu->flushes.tail = &flush->next;
+	if (gpu->flushes.head == flush)
+		vtr_timer_arm(gpu->flushes.timer, flush->deadline_ns);
+}
+
+/* The part of the scanout's picture that rect (framebuffer coordinates) covers. */
+static bool damage_of(const struct vtr_scanout *scanout, const struct virtio_gpu_rect *rect, pixman_region32_t *damage)
+{
+	const struct vtr_scanout_layout *layout = &scanout->layout;
+	uint64_t right = (uint64_t)rect->x + rect->width, bottom = (uint64_t)rect->y + rect->height;
+	uint64_t x1 = rect->x > layout->x ? rect->x : layout->x, y1 = rect->y > layout->y ? rect->y : layout->y;
+	uint64_t x2 = (uint64_t)layout->x + layout->width, y2 = (uint64_t)layout->y + layout->height;
+
+	x2 = right < x2 ? right : x2;
+	y2 = bottom < y2 ? bottom : y2;
+	if (x1 >= x2 || y1 >= y2)
+		return false;
+	pixman_region32_init_rect(damage, (int)(x1 - layout->x), (int)(y1 - layout->y), (unsigned)(x2 - x1), (unsigned)(y2 - y1));
+	return true;
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void flush_scanout(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t now,
+			  struct vtr_flush *flush)
+{
+	uint64_t cpu = thread_cpu_ns(), sequence = vtr_scanout_present(gpu, scanout, damage, now);
+
+	scanout->stats.cpu_ns += thread_cpu_ns() - cpu;
+	if (sequence) {
+		flush->waiting |= 1u << scanout->id;
+		flush->sequence[scanout->id] = sequence;
+	}
+}
+
+uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_resource_flush *command = &request->command.flush;
+	struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
+	struct vtr_flush flush = { 0 };
+	uint64_t now = vtr_now_ns();
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (resource->image && (!vtr_range_fits(command->r.x, command->r.width, resource->image->width) ||
+				!vtr_range_fits(command->r.y, command->r.height, resource->image->height)))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_scanout *scanout = &gpu->scanouts[i];
+		pixman_region32_t damage;
+
+		if (scanout->resource != resource || !damage_of(scanout, &command->r, &damage))
+			continue;
+		flush_scanout(gpu, scanout, &damage, now, &flush);
+		pixman_region32_fini(&damage);
+	}
+	if (flush.waiting && command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		wait_for_display(gpu, request, &flush, now);
+	else if (command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		vtr_flush_complete_all(gpu); /* nothing to wait for: the fence is next, so those before it are due */
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtio-gpu device: glue between the virtio core, the memory map, and the outputs. Everything runs on the device thread; the
+ * outputs' events arrive through their file descriptor.
+ */
+#include "gpu/gpu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+static const uint16_t queue_sizes[VTR_GPU_QUEUES] = { [VTR_GPU_CONTROLQ] = 256, [VTR_GPU_CURSORQ] = 64 };
+
+/* ---- what the virtio core asks ---- */
+
+static uint64_t gpu_features(struct vtr_virtio_device *device)
+{
+	uint64_t features = UINT64_C(1) << VIRTIO_GPU_F_EDID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID;
+
+	if (!vtr_gpu_from_device(device)->options.no_blob)
+		features |= UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
+	return features;
+}
+
+static void gpu_config_read(struct vtr_virtio_device *device, uint32_t offset, void *buffer, uint32_t length)
+{
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	memcpy(buffer, (const uint8_t *)&gpu->config + offset, length);
+}
+
+/* Only events_clear can be written: it clears those bits of events_read and reads as 0 (virtio 1.3, 5.7.4). */
+static void gpu_config_write(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length)
+{
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+	uint32_t clear;
+
+	if (offset != offsetof(struct virtio_gpu_config, events_clear) || length != sizeof(clear))
+		return;
+	memcpy(&clear, buffer, sizeof(clear));
+	gpu->config.events_read &= ~clear;
+}
+
+static void gpu_notify(struct vtr_virtio_device *device, unsigned queue)
+{
+	vtr_gpu_process_queue(vtr_gpu_from_device(device), queue);
+}
+
+static void gpu_queue_reset(struct vtr_virtio_device *device, unsigned queue)
+{
+	if (queue == VTR_GPU_CONTROLQ)
+		vtr_flush_forget_all(vtr_gpu_from_device(device));
+}
+
+static void gpu_reset(struct vtr_virtio_device *device)
+{
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	vtr_flush_forget_all(gpu);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
+		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
+		gpu->scanouts[i].cursor_resource = 0;
+	}
+	vtr_resource_destroy_all(gpu);
+	gpu->config.events_read = 0;
+}
+
+static const struct vtr_virtio_device_impl device_impl = {
+	.features = gpu_features,
+	.config_read = gpu_config_read,
+	.config_write = gpu_config_write,
+	.notify = gpu_notify,
+	.queue_reset = gpu_queue_reset,
+	.reset = gpu_reset,
+};
+
+/* ---- what happens around it ---- */
+
+static void handle_event(struct vtr_gpu *gpu, const struct vtr_event *event)
+{
+	if (event->output >= gpu->n_scanouts)
+		return;
+	struct vtr_scanout *scanout = &gpu->scanouts[event->output];
+
+	switch (event->type) {
+	case VTR_EVENT_FRAME_DONE:
+		vtr_scanout_frame_done(gpu, scanout, event);
+		break;
+	case VTR_EVENT_FRAME_NEEDED:
+		vtr_scanout_present(gpu, scanout, NULL, 0);
+		break;
+	case VTR_EVENT_IMPORT_FAILED:
+		vtr_scanout_import_failed(gpu, scanout, event);
+		break;
+	case VTR_EVENT_MODE_CHANGED:
+		gpu->config.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
+		vtr_virtio_config_changed(&gpu->base);
+		break;
+	}
+}
+
+static void output_events(int fd, uint32_t events, void *data)
+{
+	struct vtr_gpu *gpu = data;
+	struct vtr_event event;
+
+	while (vtr_outputs_next_event(gpu->outputs, &event))
+		handle_event(gpu, &event);
+}
+
+static struct vtr_gpu *gpu_from_listener(struct vtr_memory_listener *listener)
+{
+	return (struct vtr_gpu *)((char *)listener - offsetof(struct vtr_gpu, memory_listener));
+}
+
+static void region_removing(struct vtr_memory_listener *listener, struct vtr_region *region)
+{
+	vtr_resources_region_removing(gpu_from_listener(listener), region);
+}
+
+static void region_added(struct vtr_memory_listener *listener, struct vtr_region *region)
+{
+	vtr_resources_region_added(gpu_from_listener(listener));
+}
+
+/* ---- life ---- */
+
+struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory, struct vtr_outputs *outputs,
+			       const struct vtr_gpu_options *options)
+{
+	struct vtr_gpu *gpu = calloc(1, sizeof(*gpu));
+
+	if (!gpu)
+		return NULL;
+	gpu->options = *options;
+	if (!gpu->options.max_hostmem)
+		gpu->options.max_hostmem = VTR_DEFAULT_MAX_HOSTMEM;
+	gpu->outputs = outputs;
+	gpu->n_scanouts = (uint32_t)vtr_outputs_count(outputs);
+	gpu->config.num_scanouts = gpu->n_scanouts;
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		vtr_scanout_init(&gpu->scanouts[i], i, vtr_outputs_get(outputs, i));
+	if (vtr_virtio_device_init(&gpu->base, &device_impl, 16, VTR_GPU_QUEUES, queue_sizes, sizeof(gpu->config), memory, loop) <
+	    0)
+		goto free_gpu;
+	if (vtr_flush_queue_init(gpu) < 0)
+		goto finish_device;
+	gpu->output_events = vtr_loop_add_fd(loop, vtr_outputs_event_fd(outputs), EPOLLIN, output_events, gpu);
+	if (!gpu->output_events)
+		goto finish_flushes;
+	gpu->memory_listener = (struct vtr_memory_listener){ .removing = region_removing, .added = region_added };
+	vtr_memory_add_listener(memory, &gpu->memory_listener);
+	return gpu;
+finish_flushes:
+	vtr_flush_queue_finish(gpu);
+finish_device:
+	vtr_virtio_device_finish(&gpu->base);
+free_gpu:
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		vtr_scanout_finish(&gpu->scanouts[i]);
+	free(gpu);
+	return NULL;
+}
+
+void vtr_gpu_destroy(struct vtr_gpu *gpu)
+{
+	if (!gpu)
+		return;
+	gpu_reset(&gpu->base);
+	vtr_memory_remove_listener(gpu->base.memory, &gpu->memory_listener);
+	vtr_source_remove(gpu->output_events);
+	vtr_flush_queue_finish(gpu);
+	vtr_virtio_device_finish(&gpu->base);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		vtr_scanout_finish(&gpu->scanouts[i]);
+	free(gpu);
+}
+
+struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu)
+{
+	return &gpu->base;
+}
+
+void vtr_gpu_set_frame_listener(struct vtr_gpu *gpu, vtr_gpu_frame_func func, void *data)
+{
+	gpu->frame_func = func;
+	gpu->frame_data = data;
+}

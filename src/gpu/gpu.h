@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GPU_GPU_H
+#define VTR_GPU_GPU_H
+
+#include <linux/virtio_gpu.h>
+#include <string.h>
+
+#include <vitrine/gpu.h>
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+
+#include "gpu/command.h"
+#include "gpu/flush.h"
+#include "gpu/resource.h"
+#include "gpu/scanout.h"
+#include "render/image.h"
+#include "util/checked.h"
+#include "virtio/device.h"
+
+/* The structures of virtio-gpu are little-endian and used as they come. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian hosts need conversions in src/gpu");
+
+enum { VTR_GPU_CONTROLQ, VTR_GPU_CURSORQ, VTR_GPU_QUEUES };
+
+/* The device: owns resources, scanouts and pending flushes, and hangs between queues and outputs. */
+struct vtr_gpu {
+	struct vtr_virtio_device base;
+	struct vtr_gpu_options options;
+	struct vtr_outputs *outputs;
+	struct vtr_source *output_events;
+	struct vtr_memory_listener memory_listener;
+	struct virtio_gpu_config config;
+
+	struct vtr_resource_table resources;
+	struct vtr_scanout scanouts[VTR_MAX_SCANOUTS];
+	uint32_t n_scanouts;
+	struct vtr_flush_queue flushes;
+
+	vtr_gpu_frame_func frame_func;
+	void *frame_data;
+	uint64_t commands, errors;
+	struct vtr_log_limit guest_log; /* what a guest's mistakes may write */
+};
+
+static inline struct vtr_gpu *vtr_gpu_from_device(struct vtr_virtio_device *device)
+{
+	return (struct vtr_gpu *)((char *)device - offsetof(struct vtr_gpu, base));
+}
+
+/* Debug log of a guest's mistake, rate-limited. */
+#define vtr_gpu_log_guest(gpu, ...) vtr_log_limited(&(gpu)->guest_log, VTR_LOG_DEBUG, __VA_ARGS__)
+
+#endif

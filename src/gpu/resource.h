@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GPU_RESOURCE_H
+#define VTR_GPU_RESOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vitrine/buffer.h>
+#include <vitrine/error.h>
+#include <vitrine/memory.h>
+
+struct vtr_gpu;
+
+/*
+ * A guest resource. Its pixels lie in `pixels`: for a blob the guest's backing itself, for a 2D resource host memory that the
+ * guest fills by transfers. What is derived from the pixels (dmabuf, view) is made lazily and goes with them.
+ */
+struct vtr_resource {
+	struct vtr_resource *next; /* vtr_resource_table.buckets[] */
+	uint32_t id;
+	uint64_t size;		 /* blob: bytes of the linear image; 0 for a 2D resource */
+	struct vtr_image *image; /* 2D: host image; NULL for a blob */
+
+	struct vtr_mem_entry *entries; /* the guest's backing as it came, kept to resolve it again; NULL without one */
+	size_t n_entries;
+	struct vtr_spans backing; /* entries, resolved; empty while they do not resolve */
+	uint64_t generation;	  /* of the memory map when resolving was last tried */
+
+	struct vtr_buffer *buffer; /* dmabuf of the pixels, or NULL */
+	bool buffer_tried;
+	struct vtr_error no_buffer; /* why buffer is NULL after it was tried */
+	struct vtr_view *view;	    /* linear view of the pixels, or NULL */
+
+	uint32_t shown; /* bit per scanout */
+	bool has_uuid;
+	uint8_t uuid[16];
+};
+
+enum { VTR_RESOURCE_BUCKETS = 1024 };
+
+struct vtr_resource_table {
+	struct vtr_resource *buckets[VTR_RESOURCE_BUCKETS];
+	uint32_t count;
+	uint64_t entries; /* of all resources */
+	uint64_t hostmem; /* bytes of all 2D images */
+};
+
+struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id); /* NULL: no such id */
+
+/* Creates a resource; the id was checked to be free. Return NULL when out of memory. */
+struct vtr_resource *vtr_resource_create_blob(struct vtr_gpu *gpu, uint32_t id, uint64_t size);
+struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, uint32_t width, uint32_t height, uint32_t format);
+
+/* Frees it; scanouts that show it must have been disabled. */
+void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource);
+void vtr_resource_destroy_all(struct vtr_gpu *gpu);
+
+/* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. */
+void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
+			 struct vtr_spans *spans);
+/* Forgets the backing. Scanouts that show a blob freeze first. */
+void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource);
+
+/* Resolves the backing if it is not and the memory map has changed since the last try. True when it is resolved. */
+bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource);
+
+/* Where the pixels are; empty when they are nowhere now. */
+const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource);
+
+/* The dmabuf of the pixels, made at the first call; NULL with the reason in resource->no_buffer. */
+struct vtr_buffer *vtr_resource_buffer(struct vtr_resource *resource);
+
+/* A linear view of the pixels, made at the first call and refreshed at each; NULL with *error. Valid until the backing changes. */
+const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
+
+/* For the memory listener: a region goes; everything made from it goes first. */
+void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);
+/* A region came: backings of shown resources are tried again. */
+void vtr_resources_region_added(struct vtr_gpu *gpu);
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands that create, fill and end resources (virtio 1.3, 5.7.6.8). */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "gpu/gpu.h"
+
+/* A new resource's id: not 0, not taken, and room for one more. */
+static uint32_t check_new_id(struct vtr_gpu *gpu, uint32_t id)
+{
+	if (!id || vtr_resource_find(gpu, id))
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (gpu->resources.count >= VTR_MAX_RESOURCES)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_resource_create_2d *command = &request->command.create_2d;
+	uint32_t format = vtr_gpu_format_to_fourcc(command->format), error = check_new_id(gpu, command->resource_id);
+
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
+	if (!format || !command->width || !command->height || command->width > VTR_MAX_DIMENSION ||
+	    command->height > VTR_MAX_DIMENSION)
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	/* at most 2^30 bytes each: the sum cannot overflow */
+	if (gpu->resources.hostmem + vtr_image_bytes(command->width, command->height) > gpu->options.max_hostmem)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	if (!vtr_resource_create_2d(gpu, command->resource_id, command->width, command->height, format))
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* Mem entries as a request carries them, copied and resolved. */
+struct backing {
+	struct vtr_mem_entry *entries;
+	size_t count;
+	struct vtr_spans spans;
+};
+
+/* Reads count entries that follow the first `offset` bytes of the request, and resolves them. min_size: bytes they must add up to.
+ */
+static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request, size_t offset, uint32_t count, uint64_t min_size,
+			     struct backing *backing)
+{
+	size_t bytes = count * sizeof(*backing->entries);
+	struct vtr_error error;
+
+	*backing = (struct backing){ .count = count };
+	if (count > VTR_MAX_ENTRIES || !vtr_range_fits(offset, bytes, request->chain->out_size))
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (gpu->resources.entries + count > VTR_MAX_TOTAL_ENTRIES)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	backing->entries = malloc(bytes);
+	if (!backing->entries)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, offset, backing->entries, bytes);
+	int failed = got < (long)bytes ? -EFAULT : 0;
+	if (!failed)
+		failed = vtr_spans_resolve(&backing->spans, gpu->base.memory, backing->entries, count, &error);
+	if (!failed && backing->spans.length >= min_size)
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	free(backing->entries);
+	vtr_spans_finish(&backing->spans);
+	if (!failed || failed == -EINVAL) /* they add up to too little, or one is empty */
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	return failed == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY : VIRTIO_GPU_RESP_ERR_UNSPEC;
+}
+
+uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_resource_create_blob *command = &request->command.create_blob;
+	const uint32_t flags =
+		VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE | VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE | VIRTIO_GPU_BLOB_FLAG_USE_CROSS_DEVICE;
+	uint32_t error = check_new_id(gpu, command->resource_id);
+	struct backing backing = { 0 };
+
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
+	if (command->blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST || command->blob_flags & ~flags || !command->size ||
+	    command->size > VTR_MAX_BLOB_SIZE)
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	if (command->nr_entries) { /* 0: the backing comes later, by RESOURCE_ATTACH_BACKING */
+		error = read_backing(gpu, request, sizeof(*command), command->nr_entries, command->size, &backing);
+		if (error != VIRTIO_GPU_RESP_OK_NODATA)
+			return error;
+	}
+	struct vtr_resource *resource = vtr_resource_create_blob(gpu, command->resource_id, command->size);
+	if (!resource) {
+		free(backing.entries);
+		vtr_spans_finish(&backing.spans);
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	}
+	if (backing.count)
+		vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.unref.resource_id);
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (resource->shown & 1u << i)
+			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
+	vtr_resource_destroy(gpu, resource);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_resource_attach_backing *command = &request->command.attach;
+	struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
+	struct backing backing;
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (resource->entries)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC; /* it has one */
+	if (!command->nr_entries)
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	/* A transfer is checked against the backing when it comes; a blob is nothing but its backing. */
+	uint32_t error = read_backing(gpu, request, sizeof(*command), command->nr_entries, resource->size, &backing);
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
+	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
+	vtr_scanouts_backing_attached(gpu, resource);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_resource_detach_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.detach.resource_id);
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (!resource->entries)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	vtr_resource_detach(gpu, resource);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t vtr_gpu_resource_assign_uuid(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.assign_uuid.resource_id);
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (!resource->has_uuid) {
+		if (getrandom(resource->uuid, sizeof(resource->uuid), 0) != sizeof(resource->uuid))
+			return VIRTIO_GPU_RESP_ERR_UNSPEC;
+		resource->uuid[6] = (resource->uuid[6] & 0x0f) | 0x40; /* RFC 4122: version 4, random */
+		resource->uuid[8] = (resource->uuid[8] & 0x3f) | 0x80;
+		resource->has_uuid = true;
+	}
+	memcpy(request->response.uuid.uuid, resource->uuid, sizeof(resource->uuid));
+	return VIRTIO_GPU_RESP_OK_RESOURCE_UUID;
+}
+
+static void count_copied(struct vtr_gpu *gpu, const struct vtr_resource *resource, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (resource->shown & 1u << i)
+			gpu->scanouts[i].stats.bytes_copied += bytes;
+}
+
+uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_transfer_to_host_2d *command = &request->command.transfer;
+	struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
+	const struct virtio_gpu_rect *r = &command->r;
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (!resource->image)
+		return VIRTIO_GPU_RESP_OK_NODATA; /* the Linux driver transfers dumb blobs too: they are where they are */
+	if (!r->width || !r->height || !vtr_range_fits(r->x, r->width, resource->image->width) ||
+	    !vtr_range_fits(r->y, r->height, resource->image->height))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	if (!vtr_resource_resolve(gpu, resource))
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	uint64_t bytes = (uint64_t)resource->image->stride * (r->height - 1) + (uint64_t)r->width * 4;
+	if (!vtr_range_fits(command->offset, bytes, resource->backing.length))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	pixman_box32_t box = { (int32_t)r->x, (int32_t)r->y, (int32_t)(r->x + r->width), (int32_t)(r->y + r->height) };
+	if (vtr_image_transfer(resource->image, &box, &resource->backing, command->offset) < 0)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	count_copied(gpu, resource, (uint64_t)r->width * 4 * r->height);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scanouts: what the guest shows on which output. A scanout's configuration outlives the memory behind it (the Linux driver
+ * detaches and attaches the backing of a live scanout when a device's memory is revoked and restored): while the memory is not
+ * there the last picture stays.
+ */
+#include "gpu/scanout.h"
+
+#include "gpu/gpu.h"
+
+void vtr_scanout_init(struct vtr_scanout *scanout, uint32_t id, struct vtr_output *output)
+{
+	scanout->id = id;
+	scanout->output = output;
+	pixman_region32_init(&scanout->unread);
+}
+
+void vtr_scanout_finish(struct vtr_scanout *scanout)
+{
+	pixman_region32_fini(&scanout->unread);
+}
+
+/* Whatever the output holds, it is another picture now. */
+static void all_unread(struct vtr_scanout *scanout)
+{
+	const struct vtr_scanout_layout *layout = &scanout->layout;
+
+	pixman_region32_fini(&scanout->unread);
+	pixman_region32_init_rect(&scanout->unread, 0, 0, layout->width, layout->height);
+	vtr_staging_note_damage(scanout->output, &scanout->unread);
+}
+
+static void unbind(struct vtr_scanout *scanout)
+{
+	if (scanout->resource)
+		scanout->resource->shown &= ~(1u << scanout->id);
+	scanout->resource = NULL;
+}
+
+void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
+		     const struct vtr_scanout_layout *layout)
+{
+	unbind(scanout);
+	scanout->resource = resource;
+	scanout->layout = *layout;
+	resource->shown |= 1u << scanout->id;
+	all_unread(scanout);
+}
+
+void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	if (!scanout->resource)
+		return;
+	unbind(scanout);
+	pixman_region32_clear(&scanout->unread);
+	vtr_scanout_present(gpu, scanout, NULL, 0);
+}
+
+bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
+{
+	return scanout->resource && !vtr_resource_pixels(scanout->resource)->count;
+}
+
+void vtr_scanout_thaw(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	if (vtr_scanout_frozen(scanout) && vtr_resource_resolve(gpu, scanout->resource))
+		all_unread(scanout);
+}
+
+/* ---- commands ---- */
+
+uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	struct virtio_gpu_resp_display_info *info = &request->response.display_info;
+	uint32_t x = 0;
+
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_mode mode = vtr_output_mode(gpu->scanouts[i].output);
+
+		info->pmodes[i].r = (struct virtio_gpu_rect){ .x = x, .width = mode.width, .height = mode.height };
+		info->pmodes[i].enabled = vtr_output_connected(gpu->scanouts[i].output);
+		x += mode.width;
+	}
+	return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
+}
+
+uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	struct virtio_gpu_resp_edid *response = &request->response.edid;
+	uint32_t id = request->command.get_edid.scanout;
+	uint8_t edid[256];
+
+	if (id >= gpu->n_scanouts)
+		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+	struct vtr_mode mode = vtr_output_mode(gpu->scanouts[id].output);
+	size_t size = vtr_edid_generate(&mode, vtr_output_name(gpu->scanouts[id].output), id + 1, edid);
+
+	memcpy(response->edid, edid, size);
+	response->size = (uint32_t)size;
+	return VIRTIO_GPU_RESP_OK_EDID;
+}
+
+/* The scanout and resource that a SET_SCANOUT names. *resource is NULL when the scanout is to be disabled (resource id 0). */
+static uint32_t find_target(struct vtr_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct vtr_scanout **scanout,
+			    struct vtr_resource **resource)
+{
+	if (scanout_id >= gpu->n_scanouts)
+		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+	*scanout = &gpu->scanouts[scanout_id];
+	*resource = resource_id ? vtr_resource_find(gpu, resource_id) : NULL;
+	if (resource_id && !*resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* True when rect is not empty and lies inside width x height. */
+static bool rect_fits(const struct virtio_gpu_rect *rect, uint32_t width, uint32_t height)
+{
+	return rect->width && rect->height && vtr_range_fits(rect->x, rect->width, width) &&
+	       vtr_range_fits(rect->y, rect->height, height);
+}
+
+uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_set_scanout *command = &request->command.set_scanout;
+	struct vtr_scanout *scanout;
+	struct vtr_resource *resource;
+	uint32_t error = find_target(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
+
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
+	if (!resource) {
+		vtr_scanout_disable(gpu, scanout);
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	}
+	const struct vtr_image *image = resource->image;
+	if (!image || !rect_fits(&command->r, image->width, image->height))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	vtr_scanout_set(gpu, scanout, resource,
+			&(struct vtr_scanout_layout){
+				.width = command->r.width,
+				.height = command->r.height,
+				.format = image->format,
+				.stride = image->stride,
+				.offset = (uint64_t)command->r.y * image->stride + (uint64_t)command->r.x * 4,
+				.x = command->r.x,
+				.y = command->r.y,
+			});
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* Checks the framebuffer of a SET_SCANOUT_BLOB against a blob of size bytes (virtio 1.3, 5.7.6.8). The guest's kernel does not. */
+static bool blob_layout(const struct virtio_gpu_set_scanout_blob *command, uint64_t size, struct vtr_scanout_layout *layout)
+{
+	uint32_t format = vtr_gpu_format_to_fourcc(command->format), stride = command->strides[0];
+	uint64_t row = (uint64_t)command->width * 4;
+
+	if (!format || !command->width || !command->height || command->width > VTR_MAX_DIMENSION ||
+	    command->height > VTR_MAX_DIMENSION || stride < row || !rect_fits(&command->r, command->width, command->height))
+		return false;
+	/* at most 2^14 rows of 2^32 bytes: no sum below can overflow */
+	if (!vtr_range_fits(command->offsets[0], (uint64_t)stride * (command->height - 1) + row, size))
+		return false;
+	*layout = (struct vtr_scanout_layout){
+		.width = command->r.width,
+		.height = command->r.height,
+		.format = format,
+		.stride = stride,
+		.offset = command->offsets[0] + (uint64_t)command->r.y * stride + (uint64_t)command->r.x * 4,
+		.x = command->r.x,
+		.y = command->r.y,
+	};
+	return true;
+}
+
+uint32_t vtr_gpu_set_scanout_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_set_scanout_blob *command = &request->command.set_scanout_blob;
+	struct vtr_scanout_layout layout;
+	struct vtr_scanout *scanout;
+	struct vtr_resource *resource;
+	uint32_t error = find_target(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
+
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
+	if (!resource) {
+		vtr_scanout_disable(gpu, scanout);
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	}
+	if (resource->image || !blob_layout(command, resource->size, &layout))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	vtr_scanout_set(gpu, scanout, resource, &layout);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}

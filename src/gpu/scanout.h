@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GPU_SCANOUT_H
+#define VTR_GPU_SCANOUT_H
+
+#include <pixman.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vitrine/buffer.h>
+#include <vitrine/display.h>
+#include <vitrine/gpu.h>
+#include <vitrine/log.h>
+
+struct vtr_gpu;
+struct vtr_resource;
+
+/* Frames on their way to the display: when each was flushed. Displays hold two or three at a time. */
+enum { VTR_FRAMES_IN_FLIGHT = 64, VTR_LATENCY_SAMPLES = 1024 };
+
+struct vtr_scanout_stats {
+	uint64_t frames, dropped, timeouts;
+	uint64_t bytes_copied;
+	uint64_t cpu_ns;
+	struct {
+		uint64_t sequence, flushed_ns; /* flushed_ns 0: not the guest's flush, does not count */
+	} in_flight[VTR_FRAMES_IN_FLIGHT];
+	uint32_t latency_us[VTR_LATENCY_SAMPLES];
+	uint64_t samples;
+};
+
+/* The part of a resource that the guest shows on one output. */
+struct vtr_scanout_layout {
+	uint32_t width, height; /* of the picture, pixels */
+	uint32_t format;	/* DRM fourcc */
+	uint32_t stride;	/* bytes */
+	uint64_t offset;	/* of the picture's first byte in the resource's linear image */
+	uint32_t x, y;		/* the picture's place in the framebuffer, which flushes are relative to */
+};
+
+struct vtr_scanout {
+	uint32_t id;
+	struct vtr_output *output;
+	struct vtr_resource *resource; /* NULL: disabled */
+	struct vtr_scanout_layout layout;
+	pixman_region32_t unread; /* damage whose pixels the output has not got yet, picture coordinates */
+	bool stalled;		  /* the display missed a deadline and has not answered since */
+
+	uint64_t refused_buffer; /* the buffer that the display could not import, 0: none */
+	struct vtr_error refused;
+	enum vtr_path logged_path;
+	uint32_t cursor_resource; /* 0: no cursor */
+
+	struct vtr_scanout_stats stats;
+	struct vtr_log_limit log;
+};
+
+void vtr_scanout_init(struct vtr_scanout *scanout, uint32_t id, struct vtr_output *output);
+void vtr_scanout_finish(struct vtr_scanout *scanout);
+
+/* Shows layout of resource from the next flush on. */
+void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
+		     const struct vtr_scanout_layout *layout);
+/* Shows black at once. */
+void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
+
+/* True when the guest shows something whose memory is not there: the last picture stays. */
+bool vtr_scanout_frozen(const struct vtr_scanout *scanout);
+
+/* The resource's memory is about to go: what was not read of it is read now, so that the last picture stays right. Memory that can
+ * only be had by request is read only when may_fetch: not while the VMM waits for us. */
+void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch);
+/* The resource has a backing again: scanouts that show it show the new one from the next flush or read on. */
+void vtr_scanouts_backing_attached(struct vtr_gpu *gpu, struct vtr_resource *resource);
+/* Memory came: a frozen scanout is shown again from the next flush or read on. */
+void vtr_scanout_thaw(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
+
+/* ---- present.c: from a scanout to a frame ---- */
+
+/* Gives the output a frame: damage (picture coordinates, may be NULL) and whatever was not read before. flushed_ns: when the guest
+ * flushed, 0 when it is not a flush. Returns the frame's sequence number, 0 when there is no memory for one. */
+uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage,
+			     uint64_t flushed_ns);
+
+/* The best usable path now; with refusals (VTR_PATH_COUNT of them) also why each better one is not, and how many these are. */
+enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
+
+/* The output's events. */
+void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event);
+void vtr_scanout_import_failed(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vitrine-version.h"
+
+static const char usage[] =
+	"Usage: vitrine --vfio-user PATH [OPTION]...\n"
+	"A virtio-gpu display device for virtual machines, shown without copying.\n"
+	"\n"
+	"Transport (one of them):\n"
+	"  --vfio-user PATH        serve the device over vfio-user on the UNIX socket PATH\n"
+	"                          (QEMU >= 10.1: -device "
+	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"PATH\"}}')\n"
+	"  --fd N                  the same on the inherited socket N\n"
+	"\n"
+	"Display:\n"
+	"  --display headless      no window: pacing, status and screenshots (default)\n"
+	"  --output WxH[@HZ][,name=NAME]\n"
+	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60)\n"
+	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
+	"\n"
+	"Control and limits:\n"
+	"  --control PATH          control socket for vitrinectl\n"
+	"  --max-hostmem SIZE      host memory a guest may take, with suffix K, M or G (default 1G)\n"
+	"  --no-blob               do not offer blob resources (for guests and tests of the 2D path)\n"
+	"  --log-level LEVEL       error, warn, info (default) or debug\n"
+	"  --help, --version\n"
+	"\n"
+	"Exit status: 0 ended by request, 1 could not start or go on, 2 wrong usage.\n";
+
+enum option_id {
+	OPTION_VFIO_USER = 1,
+	OPTION_FD,
+	OPTION_DISPLAY,
+	OPTION_OUTPUT,
+	OPTION_PATH,
+	OPTION_CONTROL,
+	OPTION_MAX_HOSTMEM,
+	OPTION_NO_BLOB,
+	OPTION_LOG_LEVEL,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
+	{ "fd", required_argument, NULL, OPTION_FD },
+	{ "display", required_argument, NULL, OPTION_DISPLAY },
+	{ "output", required_argument, NULL, OPTION_OUTPUT },
+	{ "path", required_argument, NULL, OPTION_PATH },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "max-hostmem", required_argument, NULL, OPTION_MAX_HOSTMEM },
+	{ "no-blob", no_argument, NULL, OPTION_NO_BLOB },
+	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int parse_size(const char *text, uint64_t *size)
+{
+	static const char suffixes[] = "KMG";
+	char *end;
+
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+	unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+
+	if (errno || end == text || *text == '-' || (*end && (!suffix || end[1])) || !value || value > UINT64_MAX >> shift)
+		return -EINVAL;
+	*size = (uint64_t)value << shift;
+	return 0;
+}
+
+static int parse_fd(const char *text, int *fd)
+{
+	char *end;
+
+	errno = 0;
+	long value = strtol(text, &end, 10);
+	if (errno || end == text || *end || value < 0 || value > INT32_MAX)
+		return -EINVAL;
+	*fd = (int)value;
+	return 0;
+}
+
+static int parse_path(const char *text, enum vtr_path *path)
+{
+	if (vtr_path_from_name(text, path) < 0)
+		return -EINVAL;
+	return *path == VTR_PATH_UDMABUF || *path == VTR_PATH_MAPPED || *path == VTR_PATH_FETCHED ? 0 : -EINVAL;
+}
+
+static int add_output(struct options *options, const char *text)
+{
+	if (options->n_outputs == VTR_MAX_SCANOUTS)
+		return -E2BIG;
+	int error = vtr_output_parse(text, &options->outputs[options->n_outputs].mode, options->outputs[options->n_outputs].name);
+	if (!error)
+		options->n_outputs++;
+	return error;
+}
+
+/* Applies one option; -errno when its argument is wrong. */
+static int apply(struct options *options, int id, const char *argument)
+{
+	switch (id) {
+	case OPTION_VFIO_USER:
+		options->vfio_user = argument;
+		return 0;
+	case OPTION_FD:
+		return parse_fd(argument, &options->fd);
+	case OPTION_DISPLAY:
+		options->display = argument;
+		return strcmp(argument, "headless") ? -EINVAL : 0;
+	case OPTION_OUTPUT:
+		return add_output(options, argument);
+	case OPTION_PATH:
+		return parse_path(argument, &options->force_path);
+	case OPTION_CONTROL:
+		options->control = argument;
+		return 0;
+	case OPTION_MAX_HOSTMEM:
+		return parse_size(argument, &options->max_hostmem);
+	case OPTION_NO_BLOB:
+		options->no_blob = true;
+		return 0;
+	case OPTION_LOG_LEVEL:
+		return vtr_log_level_from_name(argument, &options->log_level);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int fail(int *status, const char *format, const char *a, const char *b)
+{
+	fputs("vitrine: ", stderr);
+	fprintf(stderr, format, a, b);
+	fputs("\nTry 'vitrine --help'.\n", stderr);
+	*status = 2;
+	return -1;
+}
+
+int options_parse(struct options *options, int argc, char **argv, int *status)
+{
+	int id, index = 0;
+
+	*options = (struct options){ .fd = -1, .display = "headless", .log_level = VTR_LOG_INFO };
+	*status = 0;
+	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+		if (id == OPTION_HELP || id == OPTION_VERSION) {
+			fputs(id == OPTION_HELP ? usage : "vitrine " VTR_VERSION "\n", stdout);
+			return -1;
+		}
+		if (id == '?')
+			return fail(status, "wrong option%s%s", "", "");
+		if (apply(options, id, optarg) < 0)
+			return fail(status, "--%s: '%s' is not a value it takes", long_options[index].name, optarg ? optarg : "");
+	}
+	if (optind < argc)
+		return fail(status, "'%s' is not an option%s", argv[optind], "");
+	if (!options->vfio_user == (options->fd < 0))
+		return fail(status, "give one transport: --vfio-user PATH or --fd N%s%s", "", "");
+	if (!options->n_outputs)
+		add_output(options, "1280x800@60");
+	return 0;
+}

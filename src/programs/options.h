@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_PROGRAMS_OPTIONS_H
+#define VTR_PROGRAMS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vitrine/buffer.h>
+#include <vitrine/display.h>
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+
+/* vitrine's command line, checked. Strings point into argv. */
+struct options {
+	const char *vfio_user; /* socket path, or NULL */
+	int fd;		       /* inherited socket, or -1 */
+	const char *display;
+	const char *control; /* socket path, or NULL */
+	struct {
+		struct vtr_mode mode;
+		char name[32];
+	} outputs[VTR_MAX_SCANOUTS];
+	size_t n_outputs;
+	enum vtr_path force_path;
+	uint64_t max_hostmem;
+	bool no_blob;
+	enum vtr_log_level log_level;
+};
+
+/* 0: go on; otherwise exit with *status (help, version, or a mistake that was reported). */
+int options_parse(struct options *options, int argc, char **argv, int *status);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* vitrine: the device as a program. Puts the library's parts together in the order of the way of a frame. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <vitrine/control.h>
+#include <vitrine/display.h>
+#include <vitrine/gpu.h>
+#include <vitrine/log.h>
+#include <vitrine/loop.h>
+#include <vitrine/memory.h>
+#include <vitrine/transport.h>
+
+#include "options.h"
+#include "vitrine-version.h"
+
+enum { PCI_CLASS_DISPLAY_OTHER = 0x038000 };
+
+struct vitrine {
+	struct vtr_loop *loop;
+	struct vtr_memory *memory;
+	struct vtr_display *display;
+	struct vtr_outputs *outputs;
+	struct vtr_gpu *gpu;
+	struct vtr_vfio_user_server *vfio_user;
+	struct vtr_control *control;
+	char transport[128];
+};
+
+static void quit(void *data)
+{
+	vtr_loop_stop(((struct vitrine *)data)->loop);
+}
+
+static int failed(const char *what, const char *remedy)
+{
+	int error = errno ? errno : EIO;
+
+	vtr_log(VTR_LOG_ERROR, "%s: %s%s%s", what, strerror(error), *remedy ? "; " : "", remedy);
+	return -error;
+}
+
+static int start_display(struct vitrine *vitrine, const struct options *options)
+{
+	vitrine->display = vtr_headless_create();
+	vitrine->outputs = vtr_outputs_create();
+	if (!vitrine->display || !vitrine->outputs)
+		return failed("cannot start the display", "");
+	for (size_t i = 0; i < options->n_outputs; i++) {
+		const char *name = options->outputs[i].name;
+
+		if (!vtr_outputs_add(vitrine->outputs, vitrine->display, &options->outputs[i].mode, *name ? name : NULL))
+			return failed("cannot add an output", "");
+	}
+	return 0;
+}
+
+static int start_device(struct vitrine *vitrine, const struct options *options)
+{
+	struct vtr_gpu_options gpu = {
+		.max_hostmem = options->max_hostmem,
+		.force_path = options->force_path,
+		.no_blob = options->no_blob,
+	};
+
+	vitrine->memory = vtr_memory_create();
+	if (vitrine->memory)
+		vitrine->gpu = vtr_gpu_create(vitrine->loop, vitrine->memory, vitrine->outputs, &gpu);
+	if (!vitrine->gpu)
+		return failed("cannot create the device", "");
+	return 0;
+}
+
+static int start_transport(struct vitrine *vitrine, const struct options *options)
+{
+	if (options->vfio_user)
+		snprintf(vitrine->transport, sizeof(vitrine->transport), "vfio-user %s", options->vfio_user);
+	else
+		snprintf(vitrine->transport, sizeof(vitrine->transport), "vfio-user fd %d", options->fd);
+	vitrine->vfio_user = vtr_vfio_user_server_create(vitrine->loop, options->vfio_user, options->fd,
+							 vtr_gpu_virtio(vitrine->gpu), PCI_CLASS_DISPLAY_OTHER, vitrine->memory);
+	if (!vitrine->vfio_user)
+		return failed(vitrine->transport,
+			      errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
+	return 0;
+}
+
+static int start_control(struct vitrine *vitrine, const struct options *options)
+{
+	struct vtr_control_subject subject = {
+		.gpu = vitrine->gpu,
+		.memory = vitrine->memory,
+		.outputs = vitrine->outputs,
+		.vfio_user = vitrine->vfio_user,
+		.transport = vitrine->transport,
+		.quit = quit,
+		.data = vitrine,
+	};
+
+	if (!options->control)
+		return 0;
+	vitrine->control = vtr_control_create(vitrine->loop, options->control, &subject);
+	if (!vitrine->control)
+		return failed(options->control,
+			      errno == EADDRINUSE ? "another vitrine has this control socket: end it, or use another path" : "");
+	return 0;
+}
+
+static int start(struct vitrine *vitrine, const struct options *options)
+{
+	vitrine->loop = vtr_loop_create();
+	if (!vitrine->loop || !vtr_loop_add_signal(vitrine->loop, SIGTERM, quit, vitrine) ||
+	    !vtr_loop_add_signal(vitrine->loop, SIGINT, quit, vitrine))
+		return failed("cannot start the event loop", "");
+	int error = start_display(vitrine, options);
+
+	if (!error)
+		error = start_device(vitrine, options);
+	if (!error)
+		error = start_transport(vitrine, options);
+	if (!error)
+		error = start_control(vitrine, options);
+	return error;
+}
+
+static void stop(struct vitrine *vitrine)
+{
+	vtr_control_destroy(vitrine->control);
+	vtr_vfio_user_server_destroy(vitrine->vfio_user);
+	vtr_gpu_destroy(vitrine->gpu);
+	vtr_memory_destroy(vitrine->memory);
+	vtr_display_destroy(vitrine->display);
+	vtr_outputs_destroy(vitrine->outputs);
+	vtr_loop_destroy(vitrine->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct vitrine vitrine = { 0 };
+	struct options options;
+	int status;
+
+	if (options_parse(&options, argc, argv, &status) < 0)
+		return status;
+	vtr_log_set_level(options.log_level);
+	signal(SIGPIPE, SIG_IGN);
+	int error = start(&vitrine, &options);
+	if (!error) {
+		vtr_log(VTR_LOG_INFO, "vitrine " VTR_VERSION ": serving %s, display %s", vitrine.transport, options.display);
+		error = vtr_loop_run(vitrine.loop);
+	}
+	stop(&vitrine);
+	return error ? 1 : 0;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_UTIL_REGION_H
+#define VTR_UTIL_REGION_H
+
+#include <pixman.h>
+
+/* Adds other to region. A region of more than VTR_MAX_DAMAGE_RECTS rectangles becomes its bounding box: a guest that flushes a
+ * chess-board costs some copying, not memory. */
+void vtr_region_add(pixman_region32_t *region, const pixman_region32_t *other);
+
+#endif
