@@ -259,8 +259,10 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 	/* A frozen scanout has nothing newer to be read: its frames carry no damage, the last picture is the right one. */
 	if (!vtr_scanout_frozen(scanout))
 		pixman_region32_copy(&frame->damage, &scanout->unread);
-	if (frame->content != VTR_FRAME_UNREAD)
+	if (frame->content != VTR_FRAME_UNREAD) {
 		pixman_region32_clear(&scanout->unread);
+		scanout->holds_buffer = frame->content == VTR_FRAME_BUFFER;
+	}
 	uint64_t sequence = frame->sequence;
 	note_in_flight(scanout, sequence, flushed_ns);
 	vtr_output_submit(scanout->output, frame);
@@ -286,7 +288,8 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 		if (scanout->resource != resource || vtr_scanout_frozen(scanout))
 			continue;
 		/* Copied pixels: a dmabuf would go on showing memory that may be used for something else now. */
-		if (may_fetch || vtr_resource_pixels(resource)->cpu)
+		bool incomplete = scanout->holds_buffer || pixman_region32_not_empty(&scanout->unread);
+		if (incomplete && (may_fetch || vtr_resource_pixels(resource)->cpu))
 			present(gpu, scanout, VTR_DEMAND_PIXELS, 0);
 	}
 }
