@@ -13,7 +13,7 @@
 
 #include "gpu/gpu.h"
 
-enum { QUEUE_BATCH = 256 }; /* chains handled before the loop gets its turn */
+enum { QUEUE_BATCH = 256 }; /* chains handled before the loop gets its turn; the core calls again */
 
 static const struct vtr_gpu_command {
 	uint32_t type;
@@ -147,7 +147,7 @@ static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 		gpu->errors++;
 		size = sizeof(request.response.hdr);
 		vtr_gpu_log_guest(gpu, "guest: command %#x %s: answered with error %#x", request.command.hdr.type, request.name,
-				  type);
+		                  type);
 	}
 	request.response.hdr = vtr_gpu_response_header(&request, type);
 	vtr_gpu_answer(gpu, queue, chain, &request.response, size);
@@ -161,14 +161,8 @@ void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
 	for (unsigned i = 0; i < QUEUE_BATCH; i++) {
 		int got = vtr_virtqueue_pop(vq, &chain);
 
-		if (got == 0 && !vtr_virtqueue_enable_notify(vq))
-			return;
-		if (got < 0) {
-			vtr_virtio_broken(&gpu->base, "malformed virtqueue");
-			return;
-		}
-		if (got > 0)
-			handle_chain(gpu, queue, chain);
+		if (got <= 0)
+			return; /* empty, or broken: the core's to report */
+		handle_chain(gpu, queue, chain);
 	}
-	vtr_virtio_kick(&gpu->base, queue); /* more may wait: after the others had their turn */
 }

@@ -17,8 +17,8 @@ struct vtr_gpu;
 struct vtr_gpu_request {
 	unsigned queue;
 	struct vtr_chain *chain; /* NULL once somebody else answers: vtr_gpu_take_chain() */
-	const char *name;	 /* of the command */
-	uint32_t response_size;	 /* of an answer without an error */
+	const char *name;        /* of the command */
+	uint32_t response_size;  /* of an answer without an error */
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
 		struct virtio_gpu_resource_create_2d create_2d;

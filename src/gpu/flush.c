@@ -52,8 +52,8 @@ static void deadline_passed(void *data)
 				continue;
 			if (!scanout->stalled)
 				vtr_log_limited(&scanout->log, VTR_LOG_INFO,
-						"output %s: the display does not answer; the guest goes on without it",
-						vtr_output_name(scanout->output));
+				                "output %s: the display does not answer; the guest goes on without it",
+				                vtr_output_name(scanout->output));
 			scanout->stalled = true;
 			scanout->stats.timeouts++;
 		}
@@ -168,7 +168,7 @@ static uint64_t thread_cpu_ns(void)
 }
 
 static void flush_scanout(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t now,
-			  struct vtr_flush *flush)
+                          struct vtr_flush *flush)
 {
 	uint64_t cpu = thread_cpu_ns(), sequence = vtr_scanout_present(gpu, scanout, damage, now);
 
@@ -189,7 +189,7 @@ uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	if (!resource)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 	if (resource->image && (!vtr_range_fits(command->r.x, command->r.width, resource->image->width) ||
-				!vtr_range_fits(command->r.y, command->r.height, resource->image->height)))
+	                        !vtr_range_fits(command->r.y, command->r.height, resource->image->height)))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];

@@ -18,14 +18,14 @@ struct vtr_flush {
 	struct vtr_flush *next;
 	struct vtr_chain *chain;
 	struct virtio_gpu_ctrl_hdr response;
-	uint64_t deadline_ns;		     /* answered then at the latest */
-	uint32_t waiting;		     /* bit per scanout */
+	uint64_t deadline_ns;                /* answered then at the latest */
+	uint32_t waiting;                    /* bit per scanout */
 	uint64_t sequence[VTR_MAX_SCANOUTS]; /* the frame waited for */
 };
 
 struct vtr_flush_queue {
 	struct vtr_flush *head, **tail; /* in the order of arrival */
-	struct vtr_source *timer;	/* armed for head's deadline */
+	struct vtr_source *timer;       /* armed for head's deadline */
 };
 
 int vtr_flush_queue_init(struct vtr_gpu *gpu); /* 0 or -errno */

@@ -128,7 +128,7 @@ static void region_added(struct vtr_memory_listener *listener, struct vtr_region
 /* ---- life ---- */
 
 struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory, struct vtr_outputs *outputs,
-			       const struct vtr_gpu_options *options)
+                               const struct vtr_gpu_options *options)
 {
 	struct vtr_gpu *gpu = calloc(1, sizeof(*gpu));
 

@@ -41,8 +41,8 @@ static bool can_map(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr
 	if (vtr_resource_pixels(scanout->resource)->cpu)
 		return true;
 	vtr_error_set(why, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
-		      "part of the frame lies in memory that came without a mappable fd: give the VM shared memory "
-		      "(QEMU: memory-backend-memfd,share=on)");
+	              "part of the frame lies in memory that came without a mappable fd: give the VM shared memory "
+	              "(QEMU: memory-backend-memfd,share=on)");
 	return false;
 }
 
@@ -66,7 +66,7 @@ enum { RUNGS = sizeof(ladder) / sizeof(ladder[0]) };
 
 /* --path leaves one rung. What the host holds itself (2D images) cannot be fetched: mapped stands in. */
 static bool rung_allowed(const struct vtr_gpu *gpu, const struct vtr_scanout *scanout, const struct rung *rung,
-			 struct vtr_error *why)
+                         struct vtr_error *why)
 {
 	enum vtr_path forced = gpu->options.force_path;
 
@@ -116,15 +116,15 @@ static void log_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_
 	scanout->logged_path = path;
 	vtr_scanout_path(gpu, scanout, refusals, &n);
 	vtr_log_limited(&scanout->log, path == VTR_PATH_NONE ? VTR_LOG_WARN : VTR_LOG_INFO, "output %s: path %s%s%s%s%s",
-			vtr_output_name(scanout->output), vtr_path_name(path), n ? "; not " : "",
-			n ? vtr_path_name(refusals[0].path) : "", n ? ": " : "", n ? refusals[0].reason : "");
+	                vtr_output_name(scanout->output), vtr_path_name(path), n ? "; not " : "",
+	                n ? vtr_path_name(refusals[0].path) : "", n ? ": " : "", n ? refusals[0].reason : "");
 }
 
 /* ---- content ---- */
 
 /* Reads damaged rows of the scanout into an image of its layout; *done is what was read. 0 or -errno. */
 static int gather(struct vtr_scanout *scanout, enum vtr_path path, const pixman_region32_t *stale, uint8_t *image, uint32_t stride,
-		  pixman_region32_t *done)
+                  pixman_region32_t *done)
 {
 	const struct vtr_spans *pixels = vtr_resource_pixels(scanout->resource);
 	const struct vtr_scanout_layout *layout = &scanout->layout;
@@ -168,7 +168,7 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 
 	if (!staging_fits(gpu)) {
 		vtr_log_limited(&scanout->log, VTR_LOG_WARN, "output %s: no memory for a picture of %ux%u: raise --max-hostmem",
-				vtr_output_name(scanout->output), layout->width, layout->height);
+		                vtr_output_name(scanout->output), layout->width, layout->height);
 		return;
 	}
 	pixman_region32_init(&stale);
@@ -184,7 +184,7 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 		vtr_staging_cancel(staging);
 		if (error != -ECANCELED)
 			vtr_log_limited(&scanout->log, VTR_LOG_WARN, "output %s: the guest's memory cannot be read: %s",
-					vtr_output_name(scanout->output), strerror(-error));
+			                vtr_output_name(scanout->output), strerror(-error));
 	} else {
 		vtr_staging_commit(staging, &done, frame);
 	}

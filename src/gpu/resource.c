@@ -92,7 +92,7 @@ static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool 
 }
 
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
-			 struct vtr_spans *spans)
+                         struct vtr_spans *spans)
 {
 	resource->entries = entries;
 	resource->n_entries = n_entries;

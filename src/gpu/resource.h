@@ -18,18 +18,18 @@ struct vtr_gpu;
 struct vtr_resource {
 	struct vtr_resource *next; /* vtr_resource_table.buckets[] */
 	uint32_t id;
-	uint64_t size;		 /* blob: bytes of the linear image; 0 for a 2D resource */
+	uint64_t size;           /* blob: bytes of the linear image; 0 for a 2D resource */
 	struct vtr_image *image; /* 2D: host image; NULL for a blob */
 
 	struct vtr_mem_entry *entries; /* the guest's backing as it came, kept to resolve it again; NULL without one */
 	size_t n_entries;
 	struct vtr_spans backing; /* entries, resolved; empty while they do not resolve */
-	uint64_t generation;	  /* of the memory map when resolving was last tried */
+	uint64_t generation;      /* of the memory map when resolving was last tried */
 
 	struct vtr_buffer *buffer; /* dmabuf of the pixels, or NULL */
 	bool buffer_tried;
 	struct vtr_error no_buffer; /* why buffer is NULL after it was tried */
-	struct vtr_view *view;	    /* linear view of the pixels, or NULL */
+	struct vtr_view *view;      /* linear view of the pixels, or NULL */
 
 	uint32_t shown; /* bit per scanout */
 	bool has_uuid;
@@ -57,7 +57,7 @@ void vtr_resource_destroy_all(struct vtr_gpu *gpu);
 
 /* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. */
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
-			 struct vtr_spans *spans);
+                         struct vtr_spans *spans);
 /* Forgets the backing. Scanouts that show a blob freeze first. */
 void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource);
 

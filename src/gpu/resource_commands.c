@@ -44,7 +44,7 @@ struct backing {
 /* Reads count entries that follow the first `offset` bytes of the request, and resolves them. min_size: bytes they must add up to.
  */
 static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request, size_t offset, uint32_t count, uint64_t min_size,
-			     struct backing *backing)
+                             struct backing *backing)
 {
 	size_t bytes = count * sizeof(*backing->entries);
 	struct vtr_error error;

@@ -38,7 +38,7 @@ static void unbind(struct vtr_scanout *scanout)
 }
 
 void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
-		     const struct vtr_scanout_layout *layout)
+                     const struct vtr_scanout_layout *layout)
 {
 	unbind(scanout);
 	scanout->resource = resource;
@@ -102,7 +102,7 @@ uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 
 /* The scanout and resource that a SET_SCANOUT names. *resource is NULL when the scanout is to be disabled (resource id 0). */
 static uint32_t find_target(struct vtr_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct vtr_scanout **scanout,
-			    struct vtr_resource **resource)
+                            struct vtr_resource **resource)
 {
 	if (scanout_id >= gpu->n_scanouts)
 		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
@@ -137,7 +137,7 @@ uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	if (!image || !rect_fits(&command->r, image->width, image->height))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	vtr_scanout_set(gpu, scanout, resource,
-			&(struct vtr_scanout_layout){
+	                &(struct vtr_scanout_layout){
 				.width = command->r.width,
 				.height = command->r.height,
 				.format = image->format,

@@ -31,10 +31,10 @@ struct vtr_scanout_stats {
 /* The part of a resource that the guest shows on one output. */
 struct vtr_scanout_layout {
 	uint32_t width, height; /* of the picture, pixels */
-	uint32_t format;	/* DRM fourcc */
-	uint32_t stride;	/* bytes */
-	uint64_t offset;	/* of the picture's first byte in the resource's linear image */
-	uint32_t x, y;		/* the picture's place in the framebuffer, which flushes are relative to */
+	uint32_t format;        /* DRM fourcc */
+	uint32_t stride;        /* bytes */
+	uint64_t offset;        /* of the picture's first byte in the resource's linear image */
+	uint32_t x, y;          /* the picture's place in the framebuffer, which flushes are relative to */
 };
 
 struct vtr_scanout {
@@ -43,7 +43,8 @@ struct vtr_scanout {
 	struct vtr_resource *resource; /* NULL: disabled */
 	struct vtr_scanout_layout layout;
 	pixman_region32_t unread; /* damage whose pixels the output has not got yet, picture coordinates */
-	bool stalled;		  /* the display missed a deadline and has not answered since */
+	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
+	bool stalled;             /* the display missed a deadline and has not answered since */
 
 	uint64_t refused_buffer; /* the buffer that the display could not import, 0: none */
 	struct vtr_error refused;
@@ -59,7 +60,7 @@ void vtr_scanout_finish(struct vtr_scanout *scanout);
 
 /* Shows layout of resource from the next flush on. */
 void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
-		     const struct vtr_scanout_layout *layout);
+                     const struct vtr_scanout_layout *layout);
 /* Shows black at once. */
 void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
 
@@ -79,7 +80,7 @@ void vtr_scanout_thaw(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
 /* Gives the output a frame: damage (picture coordinates, may be NULL) and whatever was not read before. flushed_ns: when the guest
  * flushed, 0 when it is not a flush. Returns the frame's sequence number, 0 when there is no memory for one. */
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage,
-			     uint64_t flushed_ns);
+                             uint64_t flushed_ns);
 
 /* The best usable path now; with refusals (VTR_PATH_COUNT of them) also why each better one is not, and how many these are. */
 enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);

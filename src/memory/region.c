@@ -198,6 +198,7 @@ static int finish_remote(struct vtr_region *region, int result)
 	return gone ? -ECANCELED : result;
 }
 
+<<<<<<< HEAD
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
 	if (!region->mapped || vtr_region_faulted(region))
@@ -214,6 +215,28 @@ int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, si
 		return -ENOTCONN;
 	region->refs++;
 	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
+=======
+int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+{
+	const struct vtr_remote *remote = remote_of(region);
+
+	if (!region->mapped)
+		return -EFAULT;
+	if (!remote)
+		return region->memory ? -ENOTCONN : -EOPNOTSUPP;
+	region->refs++;
+	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
+}
+
+int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+{
+	if (!region->mapped || vtr_region_faulted(region))
+		return -EFAULT;
+	if (!region->data)
+		return vtr_region_fetch(region, offset, buffer, length);
+	memcpy(buffer, region->data + offset, length);
+	return vtr_region_faulted(region) ? -EFAULT : 0;
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 }
 
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length)

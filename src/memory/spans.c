@@ -237,6 +237,7 @@ static size_t seek(const struct vtr_spans *spans, size_t guess, uint64_t offset)
 	return low;
 }
 
+<<<<<<< HEAD
 /* Large images in small pieces are worth telling the processor what comes next (copy.h). Small ones stay in the caches, where
  * their reader finds them. */
 enum {
@@ -261,6 +262,13 @@ static const void *ahead_of(const struct vtr_spans *spans, size_t i, uint64_t sk
 
 /* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
 static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, bool stream)
+=======
+/* vtr_region_read or vtr_region_fetch. */
+typedef int (*region_reader)(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
+
+/* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
+static int read_at(const struct vtr_spans *spans, region_reader reader, size_t *at, uint64_t offset, uint8_t *to, size_t length)
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 {
 	if (!length)
 		return 0;
@@ -268,8 +276,12 @@ static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, u
 		const struct vtr_span *span = &spans->items[i];
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
+<<<<<<< HEAD
 		const void *ahead = stream ? ahead_of(spans, i, skip) : NULL;
 		int error = vtr_region_read(span->region, span->offset + skip, to, piece, ahead);
+=======
+		int error = reader(span->region, span->offset + skip, to, piece);
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 
 		if (error)
 			return error;
@@ -302,7 +314,11 @@ int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer,
 {
 	if (!vtr_range_fits(offset, length, spans->length))
 		return -ERANGE;
+<<<<<<< HEAD
 	return read_rows(spans, offset, 0, 1, length, buffer, 0);
+=======
+	return read_at(spans, vtr_region_read, &at, offset, buffer, length);
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 }
 
 int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length)
@@ -329,9 +345,14 @@ int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *
 	}
 }
 
-int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
-		     size_t target_stride)
+static int read_rows(const struct vtr_spans *spans, region_reader reader, uint64_t offset, uint32_t stride, uint32_t rows,
+		     size_t row_bytes, uint8_t *to, size_t target_stride)
 {
+<<<<<<< HEAD
+=======
+	size_t at = 0;
+
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 	if (!rows || !row_bytes)
 		return 0;
 	/* (2^32 - 1)^2 fits into 64 bits. */
@@ -340,6 +361,29 @@ int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t st
 		return -ERANGE;
 	/* Rows that touch on both sides are one copy. The product fits: it is last_row + stride, and all of it is in the image. */
 	if (stride == row_bytes && target_stride == row_bytes)
+<<<<<<< HEAD
 		return read_rows(spans, offset, 0, 1, row_bytes * rows, target, 0);
 	return read_rows(spans, offset, stride, rows, row_bytes, target, target_stride);
+=======
+		return read_at(spans, reader, &at, offset, to, row_bytes * rows);
+	for (uint32_t row = 0; row < rows; row++) {
+		int error = read_at(spans, reader, &at, offset + (uint64_t)row * stride, to + row * target_stride, row_bytes);
+
+		if (error)
+			return error;
+	}
+	return 0;
+>>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
+}
+
+int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
+		     size_t target_stride)
+{
+	return read_rows(spans, vtr_region_read, offset, stride, rows, row_bytes, target, target_stride);
+}
+
+int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
+		    size_t target_stride)
+{
+	return read_rows(spans, vtr_region_fetch, offset, stride, rows, row_bytes, target, target_stride);
 }

@@ -14,7 +14,7 @@
 /* vitrine's command line, checked. Strings point into argv. */
 struct options {
 	const char *vfio_user; /* socket path, or NULL */
-	int fd;		       /* inherited socket, or -1 */
+	int fd;                /* inherited socket, or -1 */
 	const char *display;
 	const char *control; /* socket path, or NULL */
 	struct {

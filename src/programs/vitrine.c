@@ -80,10 +80,10 @@ static int start_transport(struct vitrine *vitrine, const struct options *option
 	else
 		snprintf(vitrine->transport, sizeof(vitrine->transport), "vfio-user fd %d", options->fd);
 	vitrine->vfio_user = vtr_vfio_user_server_create(vitrine->loop, options->vfio_user, options->fd,
-							 vtr_gpu_virtio(vitrine->gpu), PCI_CLASS_DISPLAY_OTHER, vitrine->memory);
+	                                                 vtr_gpu_virtio(vitrine->gpu), PCI_CLASS_DISPLAY_OTHER, vitrine->memory);
 	if (!vitrine->vfio_user)
 		return failed(vitrine->transport,
-			      errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
+		              errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
 	return 0;
 }
 
@@ -104,7 +104,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 	vitrine->control = vtr_control_create(vitrine->loop, options->control, &subject);
 	if (!vitrine->control)
 		return failed(options->control,
-			      errno == EADDRINUSE ? "another vitrine has this control socket: end it, or use another path" : "");
+		              errno == EADDRINUSE ? "another vitrine has this control socket: end it, or use another path" : "");
 	return 0;
 }
 

@@ -45,7 +45,7 @@ int vtr_image_transfer(struct vtr_image *image, const pixman_box32_t *box, const
 	const struct vtr_span *pixels = &image->pixels.items[0];
 
 	return vtr_spans_gather(source, offset, image->stride, (uint32_t)(box->y2 - box->y1), (size_t)(box->x2 - box->x1) * 4,
-				pixels->region->data + pixels->offset + at, image->stride);
+	                        pixels->region->data + pixels->offset + at, image->stride);
 }
 
 pixman_format_code_t vtr_pixman_format(uint32_t fourcc)

@@ -13,12 +13,12 @@
  */
 struct vtr_image {
 	uint32_t width, height, format; /* pixels; DRM fourcc */
-	uint32_t stride;		/* bytes */
+	uint32_t stride;                /* bytes */
 	struct vtr_spans pixels;
 };
 
 struct vtr_image *vtr_image_create(uint32_t width, uint32_t height, uint32_t format); /* cleared; NULL when out of memory */
-void vtr_image_destroy(struct vtr_image *image);				      /* NULL is fine */
+void vtr_image_destroy(struct vtr_image *image);                                      /* NULL is fine */
 
 /* Bytes such an image takes; 0 when it does not fit 64 bits. */
 uint64_t vtr_image_bytes(uint32_t width, uint32_t height);

@@ -21,8 +21,8 @@ int vtr_error_set(struct vtr_error *error, enum vtr_error_owner owner, int code,
 const char *vtr_error_owner_name(enum vtr_error_owner owner)
 {
 	static const char *const names[] = {
-		[VTR_ERROR_NONE] = "none",	 [VTR_ERROR_GUEST] = "guest",
-		[VTR_ERROR_HOST] = "host",	 [VTR_ERROR_UNSUPPORTED] = "unsupported",
+		[VTR_ERROR_NONE] = "none",       [VTR_ERROR_GUEST] = "guest",
+		[VTR_ERROR_HOST] = "host",       [VTR_ERROR_UNSUPPORTED] = "unsupported",
 		[VTR_ERROR_REVOKED] = "revoked",
 	};
 

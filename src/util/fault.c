@@ -31,7 +31,7 @@ enum { GUARDS_PER_CHUNK = 128 };
 struct vtr_fault_guard {
 	_Atomic uint32_t sequence;    // odd while the three below change
 	_Atomic uintptr_t start, end; // equal when free
-	_Atomic uintptr_t page;	      // bytes
+	_Atomic uintptr_t page;       // bytes
 	_Atomic bool hit;
 	struct vtr_fault_guard *next_free; // fault_table.free
 };
@@ -78,7 +78,7 @@ static void write_guard(struct vtr_fault_guard *guard, uintptr_t start, uintptr_
 static bool map_zeros(uintptr_t start, uintptr_t end)
 {
 	return mmap((void *)start, end - start, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-		    0) != MAP_FAILED;
+	            0) != MAP_FAILED;
 }
 
 static bool replace_pages(uintptr_t address)

@@ -36,7 +36,7 @@ struct vtr_loop {
 	int epoll;
 	struct vtr_source *sources;
 	struct vtr_source *garbage; /* removed during a dispatch */
-	unsigned depth;		    /* dispatches under way */
+	unsigned depth;             /* dispatches under way */
 	struct vtr_source *stop;
 	atomic_bool stopped;
 };

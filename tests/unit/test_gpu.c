@@ -123,7 +123,7 @@ static void machine_start(struct machine *machine, const struct vtr_gpu_options 
 	queue->desc = machine->ring.desc;
 	queue->avail = machine->ring.avail;
 	queue->used = machine->ring.used;
-	queue->enabled = true;
+	g_assert_cmpint(vtr_virtio_enable_queue(machine->device, 0), ==, 0);
 	vtr_virtio_set_status(machine->device, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
 						       VIRTIO_CONFIG_S_DRIVER_OK);
 }
