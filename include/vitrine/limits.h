@@ -24,8 +24,8 @@ enum {
 	VTR_MAX_RESOURCES = 16384,
 	VTR_MAX_DIMENSION = 16384,       /* width and height of a resource or framebuffer */
 	VTR_CURSOR_SIZE = 64,
+	VTR_MAX_PENDING_FLUSHES = 1024,  /* no more than the queue can hold */
 	VTR_MAX_CURSOR_BYTES = 1048576,  /* of a resource used as a cursor; its image takes 16 KiB */
-	VTR_MAX_DAMAGE_RECTS = 64,       /* of accumulated damage; beyond that its bounding box */
 
 	/* vfio-user */
 	VTR_MAX_MESSAGE_FDS = 16,

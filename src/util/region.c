@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "util/region.h"
 
-#include <vitrine/limits.h>
-
 void vtr_region_add(pixman_region32_t *region, const pixman_region32_t *other)
 {
 	/* pixman's prototypes lack a const in some versions; it does not write to its sources */
 	pixman_region32_union(region, region, (pixman_region32_t *)other);
-	if (pixman_region32_n_rects(region) > VTR_MAX_DAMAGE_RECTS) {
+	if (pixman_region32_n_rects(region) > VTR_REGION_MAX_RECTS) {
 		pixman_box32_t box = *pixman_region32_extents(region);
 
 		pixman_region32_fini(region);
