@@ -109,15 +109,22 @@ enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout,
 static void log_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_path path)
 {
 	struct vtr_path_refusal refusals[VTR_PATH_COUNT];
+	const char *name = vtr_output_name(scanout->output);
 	size_t n;
 
 	if (scanout->logged_path == path)
 		return;
 	scanout->logged_path = path;
 	vtr_scanout_path(gpu, scanout, refusals, &n);
-	vtr_log_limited(&scanout->log, path == VTR_PATH_NONE ? VTR_LOG_WARN : VTR_LOG_INFO, "output %s: path %s%s%s%s%s",
-	                vtr_output_name(scanout->output), vtr_path_name(path), n ? "; not " : "",
-	                n ? vtr_path_name(refusals[0].path) : "", n ? ": " : "", n ? refusals[0].reason : "");
+	if (vtr_scanout_frozen(scanout))
+		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
+		                "output %s: the guest's memory is not there now; the last picture stays", name);
+	else if (n)
+		vtr_log_limited(&scanout->log, path == VTR_PATH_NONE ? VTR_LOG_WARN : VTR_LOG_INFO,
+		                "output %s: path %s; not %s: %s", name, vtr_path_name(path), vtr_path_name(refusals[0].path),
+		                refusals[0].reason);
+	else
+		vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: path %s", name, vtr_path_name(path));
 }
 
 /* ---- content ---- */

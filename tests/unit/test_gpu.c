@@ -24,8 +24,8 @@ enum { WIDTH = 64, HEIGHT = 32, STRIDE = WIDTH * 4 };
 
 struct manual_display {
 	struct vtr_display base;
-	atomic_bool stuck;	/* frames stay where they are */
-	atomic_uint contents;	/* bit per enum vtr_frame_content seen */
+	atomic_bool stuck;      /* frames stay where they are */
+	atomic_uint contents;   /* bit per enum vtr_frame_content seen */
 	_Atomic uint32_t pixel; /* the first pixel of the last PIXELS frame */
 };
 
@@ -70,7 +70,7 @@ static bool manual_accepts(struct vtr_display *base, uint32_t format, uint64_t m
 
 static void manual_destroy(struct vtr_display *base)
 {
-	vtr_display_finish(base);
+	/* embedded in the machine */
 }
 
 static const struct vtr_display_impl manual_impl = {
@@ -110,14 +110,16 @@ static void machine_start(struct machine *machine, const struct vtr_gpu_options 
 	g_assert_nonnull(vtr_outputs_add(machine->outputs, &machine->display.base, &mode, NULL));
 	machine->gpu = vtr_gpu_create(machine->loop, machine->memory, machine->outputs, options);
 	machine->device = vtr_gpu_virtio(machine->gpu);
+	while (!atomic_load(&machine->display.contents)) /* the output's first wish for a frame is answered: it is attached */
+		vtr_loop_dispatch(machine->loop, 1);
 	machine->free = vring_driver_init(&machine->ring, &machine->ram, RAM, 64);
 
 	struct vtr_virtqueue *queue = &machine->device->queues[0];
 	vtr_virtio_set_status(machine->device, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	g_assert_cmpint(vtr_virtio_set_driver_features(machine->device, UINT64_C(1) << VIRTIO_F_VERSION_1 |
-										1u << VIRTIO_GPU_F_RESOURCE_BLOB |
-										1u << VIRTIO_GPU_F_EDID),
-			==, 0);
+	                                                                        1u << VIRTIO_GPU_F_RESOURCE_BLOB |
+	                                                                        1u << VIRTIO_GPU_F_EDID),
+	                ==, 0);
 	vtr_virtio_set_status(machine->device, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
 	queue->size = 64;
 	queue->desc = machine->ring.desc;
@@ -125,7 +127,7 @@ static void machine_start(struct machine *machine, const struct vtr_gpu_options 
 	queue->used = machine->ring.used;
 	g_assert_cmpint(vtr_virtio_enable_queue(machine->device, 0), ==, 0);
 	vtr_virtio_set_status(machine->device, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
-						       VIRTIO_CONFIG_S_DRIVER_OK);
+	                                               VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
 static void machine_stop(struct machine *machine)
@@ -149,7 +151,7 @@ static uint64_t post(struct machine *machine, const void *request, uint32_t size
 	g_assert_cmpuint(machine->free, <, PIXELS);
 	vring_put_desc(&machine->ring, machine->ring.desc, head, at, size, VRING_DESC_F_NEXT, head + 1);
 	vring_put_desc(&machine->ring, machine->ring.desc, head + 1, response, sizeof(struct virtio_gpu_resp_edid),
-		       VRING_DESC_F_WRITE, 0);
+	               VRING_DESC_F_WRITE, 0);
 	machine->next_desc += 2;
 	g_assert_cmpuint(machine->next_desc, <=, 64);
 	vring_publish(&machine->ring, head);
@@ -194,10 +196,10 @@ static void show_blob(struct machine *machine)
 		struct virtio_gpu_mem_entry entry;
 	} create = {
 		.blob = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB,
-			  .resource_id = 1,
-			  .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
-			  .nr_entries = 1,
-			  .size = HEIGHT * STRIDE },
+		          .resource_id = 1,
+		          .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
+		          .nr_entries = 1,
+		          .size = HEIGHT * STRIDE },
 		.entry = { .addr = PIXELS, .length = HEIGHT * STRIDE },
 	};
 	struct virtio_gpu_set_scanout_blob set = {
