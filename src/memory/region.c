@@ -84,7 +84,7 @@ static size_t mapping_length(const struct vtr_region *region)
 static void *map_file(const struct vtr_region *region, int protection)
 {
 	return mmap(NULL, mapping_length(region), protection, MAP_SHARED | MAP_NORESERVE, region->fd,
-		    (off_t)(region->offset - mapping_lead(region)));
+	            (off_t)(region->offset - mapping_lead(region)));
 }
 
 /* Maps a RAM region whole. 0, -ENOMEM, or -EINVAL for a file that cannot be mapped. */
@@ -113,7 +113,7 @@ static int map_region(struct vtr_region *region)
 }
 
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
-				     bool writable, int *code)
+                                     bool writable, int *code)
 {
 	struct vtr_region *region = malloc(sizeof(*region));
 
@@ -198,24 +198,6 @@ static int finish_remote(struct vtr_region *region, int result)
 	return gone ? -ECANCELED : result;
 }
 
-<<<<<<< HEAD
-int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
-{
-	if (!region->mapped || vtr_region_faulted(region))
-		return -EFAULT;
-	if (region->data) {
-		if (ahead)
-			vtr_copy_stream(buffer, region->data + offset, length, ahead);
-		else
-			memcpy(buffer, region->data + offset, length);
-		return vtr_region_faulted(region) ? -EFAULT : 0;
-	}
-	const struct vtr_remote *remote = remote_of(region);
-	if (!remote)
-		return -ENOTCONN;
-	region->refs++;
-	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
-=======
 int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
 {
 	const struct vtr_remote *remote = remote_of(region);
@@ -228,15 +210,17 @@ int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, s
 	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
 }
 
-int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
 	if (!region->mapped || vtr_region_faulted(region))
 		return -EFAULT;
 	if (!region->data)
 		return vtr_region_fetch(region, offset, buffer, length);
-	memcpy(buffer, region->data + offset, length);
+	if (ahead)
+		vtr_copy_stream(buffer, region->data + offset, length, ahead);
+	else
+		memcpy(buffer, region->data + offset, length);
 	return vtr_region_faulted(region) ? -EFAULT : 0;
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 }
 
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length)

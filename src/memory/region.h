@@ -27,16 +27,11 @@ void vtr_region_unref(struct vtr_region *region);
 void vtr_region_drop_span(struct vtr_region *region);
 
 /* Copies bytes inside the region (the caller has checked the range). Errors as vtr_memory_read() and vtr_memory_write(); after
-<<<<<<< HEAD
  * -ECANCELED everything that hangs from the map may be gone. ahead NULL: an ordinary copy; otherwise what will be read next, and
  * the copy is one of copy.h, which the caller ends. */
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead);
-=======
- * -ECANCELED everything that hangs from the map may be gone. */
-int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
 /* The same bytes by request, also where there is a mapping; -EOPNOTSUPP when there is nobody to ask. */
 int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length);
 
 /* The region that holds address, or NULL. No reference is taken. */

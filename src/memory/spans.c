@@ -80,7 +80,7 @@ static int append(struct builder *builder, struct vtr_region *region, uint64_t o
 
 /* Resolves one entry, beginning with a guess at its region: 0 or -errno. */
 static int resolve_entry(struct builder *builder, struct vtr_memory *memory, struct vtr_region **guess, uint64_t address,
-			 uint64_t length)
+                         uint64_t length)
 {
 	if (!length)
 		return -EINVAL;
@@ -113,16 +113,16 @@ static int resolve_error(struct vtr_error *error, int code, size_t i, const stru
 		return vtr_error_set(error, VTR_ERROR_GUEST, EINVAL, "mem entry %zu has no length", i);
 	case -EOVERFLOW:
 		return vtr_error_set(error, VTR_ERROR_GUEST, EOVERFLOW,
-				     "mem entry %zu (0x%" PRIx64 ", %" PRIu32 " bytes) wraps around the end of the address space",
-				     i, entry->address, entry->length);
+		                     "mem entry %zu (0x%" PRIx64 ", %" PRIu32 " bytes) wraps around the end of the address space",
+		                     i, entry->address, entry->length);
 	case -EFAULT:
 		return vtr_error_set(error, VTR_ERROR_GUEST, EFAULT,
-				     "mem entry %zu (0x%" PRIx64 ", %" PRIu32
-				     " bytes) is not in the memory that the device may use",
-				     i, entry->address, entry->length);
+		                     "mem entry %zu (0x%" PRIx64 ", %" PRIu32
+		                     " bytes) is not in the memory that the device may use",
+		                     i, entry->address, entry->length);
 	case -E2BIG:
 		return vtr_error_set(error, VTR_ERROR_GUEST, E2BIG, "the mem entries fall into more than %d ranges",
-				     VTR_MAX_ENTRIES);
+		                     VTR_MAX_ENTRIES);
 	default:
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory for the spans of a resource");
 	}
@@ -141,7 +141,7 @@ static void cut_to_size(struct builder *builder)
 }
 
 int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
-		      struct vtr_error *error)
+                      struct vtr_error *error)
 {
 	struct builder builder = { .spans = spans, .capacity = count };
 	struct vtr_region *guess = NULL;
@@ -193,7 +193,7 @@ int vtr_spans_from_file(struct vtr_spans *spans, int fd, uint64_t size, struct v
 fail:
 	free(span);
 	return vtr_error_set(error, VTR_ERROR_HOST, code, "cannot map %" PRIu64 " bytes of private memory: %s", size,
-			     code == ENOMEM ? "out of memory" : "not a memory file of that size");
+	                     code == ENOMEM ? "out of memory" : "not a memory file of that size");
 }
 
 void vtr_spans_finish(struct vtr_spans *spans)
@@ -237,7 +237,6 @@ static size_t seek(const struct vtr_spans *spans, size_t guess, uint64_t offset)
 	return low;
 }
 
-<<<<<<< HEAD
 /* Large images in small pieces are worth telling the processor what comes next (copy.h). Small ones stay in the caches, where
  * their reader finds them. */
 enum {
@@ -260,15 +259,14 @@ static const void *ahead_of(const struct vtr_spans *spans, size_t i, uint64_t sk
 	return next->region->data + next->offset + skip;
 }
 
-/* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
-static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, bool stream)
-=======
-/* vtr_region_read or vtr_region_fetch. */
-typedef int (*region_reader)(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
+enum reading {
+	READ_COPY,
+	READ_STREAM, /* past the cache: much at a time */
+	READ_FETCH,  /* by request to the VMM, also where there is a mapping */
+};
 
 /* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
-static int read_at(const struct vtr_spans *spans, region_reader reader, size_t *at, uint64_t offset, uint8_t *to, size_t length)
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
+static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, enum reading how)
 {
 	if (!length)
 		return 0;
@@ -276,12 +274,9 @@ static int read_at(const struct vtr_spans *spans, region_reader reader, size_t *
 		const struct vtr_span *span = &spans->items[i];
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
-<<<<<<< HEAD
-		const void *ahead = stream ? ahead_of(spans, i, skip) : NULL;
-		int error = vtr_region_read(span->region, span->offset + skip, to, piece, ahead);
-=======
-		int error = reader(span->region, span->offset + skip, to, piece);
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
+		const void *ahead = how == READ_STREAM ? ahead_of(spans, i, skip) : NULL;
+		int error = how == READ_FETCH ? vtr_region_fetch(span->region, span->offset + skip, to, piece)
+		                              : vtr_region_read(span->region, span->offset + skip, to, piece, ahead);
 
 		if (error)
 			return error;
@@ -294,31 +289,44 @@ static int read_at(const struct vtr_spans *spans, region_reader reader, size_t *
 	}
 }
 
-/* Reads rows that all are inside the image. */
-static int read_rows(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, uint8_t *to,
-		     size_t target_stride)
+/* Rows of the image and where they go. */
+struct rows {
+	uint64_t offset;
+	uint32_t stride, count;
+	size_t bytes; /* of a row */
+	uint8_t *to;
+	size_t target_stride;
+};
+
+/* How to copy them: streaming reads ahead, which rows that leave out most of the image do not want. */
+static enum reading how_to_copy(const struct vtr_spans *spans, const struct rows *rows)
 {
-	/* Rows that leave out most of the image do not read what lies ahead. */
-	bool stream = row_bytes >= stride / 2 && worth_streaming(spans, (uint64_t)row_bytes * rows);
+	bool stream = rows->bytes >= rows->stride / 2 && worth_streaming(spans, (uint64_t)rows->bytes * rows->count);
+
+	return stream ? READ_STREAM : READ_COPY;
+}
+
+/* Reads rows that all are inside the image. */
+static int read_rows(const struct vtr_spans *spans, const struct rows *rows, enum reading how)
+{
 	size_t at = 0;
 	int error = 0;
 
-	for (uint32_t row = 0; row < rows && !error; row++)
-		error = read_at(spans, &at, offset + (uint64_t)row * stride, to + row * target_stride, row_bytes, stream);
-	if (stream)
+	for (uint32_t row = 0; row < rows->count && !error; row++)
+		error = read_at(spans, &at, rows->offset + (uint64_t)row * rows->stride, rows->to + row * rows->target_stride,
+		                rows->bytes, how);
+	if (how == READ_STREAM)
 		vtr_copy_stream_end();
 	return error;
 }
 
 int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length)
 {
+	struct rows rows = { .offset = offset, .count = 1, .bytes = length, .to = buffer };
+
 	if (!vtr_range_fits(offset, length, spans->length))
 		return -ERANGE;
-<<<<<<< HEAD
-	return read_rows(spans, offset, 0, 1, length, buffer, 0);
-=======
-	return read_at(spans, vtr_region_read, &at, offset, buffer, length);
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
+	return read_rows(spans, &rows, how_to_copy(spans, &rows));
 }
 
 int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length)
@@ -345,45 +353,40 @@ int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *
 	}
 }
 
-static int read_rows(const struct vtr_spans *spans, region_reader reader, uint64_t offset, uint32_t stride, uint32_t rows,
-		     size_t row_bytes, uint8_t *to, size_t target_stride)
+/* Checks that all rows lie in the image; rows that touch on both sides become one. 0 or -ERANGE. */
+static int check_rows(const struct vtr_spans *spans, struct rows *rows)
 {
-<<<<<<< HEAD
-=======
-	size_t at = 0;
-
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
-	if (!rows || !row_bytes)
+	if (!rows->count || !rows->bytes) {
+		rows->count = 0;
 		return 0;
+	}
 	/* (2^32 - 1)^2 fits into 64 bits. */
-	uint64_t last_row = (uint64_t)stride * (rows - 1);
-	if (!vtr_range_fits(offset, last_row, spans->length) || !vtr_range_fits(offset + last_row, row_bytes, spans->length))
+	uint64_t last_row = (uint64_t)rows->stride * (rows->count - 1);
+	if (!vtr_range_fits(rows->offset, last_row, spans->length) ||
+	    !vtr_range_fits(rows->offset + last_row, rows->bytes, spans->length))
 		return -ERANGE;
-	/* Rows that touch on both sides are one copy. The product fits: it is last_row + stride, and all of it is in the image. */
-	if (stride == row_bytes && target_stride == row_bytes)
-<<<<<<< HEAD
-		return read_rows(spans, offset, 0, 1, row_bytes * rows, target, 0);
-	return read_rows(spans, offset, stride, rows, row_bytes, target, target_stride);
-=======
-		return read_at(spans, reader, &at, offset, to, row_bytes * rows);
-	for (uint32_t row = 0; row < rows; row++) {
-		int error = read_at(spans, reader, &at, offset + (uint64_t)row * stride, to + row * target_stride, row_bytes);
-
-		if (error)
-			return error;
+	/* The product fits: it is last_row + stride, and all of it is in the image. */
+	if (rows->stride == rows->bytes && rows->target_stride == rows->bytes) {
+		rows->bytes *= rows->count;
+		rows->count = 1;
 	}
 	return 0;
->>>>>>> ac64e32 (memory: fetch bytes by request where a path asks for it)
 }
 
 int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
-		     size_t target_stride)
+                     size_t target_stride)
 {
-	return read_rows(spans, vtr_region_read, offset, stride, rows, row_bytes, target, target_stride);
+	struct rows list = { offset, stride, rows, row_bytes, target, target_stride };
+	int error = check_rows(spans, &list);
+
+	return error ? error : read_rows(spans, &list, how_to_copy(spans, &list));
 }
 
 int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
-		    size_t target_stride)
+                    size_t target_stride)
 {
-	return read_rows(spans, vtr_region_fetch, offset, stride, rows, row_bytes, target, target_stride);
+	struct rows list = { offset, stride, rows, row_bytes, target, target_stride };
+	int error = check_rows(spans, &list);
+
+	return error ? error : read_rows(spans, &list, READ_FETCH);
 }
