@@ -11,6 +11,10 @@ class Skip(Exception):
     """Raised in a case that cannot run here; the message names what is missing."""
 
 
+class Failure(Exception):
+    """Something that a test works with went wrong, and the message says what: no traceback is needed."""
+
+
 class Tap:
     """Numbers and prints the cases."""
 
@@ -44,7 +48,7 @@ class Tap:
         except Exception as error:  # pylint: disable=broad-except
             self._result(False, name)
             self.note(f"{type(error).__name__}: {error}")
-            if not isinstance(error, AssertionError):
+            if not isinstance(error, (AssertionError, Failure)):
                 self.note(traceback.format_exc())
             if on_failure:
                 self.note(on_failure())

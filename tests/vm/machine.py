@@ -12,19 +12,20 @@ import queue
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from tap import Failure  # noqa: E402
+
 BAR_SIZE = 64 << 20
 MEMORY_MB = 768
 BOOT_TIMEOUT = 120
 COMMAND_TIMEOUT = 60
 MODULES = ("vfio_iommu_type1", "vfio_pci", "virtio_gpu")
-
-
-class Failure(Exception):
-    """Something here went wrong; the message says what, and what to do when that is known."""
 
 
 # Children end with this process, however it ends.
@@ -285,8 +286,11 @@ class Vitrine:
             time.sleep(0.05)
 
     def _call(self, *arguments, timeout=30):
-        return subprocess.run([str(self.ctl), "--control", str(self.control), *map(str, arguments)], capture_output=True, text=True,
-                              timeout=timeout, check=False)
+        command = [str(self.ctl), "--control", str(self.control), *map(str, arguments)]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"vitrinectl {' '.join(map(str, arguments))} did not end within {timeout} s") from None
 
     def ask(self, *arguments, timeout=30):
         """Runs vitrinectl and returns what it printed."""

@@ -58,6 +58,27 @@ def console(width, height, seed):
     return Image(width, height, bytes(rgb))
 
 
+def moving(width, height, frame):
+    """Frame number `frame` of what vitrine-guest's demo shows (src/guest/pattern.h)."""
+    size = height // 5 + 1
+    left, top = frame * 7 % (width + size), frame * 5 % (height + size)
+    box = range(max(0, left - size), min(left, width))
+    reds = bytes(x * 256 // width for x in range(width))
+    rgb = bytearray(width * height * 3)
+    for y in range(height):
+        row = bytearray(width * 3)
+        row[0::3] = reds
+        row[1::3] = bytes([y * 256 // height]) * width
+        row[2::3] = bytes((x * 5 + y * 3 + frame * 2) & 255 for x in range(width))
+        if y + size >= top > y:
+            row[box.start * 3:box.stop * 3] = b"\xf8" * (3 * len(box))
+        if y < 8:  # the frame's number, a square of 4x4 for each bit
+            for bit in range(16):
+                row[bit * 12:bit * 12 + 12] = (b"\xff" if frame >> (y // 4 * 16 + bit) & 1 else b"\0") * 12
+        rgb[y * width * 3:(y + 1) * width * 3] = row
+    return Image(width, height, bytes(rgb))
+
+
 def with_cursor(image, seed, left, top):
     """The image with guest-scanout's cursor on it, whose upper left corner is at left, top."""
     rgb = bytearray(image.rgb)

@@ -7,7 +7,9 @@ what is needed to run this.
 """
 
 import argparse
+import base64
 import contextlib
+import json
 import pathlib
 import re
 import sys
@@ -17,8 +19,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import picture  # noqa: E402
-from machine import Failure, Guest, Kit, Vitrine  # noqa: E402
-from tap import Tap, expect  # noqa: E402
+from machine import Guest, Kit, Vitrine  # noqa: E402
+from tap import Failure, Tap, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
 FRAME_BYTES = WIDTH * HEIGHT * 4
@@ -146,9 +148,12 @@ def session_blob(tap, environment):
             expect(frames >= 6, f"{frames} frames were counted for a mode set and 5 flips")
         with session.case("a BAR that goes away under its frame and comes back"):
             session.show("vfio 7")
-            session.guest.run("decoding off")
             session.expect_picture(7)
-            session.guest.run("decoding on")
+            session.guest.run("decoding off")
+            try:
+                session.expect_picture(7)  # what was read stays
+            finally:
+                session.guest.run("decoding on")
             session.show("redraw 8")
             session.expect_picture(8)
         with session.case("the kernel's console in RAM"):
@@ -225,6 +230,78 @@ def session_fetched(tap, environment):
             session.expect_path(*ZERO_COPY, "mapped")
 
 
+class Inside:
+    """vitrine, vitrine-guest and vitrinectl inside a guest, where /dev/udmabuf is real: their host is the stock kernel there."""
+
+    LIMIT = "/sys/module/udmabuf/parameters/list_limit"
+    FRAMES = 5
+
+    def __init__(self, tap, environment):
+        self.tap = tap
+        self.work = environment.work / "inside"
+        self.work.mkdir()
+        programs = [environment.programs[name] for name in ("vitrine", "vitrinectl", "vitrine-guest")]
+        initramfs = environment.kit.initramfs(self.work / "initramfs.gz", programs=programs, modules=())
+        self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator)
+
+    @contextlib.contextmanager
+    def case(self, name):
+        with self.tap.case(f"inside: {name}", self.logs):
+            yield
+            self.host.run("kill -0 $vitrine")
+
+    def logs(self):
+        with contextlib.suppress(Failure):
+            self.host.run("tail -n 20 /tmp/vitrine.log /tmp/guest.log")
+        return self.host.logs()
+
+    def start(self, *options):
+        """A new vitrine, and a vitrine-guest that stays on a frame in scattered RAM."""
+        self.host.run("kill $guest $vitrine 2>/dev/null; wait; rm -f /tmp/*.sock /tmp/guest.log; true")
+        self.host.run("vitrine --vfio-user /tmp/gpu.sock --control /tmp/control.sock --display headless --output 1280x800 "
+                      f"{' '.join(options)} >/tmp/vitrine.log 2>&1 & vitrine=$!")
+        self.host.run("for i in $(seq 100); do [ -e /tmp/control.sock ] && [ -e /tmp/gpu.sock ] && break; sleep 0.1; done")
+        self.host.run(f"sleep 600 | vitrine-guest --vfio-user /tmp/gpu.sock demo --memory ram --ranges 63 --frames {self.FRAMES} --keep "
+                      ">/tmp/guest.log 2>&1 & guest=$!")
+        self.ask(f"wait --frames {self.FRAMES} --timeout 60")
+
+    def ask(self, command):
+        return "\n".join(self.host.run(f"vitrinectl --control /tmp/control.sock {command}", timeout=90))
+
+    def expect_path(self, wanted):
+        scanout = json.loads(self.ask("status --json"))["scanouts"][0]
+        expect(scanout["path"] == wanted, f"path is {scanout['path']}, not {wanted}; why not: {scanout['why_not']}")
+        return {entry["path"]: entry["reason"] for entry in scanout["why_not"]}
+
+    def expect_image(self, expected):
+        self.ask("screenshot /tmp/shot.png")
+        lines = self.host.run("base64 /tmp/shot.png", timeout=120)
+        path = self.work / "shot.png"
+        path.write_bytes(base64.b64decode("".join(lines)))
+        difference = picture.difference(picture.read_png(path), expected)
+        expect(not difference, difference)
+
+
+def session_inside(tap, environment):
+    """The udmabuf rung, which most test machines lack: in a guest with a stock kernel it is there."""
+    inside = Inside(tap, environment)
+    try:
+        inside.host.start()
+        inside.host.wait_ready()
+        with inside.case("a frame in scattered RAM becomes one udmabuf"):
+            inside.start("--path", "udmabuf")
+            inside.expect_image(picture.moving(WIDTH, HEIGHT, Inside.FRAMES - 1))
+            inside.expect_path("udmabuf")
+        with inside.case("the limit that is hit is named, and the next rung shows the frame"):
+            inside.host.run(f"echo 16 > {Inside.LIMIT}")
+            inside.start()
+            inside.expect_image(picture.moving(WIDTH, HEIGHT, Inside.FRAMES - 1))
+            refused = inside.expect_path("mapped")
+            expect(Inside.LIMIT in refused["udmabuf"], f"{Inside.LIMIT} is not named: {refused['udmabuf']}")
+    finally:
+        inside.host.stop()
+
+
 class Environment:
     """What all sessions share: kit, programs, the guest's initramfs."""
 
@@ -239,7 +316,7 @@ class Environment:
         self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]])
 
 
-SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched}
+SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "inside": session_inside}
 
 
 def main():
