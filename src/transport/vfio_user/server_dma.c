@@ -204,9 +204,13 @@ static int may_ask(const struct vtr_vfio_user_server *server)
 	return server->holding || server->lost ? -ECANCELED : 0;
 }
 
+/* QEMU 11.1 writes a reply with one call and forgets what the socket did not take, so a reply must fit into an empty send buffer of
+ * the default size (212992 bytes) with room for other messages before it. */
+enum { MAX_DMA_COUNT = 65536 };
+
 static size_t chunk_size(const struct vtr_vfio_user_server *server, size_t length)
 {
-	size_t limit = VTR_MAX_DATA_XFER;
+	size_t limit = MAX_DMA_COUNT;
 
 	if (server->client.max_data_xfer_size < limit)
 		limit = (size_t)server->client.max_data_xfer_size;
