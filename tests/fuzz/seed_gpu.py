@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Writes the seeds of fuzz_gpu (its step format is described there) into the folder given as argument."""
+import pathlib
+import struct
+import sys
+
+OK_ROOM = 255
+
+
+def step(what, body=b"", room=OK_ROOM):
+    return struct.pack("<BBH", what, room, len(body)) + body
+
+
+def command(kind, body=b"", flags=0, fence=0):
+    return struct.pack("<IIQII", kind, flags, fence, 0, 0) + body
+
+
+def rect(x, y, w, h):
+    return struct.pack("<IIII", x, y, w, h)
+
+
+def entries(*list_of):
+    return b"".join(struct.pack("<QII", address, length, 0) for address, length in list_of)
+
+
+def create_2d(resource, fmt=2, w=64, h=64):
+    return command(0x101, struct.pack("<IIII", resource, fmt, w, h))
+
+
+def attach(resource, *list_of):
+    return command(0x106, struct.pack("<II", resource, len(list_of)) + entries(*list_of))
+
+
+def detach(resource):
+    return command(0x107, struct.pack("<II", resource, 0), 1, 9)
+
+
+def transfer(resource, x, y, w, h, offset=0):
+    return command(0x105, rect(x, y, w, h) + struct.pack("<QII", offset, resource, 0))
+
+
+def set_scanout(scanout, resource, x, y, w, h):
+    return command(0x103, rect(x, y, w, h) + struct.pack("<II", scanout, resource))
+
+
+def flush(resource, x, y, w, h, fence=1):
+    return command(0x104, rect(x, y, w, h) + struct.pack("<II", resource, 0), 1 if fence else 0, fence)
+
+
+def create_blob(resource, size, *list_of):
+    return command(0x10C, struct.pack("<IIIIQQ", resource, 1, 2, len(list_of), 0, size) + entries(*list_of))
+
+
+def set_scanout_blob(scanout, resource, w, h, stride, offset=0, fmt=2, r=None):
+    body = rect(*(r or (0, 0, w, h))) + struct.pack("<IIIIII", scanout, resource, w, h, fmt, 0)
+    return command(0x10D, body + struct.pack("<4I4I", stride, 0, 0, 0, offset, 0, 0, 0))
+
+
+def unref(resource):
+    return command(0x102, struct.pack("<II", resource, 0))
+
+
+def cursor(kind, resource, x=5, y=6):
+    return command(kind, struct.pack("<IIII", 0, x, y, 0) + struct.pack("<IIII", resource, 1, 2, 0))
+
+
+PIXELS = step(6 | 2 << 3)
+BLOB = [step(0, create_blob(1, 16384, (0, 8192), (65536, 8192))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
+IMAGE = [step(0, create_2d(1)), step(0, attach(1, (4096, 16384))), step(0, transfer(1, 0, 0, 64, 64)), step(0, set_scanout(0, 1, 0, 0, 64, 64))]
+
+SEEDS = {
+    "info": [step(0, command(0x100)), step(0, command(0x10A, struct.pack("<II", 0, 0))), step(0, command(0x10A, struct.pack("<II", 7, 0)))],
+    "2d": IMAGE + [step(0, flush(1, 0, 0, 64, 64)), step(5)],
+    "2d-pixels": [PIXELS] + IMAGE + [step(0, flush(1, 3, 4, 5, 6)), step(5), step(0, flush(1, 0, 0, 64, 64, 0)), step(5)],
+    "blob": BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(5)],
+    "blob-pixels": [PIXELS] + BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(5), step(2), step(5)],
+    "blob-rect": [PIXELS, BLOB[0], step(0, set_scanout_blob(1, 1, 32, 32, 200, 100, 134, (8, 8, 16, 16))), step(0, flush(1, 0, 0, 32, 32)), step(5)],
+    "blob-too-small": [BLOB[0], step(0, set_scanout_blob(0, 1, 64, 65, 256)), step(0, set_scanout_blob(0, 1, 64, 64, 0xFFFFFFFF))],
+    "entries-nowhere": [step(0, create_blob(1, 4096, (1 << 40, 4096))), step(0, create_blob(1, 4096, (2**64 - 4096, 8192))), step(0, create_blob(1, 8192, (0, 4096)))],
+    "late-backing": [step(0, create_blob(1, 4096)), step(0, attach(1, (0, 4096))), step(0, attach(1, (0, 4096))), step(0, detach(1)), step(0, detach(1))],
+    "live-detach": [PIXELS] + BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(0, detach(1)), step(0, flush(1, 0, 0, 64, 64)), step(0, attach(1, (0, 16384))), step(0, flush(1, 0, 0, 64, 64)), step(5)],
+    "memory-goes": [PIXELS] + BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(3), step(2), step(3), step(2), step(5)],
+    "unref-shown": [PIXELS] + BLOB + [step(0, unref(1)), step(0, unref(1)), step(0, flush(1, 0, 0, 1, 1)), step(5)],
+    "cursor": [step(0, create_2d(2, 1)), step(0, attach(2, (0, 16384))), step(1, cursor(0x300, 2), 0), step(1, cursor(0x301, 2, 9, 9), 3), step(1, cursor(0x300, 0), 0)],
+    "cursor-blob": [step(0, create_blob(3, 16384, (0, 16384))), step(1, cursor(0x300, 3), 0), step(3), step(1, cursor(0x300, 3), 0)],
+    "uuid": [BLOB[0], step(0, command(0x10B, struct.pack("<II", 1, 0))), step(2), step(0, command(0x10B, struct.pack("<II", 2, 0)))],
+    "queue-reset": BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(4), step(0, flush(1, 0, 0, 64, 64)), step(4 | 8)],
+    "no-blob": [step(7, struct.pack("<Q", 2))] + BLOB,
+    "short": [step(0, command(0x10C)[:20]), step(0, command(0x103)), step(0, b"")],
+    "no-room": [step(0, command(0x100), 0), step(0, command(0x100), 3), step(0, command(0x100), 2)],
+    "3d": [step(0, command(kind, bytes(64))) for kind in (0x108, 0x109, 0x200, 0x207, 0x208)],
+}
+
+target = pathlib.Path(sys.argv[1])
+target.mkdir(parents=True, exist_ok=True)
+for name, steps in SEEDS.items():
+    (target / name).write_bytes(b"".join(steps))
