@@ -8,6 +8,7 @@
  *   what & 7: 0 control queue, 1 cursor queue, 2 the last control request again, 3 memory goes or comes, 4 queue reset,
  *             5 time passes, 6 the output wants pixels or not, 7 driver features (the bytes)
  */
+#include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_gpu.h>
 #include <stdatomic.h>
