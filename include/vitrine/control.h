@@ -2,6 +2,7 @@
 #ifndef VITRINE_CONTROL_H
 #define VITRINE_CONTROL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vitrine/api.h>
@@ -25,7 +26,7 @@ struct vtr_control_subject {
 	struct vtr_outputs *outputs;
 	struct vtr_vfio_user_server *vfio_user;
 	const char *transport; /* "vfio-user PATH" */
-	void (*quit)(void *data); /* called by the quit command */
+	void (*quit)(void *data); /* called by the quit command, from inside the control socket's source; NULL: quit is refused */
 	void *data;
 };
 
@@ -33,11 +34,22 @@ struct vtr_control_subject {
 VTR_API struct vtr_control *vtr_control_create(struct vtr_loop *loop, const char *path, const struct vtr_control_subject *subject);
 VTR_API void vtr_control_destroy(struct vtr_control *control); /* NULL is fine */
 
+/* The commands, as vitrinectl's help shows them: NULL beyond the last. */
+struct vtr_control_command {
+	const char *name;
+	const char *usage; /* of vitrinectl; NULL: not one of its commands */
+	const char *summary;
+};
+VTR_API const struct vtr_control_command *vtr_control_command(size_t index);
+
 /* ---- client ---- */
 
-/* Sends one request line (JSON without a newline) and waits for the reply line. *reply is malloc'ed, NUL-terminated, the caller's to
- * free; *fd is the fd that came with it or -1, the caller's to close (fd may be NULL: closed). 0 or -errno. */
 VTR_API int vtr_control_connect(const char *path); /* a socket, or -errno */
+
+/* Sends one request line (JSON without a newline) and waits at most timeout_ms for the reply line. *reply is malloc'ed, NUL-terminated,
+ * the caller's to free; *fd is the fd that came with it or -1, the caller's to close (fd may be NULL: closed). 0 or -errno:
+ * -ETIMEDOUT, -ECONNRESET (the server hung up), -EPROTO (no line came in VTR_MAX_CONTROL_REPLY bytes, or more than one). After an
+ * error the socket is good for nothing but close(). */
 VTR_API int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd);
 
 #endif

@@ -34,7 +34,8 @@ enum {
 
 	/* control socket */
 	VTR_MAX_CONTROL_CLIENTS = 16,
-	VTR_MAX_CONTROL_LINE = 65536,
+	VTR_MAX_CONTROL_LINE = 65536,    /* a request */
+	VTR_MAX_CONTROL_REPLY = 4194304, /* what a client takes; a status with VTR_MAX_REGIONS regions is 0.4 MB */
 };
 
 /* Largest blob the device accepts; it takes none of our memory. */

@@ -180,7 +180,7 @@ void vtr_capture_finish(struct vtr_capture *capture, pixman_image_t *image, uint
 		picture->fd = picture_file(image, picture);
 		if (picture->fd < 0) {
 			vtr_error_set(&capture->error, VTR_ERROR_HOST, -picture->fd, "no memory file for the picture: error %d",
-				      -picture->fd);
+			              -picture->fd);
 			picture->fd = -1;
 		}
 	} else {

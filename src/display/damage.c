@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "display/output.h"
+#include "util/region.h"
 
 void vtr_damage_set_all(pixman_region32_t *region, struct vtr_layout layout)
 {
@@ -7,23 +8,17 @@ void vtr_damage_set_all(pixman_region32_t *region, struct vtr_layout layout)
 	pixman_region32_init_rect(region, 0, 0, layout.width, layout.height);
 }
 
-void vtr_damage_clip(pixman_region32_t *region, struct vtr_layout layout)
-{
-	if (!pixman_region32_intersect_rect(region, region, 0, 0, layout.width, layout.height)) {
-		vtr_damage_set_all(region, layout);
-	} else if (pixman_region32_n_rects(region) > VTR_MAX_DAMAGE_RECTS) {
-		pixman_box32_t box = *pixman_region32_extents(region);
-
-		pixman_region32_reset(region, &box);
-	}
-}
-
 void vtr_damage_add(pixman_region32_t *region, const pixman_region32_t *other, struct vtr_layout layout)
 {
-	if (pixman_region32_union(region, region, other))
-		vtr_damage_clip(region, layout);
-	else
+	vtr_region_add(region, other);
+	/* also fails for a region that the union had no memory for */
+	if (!pixman_region32_intersect_rect(region, region, 0, 0, layout.width, layout.height))
 		vtr_damage_set_all(region, layout);
+}
+
+void vtr_damage_clip(pixman_region32_t *region, struct vtr_layout layout)
+{
+	vtr_damage_add(region, region, layout);
 }
 
 uint64_t vtr_damage_area(const pixman_region32_t *region)

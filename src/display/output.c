@@ -91,7 +91,7 @@ int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32])
 }
 
 struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, struct vtr_display *display,
-				     const struct vtr_mode *mode, const char *name)
+                                     const struct vtr_mode *mode, const char *name)
 {
 	if (!mode_is_valid(mode) || (name && !name_is_valid(name))) {
 		errno = EINVAL;

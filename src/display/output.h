@@ -146,9 +146,7 @@ void vtr_staging_release(struct vtr_staging *staging); /* its reader or writer i
 void vtr_captures_deliver(struct vtr_output *output); /* gives the display the captures that were asked for; display thread */
 void vtr_captures_fail(struct vtr_output *output, const char *reason); /* ends the captures the display has not seen */
 
-/* damage.c: regions that stay small. A region of more than VTR_MAX_DAMAGE_RECTS becomes its bounding box: the guest chooses the
- * rectangles, and must not make us hold or walk millions of them. When memory runs out, the whole picture is damaged. */
-enum { VTR_MAX_DAMAGE_RECTS = 64 };
+/* damage.c: regions of a picture, of few rectangles (util/region.h). When memory runs out, the whole picture is damaged. */
 void vtr_damage_set_all(pixman_region32_t *region, struct vtr_layout layout);
 void vtr_damage_clip(pixman_region32_t *region, struct vtr_layout layout);
 void vtr_damage_add(pixman_region32_t *region, const pixman_region32_t *other, struct vtr_layout layout); /* clipped to layout */

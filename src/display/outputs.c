@@ -47,7 +47,7 @@ void vtr_outputs_destroy(struct vtr_outputs *outputs)
 }
 
 struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode,
-				   const char *name)
+                                   const char *name)
 {
 	if (outputs->count == VTR_MAX_SCANOUTS) {
 		errno = ENOSPC;

@@ -27,8 +27,8 @@ enum { MAX_FRAMES = 2 * VTR_MAX_PENDING_FLUSHES };
 struct queue_frame {
 	struct vtr_frame base;
 	atomic_uint refs; /* the owner, and each queued event */
-	bool reported;	  /* FRAME_DONE was posted */
-	bool failed;	  /* IMPORT_FAILED was posted */
+	bool reported;    /* FRAME_DONE was posted */
+	bool failed;      /* IMPORT_FAILED was posted */
 	struct vtr_event_node done, import_failed;
 };
 

@@ -143,7 +143,7 @@ static struct vtr_staging *choose(struct vtr_output *output)
 }
 
 struct vtr_staging *vtr_staging_begin(struct vtr_output *output, uint32_t width, uint32_t height, uint32_t format,
-				      pixman_region32_t *stale)
+                                      pixman_region32_t *stale)
 {
 	struct vtr_layout layout = { width, height, format };
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <vitrine/control.h>
 #include <vitrine/display.h>
 #include <vitrine/gpu.h>
 #include <vitrine/log.h>
@@ -24,6 +25,7 @@ struct vitrine {
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
 	struct vtr_vfio_user_server *vfio_user;
+	struct vtr_control *control;
 	char transport[128];
 };
 
@@ -85,6 +87,27 @@ static int start_transport(struct vitrine *vitrine, const struct options *option
 	return 0;
 }
 
+static int start_control(struct vitrine *vitrine, const struct options *options)
+{
+	struct vtr_control_subject subject = {
+		.gpu = vitrine->gpu,
+		.memory = vitrine->memory,
+		.outputs = vitrine->outputs,
+		.vfio_user = vitrine->vfio_user,
+		.transport = vitrine->transport,
+		.quit = quit,
+		.data = vitrine,
+	};
+
+	if (!options->control)
+		return 0;
+	vitrine->control = vtr_control_create(vitrine->loop, options->control, &subject);
+	if (!vitrine->control)
+		return failed(options->control,
+		              errno == EADDRINUSE ? "another vitrine has this control socket: end it, or use another path" : "");
+	return 0;
+}
+
 static int start(struct vitrine *vitrine, const struct options *options)
 {
 	vitrine->loop = vtr_loop_create();
@@ -97,11 +120,14 @@ static int start(struct vitrine *vitrine, const struct options *options)
 		error = start_device(vitrine, options);
 	if (!error)
 		error = start_transport(vitrine, options);
+	if (!error)
+		error = start_control(vitrine, options);
 	return error;
 }
 
 static void stop(struct vitrine *vitrine)
 {
+	vtr_control_destroy(vitrine->control);
 	vtr_vfio_user_server_destroy(vitrine->vfio_user);
 	vtr_gpu_destroy(vitrine->gpu);
 	vtr_memory_destroy(vitrine->memory);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands of the control socket: one table for the server, its help, and vitrinectl's. A row says what arguments a command
+ * takes; they are decoded and checked here, once, and handlers see only valid values.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "control/control.h"
+#include "vitrine-version.h"
+
+enum { DEFAULT_TIMEOUT_MS = 10000, MAX_TIMEOUT_MS = 24 * 3600 * 1000 };
+
+enum argument {
+	ARGUMENT_SCANOUT,
+	ARGUMENT_CURSOR,
+	ARGUMENT_FRAMES,
+	ARGUMENT_AFTER,
+	ARGUMENT_TIMEOUT,
+	ARGUMENT_COUNT,
+};
+
+static const struct argument_spec {
+	const char *name;
+	bool boolean;
+	int64_t max, standard;
+	size_t offset; /* in struct vtr_control_arguments */
+} argument_specs[ARGUMENT_COUNT] = {
+	[ARGUMENT_SCANOUT] = { "scanout", false, VTR_MAX_SCANOUTS - 1, 0, offsetof(struct vtr_control_arguments, scanout) },
+	[ARGUMENT_CURSOR] = { "cursor", true, 0, 0, offsetof(struct vtr_control_arguments, cursor) },
+	[ARGUMENT_FRAMES] = { "frames", false, INT64_MAX, -1, offsetof(struct vtr_control_arguments, frames) },
+	[ARGUMENT_AFTER] = { "after", false, INT64_MAX, -1, offsetof(struct vtr_control_arguments, after) },
+	[ARGUMENT_TIMEOUT] = { "timeout_ms", false, MAX_TIMEOUT_MS, DEFAULT_TIMEOUT_MS,
+	                       offsetof(struct vtr_control_arguments, timeout_ms) },
+};
+
+#define BIT(argument) (1u << (argument))
+
+struct command {
+	struct vtr_control_command info;
+	unsigned allowed, required; /* bits of enum argument */
+	void (*serve)(struct vtr_control_client *client);
+};
+
+static void serve_status(struct vtr_control_client *client)
+{
+	vtr_control_reply(client, vtr_control_status(&client->control->subject), -1);
+}
+
+static void serve_quit(struct vtr_control_client *client)
+{
+	const struct vtr_control_subject *subject = &client->control->subject;
+
+	if (!subject->quit) {
+		vtr_control_refuse(client, "failed", "this device is not ended from here");
+		return;
+	}
+	vtr_log(VTR_LOG_INFO, "control: asked to quit");
+	vtr_control_reply(client, json_object(), -1);
+	vtr_control_flush(client); /* now: the loop may not come round again */
+	subject->quit(subject->data);
+}
+
+static void serve_version(struct vtr_control_client *client)
+{
+	vtr_control_reply(client, json_pack("{s:s}", "version", VTR_VERSION), -1);
+}
+
+static void serve_help(struct vtr_control_client *client);
+
+static const struct command commands[] = {
+	{ { "status", "status", "what is shown, how, and what it costs" }, 0, 0, serve_status },
+	{ { "screenshot", "screenshot [--scanout N] [--cursor] [--timeout S] FILE.png", "saves what is shown" },
+	  BIT(ARGUMENT_SCANOUT) | BIT(ARGUMENT_CURSOR) | BIT(ARGUMENT_AFTER) | BIT(ARGUMENT_TIMEOUT),
+	  0,
+	  vtr_control_screenshot },
+	{ { "wait", "wait --frames N | --image REF.png [--tolerance T] [--save FILE.png] [--scanout N] [--timeout S]",
+	    "returns when N frames were shown since the device started, or when the picture is REF" },
+	  BIT(ARGUMENT_SCANOUT) | BIT(ARGUMENT_FRAMES) | BIT(ARGUMENT_TIMEOUT),
+	  BIT(ARGUMENT_FRAMES),
+	  vtr_control_wait },
+	{ { "quit", "quit", "ends the device" }, 0, 0, serve_quit },
+	{ { "version", NULL, "the device's version" }, 0, 0, serve_version },
+	{ { "help", NULL, "the commands and their arguments" }, 0, 0, serve_help },
+};
+
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+const struct vtr_control_command *vtr_control_command(size_t index)
+{
+	return index < COMMANDS ? &commands[index].info : NULL;
+}
+
+static json_t *argument_names(unsigned arguments)
+{
+	json_t *names = json_array();
+
+	for (int i = 0; i < ARGUMENT_COUNT; i++)
+		if (arguments & BIT(i))
+			json_array_append_new(names, json_string(argument_specs[i].name));
+	return names;
+}
+
+static void serve_help(struct vtr_control_client *client)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o}", "command", commands[i].info.name, "summary",
+		                                      commands[i].info.summary, "arguments", argument_names(commands[i].allowed),
+		                                      "required", argument_names(commands[i].required)));
+	vtr_control_reply(client, json_pack("{s:o}", "commands", list), -1);
+}
+
+/* Reads one argument into its place; false when it has the wrong type or range. */
+static bool decode_argument(const struct argument_spec *spec, const json_t *value, struct vtr_control_arguments *arguments)
+{
+	void *place = (char *)arguments + spec->offset;
+
+	if (spec->boolean) {
+		*(bool *)place = json_is_true(value);
+		return json_is_boolean(value);
+	}
+	*(int64_t *)place = json_integer_value(value);
+	return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= spec->max;
+}
+
+static void set_defaults(struct vtr_control_arguments *arguments)
+{
+	*arguments = (struct vtr_control_arguments){ 0 };
+	for (int i = 0; i < ARGUMENT_COUNT; i++)
+		if (!argument_specs[i].boolean)
+			*(int64_t *)((char *)arguments + argument_specs[i].offset) = argument_specs[i].standard;
+}
+
+static int find_argument(const char *key)
+{
+	for (int i = 0; i < ARGUMENT_COUNT; i++)
+		if (!strcmp(argument_specs[i].name, key))
+			return i;
+	return -1;
+}
+
+/* Fills client->arguments; false when the request was refused. */
+static bool decode(struct vtr_control_client *client, const struct command *command, json_t *request)
+{
+	unsigned given = 0;
+	const char *key;
+	json_t *value;
+
+	set_defaults(&client->arguments);
+	json_object_foreach(request, key, value)
+	{
+		if (!strcmp(key, "command"))
+			continue;
+		int i = find_argument(key);
+		if (i < 0 || !(command->allowed & BIT(i))) {
+			vtr_control_refuse(client, "invalid", "%s takes no argument '%.32s'", command->info.name, key);
+			return false;
+		}
+		if (!decode_argument(&argument_specs[i], value, &client->arguments)) {
+			if (argument_specs[i].boolean)
+				vtr_control_refuse(client, "invalid", "%s is true or false", key);
+			else
+				vtr_control_refuse(client, "invalid", "%s is a number from 0 to %" PRId64, key,
+				                   argument_specs[i].max);
+			return false;
+		}
+		given |= BIT(i);
+	}
+	for (int i = 0; i < ARGUMENT_COUNT; i++)
+		if (command->required & ~given & BIT(i)) {
+			vtr_control_refuse(client, "invalid", "%s needs %s", command->info.name, argument_specs[i].name);
+			return false;
+		}
+	return true;
+}
+
+static void serve_request(struct vtr_control_client *client, json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "command"));
+
+	if (!name) {
+		vtr_control_refuse(client, "invalid", "a request is {\"command\": NAME, ...}; try {\"command\": \"help\"}");
+		return;
+	}
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].info.name, name)) {
+			if (decode(client, &commands[i], request))
+				commands[i].serve(client);
+			return;
+		}
+	vtr_control_refuse(client, "unknown-command", "there is no command '%.32s'; try {\"command\": \"help\"}", name);
+}
+
+bool vtr_control_serve(struct vtr_control_client *client, const char *line, size_t length)
+{
+	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+
+	if (!request)
+		return false;
+	serve_request(client, request);
+	json_decref(request);
+	return true;
+}

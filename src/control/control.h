@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_CONTROL_CONTROL_H
+#define VTR_CONTROL_CONTROL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include <vitrine/control.h>
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+
+/* What the files of this room share. Device thread only. */
+
+/* Arguments of a request; -1: not given and without a default. */
+struct vtr_control_arguments {
+	int64_t scanout;
+	int64_t frames;
+	int64_t after;
+	int64_t timeout_ms;
+	bool cursor;
+};
+
+enum vtr_control_state {
+	VTR_CONTROL_READY,     /* for the next request */
+	VTR_CONTROL_WAITING,   /* for the scanout's frame count */
+	VTR_CONTROL_CAPTURING, /* for the display */
+};
+
+struct vtr_control_client {
+	struct vtr_control *control;
+	int fd;
+	struct vtr_source *source;
+	struct vtr_source *timer; /* of the request that waits, or of a reply that is not read */
+	bool ended;               /* nothing more will be read: the peer said so, or talked nonsense */
+
+	char in[VTR_MAX_CONTROL_LINE];
+	size_t in_length;
+
+	/* the reply on its way; NULL: none */
+	char *out;
+	size_t out_length, out_sent;
+	int out_fd;
+
+	/* the request that waits */
+	enum vtr_control_state state;
+	bool screenshot; /* WAITING: a capture follows */
+	struct vtr_control_arguments arguments;
+	uint64_t frames; /* when the capture was asked for */
+	struct vtr_capture *capture;
+};
+
+struct vtr_control {
+	struct vtr_loop *loop;
+	struct vtr_control_subject subject;
+	char *path;
+	int fd;
+	struct vtr_source *source;
+	struct vtr_source *retry; /* timer: accept again */
+	struct vtr_control_client *clients[VTR_MAX_CONTROL_CLIENTS];
+	struct vtr_log_limit log;
+};
+
+/* ---- server.c ---- */
+
+/* Sends reply (taken, with "ok": true) and fd (taken; -1: none). Ends the request. */
+void vtr_control_reply(struct vtr_control_client *client, json_t *reply, int fd);
+
+/* Sends an error. code, for programs: "invalid", "unknown-command", "timeout" or "failed". */
+void vtr_control_refuse(struct vtr_control_client *client, const char *code, const char *format, ...) VTR_PRINTF(3, 4);
+
+/* Sends what the socket takes of the reply. False: the peer is gone. */
+bool vtr_control_flush(struct vtr_control_client *client);
+
+/* ---- commands.c ---- */
+
+/* Serves one request line of length bytes: replies now, or leaves the client waiting. False: not JSON. */
+bool vtr_control_serve(struct vtr_control_client *client, const char *line, size_t length);
+
+/* ---- requests.c: those that wait ---- */
+void vtr_control_wait(struct vtr_control_client *client);
+void vtr_control_screenshot(struct vtr_control_client *client);
+void vtr_control_frame(struct vtr_control *control, uint32_t scanout); /* a frame count changed */
+void vtr_control_timed_out(struct vtr_control_client *client);
+void vtr_control_cancel(struct vtr_control_client *client); /* the client goes: nothing waits for it any more */
+
+/* ---- status.c ---- */
+json_t *vtr_control_status(const struct vtr_control_subject *subject); /* the reply; NULL when out of memory */
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control socket's server: clients, lines in, replies out.
+ *
+ * A client has one request at a time: the next line is looked at when the reply to the last one has left, so replies come in order
+ * and what we hold for a client is bounded by one line in and one reply out, however much it sends. One line is served a dispatch:
+ * a client that sends thousands takes turns with the device. While a request waits, its client's input is left in the socket.
+ *
+ * Dropped are: clients that send a line longer than VTR_MAX_CONTROL_LINE or something that is not JSON (after being told so), that
+ * do not read their reply within STALL_NS, or that hang up while their request waits. A client that only closed its sending side
+ * gets all its replies.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control/control.h"
+#include "util/fd.h"
+
+#define STALL_NS UINT64_C(10000000000)
+#define RETRY_NS UINT64_C(1000000000)
+
+/* ---- replies ---- */
+
+static void send_json(struct vtr_control_client *client, json_t *reply, int fd)
+{
+	size_t length = reply ? json_dumpb(reply, NULL, 0, JSON_COMPACT) : 0;
+	char *out = length ? malloc(length + 1) : NULL;
+
+	vtr_timer_arm(client->timer, 0);
+	client->state = VTR_CONTROL_READY;
+	if (!out) {
+		client->ended = true; /* no memory to say anything: the connection's end says it */
+		client->in_length = 0;
+		vtr_fd_close(&fd);
+	} else {
+		json_dumpb(reply, out, length, JSON_COMPACT);
+		out[length] = '\n';
+		client->out = out;
+		client->out_length = length + 1;
+		client->out_sent = 0;
+		client->out_fd = fd;
+		vtr_timer_arm(client->timer, vtr_now_ns() + STALL_NS);
+	}
+	json_decref(reply);
+	/* Sent from the loop, so that whoever is on the stack finds the client alive. */
+	vtr_source_set_events(client->source, EPOLLOUT);
+}
+
+void vtr_control_reply(struct vtr_control_client *client, json_t *reply, int fd)
+{
+	if (reply)
+		json_object_set_new(reply, "ok", json_true());
+	send_json(client, reply, fd);
+}
+
+void vtr_control_refuse(struct vtr_control_client *client, const char *code, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	/* Words of the client may be in it, and may have been cut in the middle of a character. */
+	for (char *c = text; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	send_json(client, json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text), -1);
+}
+
+/* ---- a client ---- */
+
+static void client_destroy(struct vtr_control_client *client)
+{
+	struct vtr_control *control = client->control;
+
+	for (size_t i = 0; i < VTR_MAX_CONTROL_CLIENTS; i++)
+		if (control->clients[i] == client)
+			control->clients[i] = NULL;
+	vtr_control_cancel(client);
+	vtr_source_remove(client->source);
+	vtr_source_remove(client->timer);
+	vtr_fd_close(&client->fd);
+	vtr_fd_close(&client->out_fd);
+	free(client->out);
+	free(client);
+}
+
+/* One piece of the reply, with the fd on its first byte. 1: all sent, 0: the socket is full, -1: the peer is gone. */
+static int send_piece(struct vtr_control_client *client)
+{
+	struct iovec iov = { client->out + client->out_sent, client->out_length - client->out_sent };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+
+	if (client->out_fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &client->out_fd, sizeof(int));
+	}
+	ssize_t sent = sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	vtr_fd_close(&client->out_fd);
+	client->out_sent += (size_t)sent;
+	return client->out_sent == client->out_length;
+}
+
+bool vtr_control_flush(struct vtr_control_client *client)
+{
+	int result = send_piece(client);
+
+	if (result < 0)
+		return false;
+	if (result) {
+		free(client->out);
+		client->out = NULL;
+		vtr_timer_arm(client->timer, 0);
+	}
+	return true;
+}
+
+static bool receive(struct vtr_control_client *client)
+{
+	size_t space = sizeof(client->in) - client->in_length;
+	/* fds that come along are closed by the kernel: we ask for none */
+	ssize_t length = recv(client->fd, client->in + client->in_length, space, MSG_DONTWAIT);
+
+	if (length < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (!length)
+		client->ended = true;
+	client->in_length += (size_t)length;
+	return true;
+}
+
+/* What cannot be a request: the client is told, and hears no more. */
+static void give_up(struct vtr_control_client *client, const char *why)
+{
+	vtr_log_limited(&client->control->log, VTR_LOG_DEBUG, "control: a client is dropped: %s", why);
+	client->ended = true;
+	client->in_length = 0;
+	vtr_control_refuse(client, "invalid", "%s", why);
+}
+
+static void serve_line(struct vtr_control_client *client)
+{
+	char *end = memchr(client->in, '\n', client->in_length);
+
+	if (!end && client->in_length == sizeof(client->in)) {
+		give_up(client, "the request is too long");
+		return;
+	}
+	if (!end)
+		return;
+	size_t length = (size_t)(end - client->in);
+	bool ok = vtr_control_serve(client, client->in, length);
+	client->in_length -= length + 1;
+	memmove(client->in, end + 1, client->in_length);
+	if (!ok)
+		give_up(client, "the request is not JSON");
+}
+
+static bool has_line(const struct vtr_control_client *client)
+{
+	return memchr(client->in, '\n', client->in_length) || client->in_length == sizeof(client->in);
+}
+
+static uint32_t wanted_events(const struct vtr_control_client *client)
+{
+	if (client->out)
+		return EPOLLOUT;
+	if (client->state != VTR_CONTROL_READY)
+		return 0;                             /* EPOLLHUP comes all the same */
+	return has_line(client) ? EPOLLOUT : EPOLLIN; /* EPOLLOUT: another turn */
+}
+
+static void client_ready(int fd, uint32_t events, void *data)
+{
+	struct vtr_control_client *client = data;
+	bool alive = true;
+
+	if (client->out)
+		alive = vtr_control_flush(client);
+	else if (client->state != VTR_CONTROL_READY)
+		alive = !(events & (EPOLLHUP | EPOLLERR)); /* the peer hung up: nobody waits for the answer */
+	else if (!has_line(client) && !client->ended)
+		alive = receive(client);
+	if (alive && !client->out && client->state == VTR_CONTROL_READY) {
+		serve_line(client);
+		/* What is left is half a line that nobody will complete. */
+		if (client->ended && !client->out && client->state == VTR_CONTROL_READY && !has_line(client))
+			alive = false;
+	}
+	if (!alive)
+		client_destroy(client);
+	else
+		vtr_source_set_events(client->source, wanted_events(client));
+}
+
+static void client_timer(void *data)
+{
+	struct vtr_control_client *client = data;
+
+	if (client->out) {
+		vtr_log_limited(&client->control->log, VTR_LOG_DEBUG, "control: a client that does not read is dropped");
+		client_destroy(client);
+	} else if (client->state != VTR_CONTROL_READY) {
+		vtr_control_timed_out(client);
+	}
+}
+
+/* ---- listening ---- */
+
+/* Takes fd. */
+static void client_create(struct vtr_control *control, size_t slot, int fd)
+{
+	struct vtr_control_client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		close(fd);
+		return;
+	}
+	client->control = control;
+	client->fd = fd;
+	client->out_fd = -1;
+	client->source = vtr_loop_add_fd(control->loop, fd, EPOLLIN, client_ready, client);
+	client->timer = vtr_loop_add_timer(control->loop, client_timer, client);
+	if (!client->source || !client->timer) {
+		client_destroy(client);
+		return;
+	}
+	control->clients[slot] = client;
+}
+
+static void connection(int listener, uint32_t events, void *data)
+{
+	static const char full[] = "{\"ok\":false,\"code\":\"failed\",\"error\":\"too many control clients\"}\n";
+	struct vtr_control *control = data;
+	size_t slot = 0;
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0) {
+		/* Out of fds or memory: the connection stays in the backlog, and would keep us spinning. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			vtr_log_limited(&control->log, VTR_LOG_WARN, "control: cannot accept a client: %s", strerror(errno));
+			vtr_source_set_events(control->source, 0);
+			vtr_timer_arm(control->retry, vtr_now_ns() + RETRY_NS);
+		}
+		return;
+	}
+	while (slot < VTR_MAX_CONTROL_CLIENTS && control->clients[slot])
+		slot++;
+	if (slot < VTR_MAX_CONTROL_CLIENTS) {
+		client_create(control, slot, fd);
+		return;
+	}
+	ssize_t sent = send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)sent;
+	close(fd);
+}
+
+static void accept_again(void *data)
+{
+	struct vtr_control *control = data;
+
+	vtr_source_set_events(control->source, EPOLLIN);
+}
+
+static void frame_counted(uint32_t scanout, void *data)
+{
+	vtr_control_frame(data, scanout);
+}
+
+struct vtr_control *vtr_control_create(struct vtr_loop *loop, const char *path, const struct vtr_control_subject *subject)
+{
+	struct vtr_control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	control->loop = loop;
+	control->subject = *subject;
+	control->path = strdup(path);
+	control->fd = control->path ? vtr_unix_listen(path) : -ENOMEM;
+	if (control->fd < 0) {
+		errno = -control->fd;
+		goto fail;
+	}
+	control->source = vtr_loop_add_fd(loop, control->fd, EPOLLIN, connection, control);
+	control->retry = vtr_loop_add_timer(loop, accept_again, control);
+	if (!control->source || !control->retry)
+		goto fail;
+	if (subject->gpu)
+		vtr_gpu_set_frame_listener(subject->gpu, frame_counted, control);
+	return control;
+fail:;
+	int error = errno;
+	vtr_control_destroy(control);
+	errno = error;
+	return NULL;
+}
+
+void vtr_control_destroy(struct vtr_control *control)
+{
+	if (!control)
+		return;
+	if (control->retry && control->subject.gpu)
+		vtr_gpu_set_frame_listener(control->subject.gpu, NULL, NULL);
+	for (size_t i = 0; i < VTR_MAX_CONTROL_CLIENTS; i++)
+		if (control->clients[i])
+			client_destroy(control->clients[i]);
+	vtr_source_remove(control->source);
+	vtr_source_remove(control->retry);
+	if (control->fd >= 0) {
+		unlink(control->path);
+		close(control->fd);
+	}
+	free(control->path);
+	free(control);
+}

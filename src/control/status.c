@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* What is shown, how, and what it costs: the reply to `status`. docs/control.md has the keys. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "control/control.h"
+#include "vitrine-version.h"
+
+/* Text of unknown origin (paths, names): what is not ASCII would have to be valid UTF-8. */
+static json_t *text(const char *string)
+{
+	char clean[512];
+
+	snprintf(clean, sizeof(clean), "%s", string);
+	for (char *c = clean; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	return json_string(clean);
+}
+
+/* JSON integers are signed here. */
+static json_t *number(uint64_t value)
+{
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
+}
+
+static json_t *features(const struct vtr_control_subject *subject)
+{
+	struct vtr_virtio_device *device = vtr_gpu_virtio(subject->gpu);
+	uint64_t accepted = vtr_virtio_driver_features(device);
+	json_t *names = json_array();
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *name = vtr_virtio_feature_name(vtr_virtio_device_id(device), bit);
+
+		if (!(accepted & UINT64_C(1) << bit))
+			continue;
+		json_array_append_new(names, name ? json_string(name) : json_sprintf("BIT_%u", bit));
+	}
+	return names;
+}
+
+static json_t *regions(const struct vtr_memory *memory)
+{
+	json_t *list = json_array();
+	const struct vtr_region *region;
+
+	for (size_t i = 0; memory && (region = vtr_memory_region(memory, i)); i++)
+		json_array_append_new(list,
+		                      json_pack("{s:o, s:o, s:s, s:b, s:b}", "address", json_sprintf("0x%" PRIx64, region->address),
+		                                "size", number(region->size), "kind", vtr_region_kind_name(region->kind),
+		                                "writable", region->writable, "faulted", vtr_region_faulted(region)));
+	return list;
+}
+
+static json_t *connection(const struct vtr_control_subject *subject)
+{
+	struct vtr_vfio_user_status status;
+
+	vtr_vfio_user_server_status(subject->vfio_user, &status);
+	return json_pack("{s:b, s:o, s:o, s:o, s:I}", "connected", status.connected, "connections", number(status.connections),
+	                 "messages", number(status.messages), "bytes_fetched", number(status.bytes_fetched), "peer_pid",
+	                 (json_int_t)status.peer_pid);
+}
+
+static json_t *refusals(const struct vtr_scanout_status *scanout)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < scanout->n_why_not; i++)
+		json_array_append_new(list, json_pack("{s:s, s:o}", "path", vtr_path_name(scanout->why_not[i].path), "reason",
+		                                      text(scanout->why_not[i].reason)));
+	return list;
+}
+
+/* "XR24"; null when there is none. */
+static json_t *format(uint32_t fourcc)
+{
+	char name[5] = { (char)fourcc, (char)(fourcc >> 8), (char)(fourcc >> 16), (char)(fourcc >> 24), 0 };
+
+	return fourcc ? text(name) : json_null();
+}
+
+static json_t *output(const struct vtr_outputs *outputs, uint32_t index)
+{
+	struct vtr_output *found = vtr_outputs_get((struct vtr_outputs *)outputs, index);
+
+	if (!found)
+		return json_null();
+	struct vtr_mode mode = vtr_output_mode(found);
+	return json_pack("{s:I, s:I, s:f, s:b}", "width", (json_int_t)mode.width, "height", (json_int_t)mode.height, "refresh_hz",
+	                 mode.refresh_mhz / 1000.0, "connected", vtr_output_connected(found));
+}
+
+/* Tenths of a microsecond: more would be noise. */
+static double cpu_us_per_frame(const struct vtr_scanout_status *scanout)
+{
+	return scanout->frames ? (double)(scanout->cpu_ns / scanout->frames / 100) / 10 : 0;
+}
+
+static json_t *scanout(const struct vtr_outputs *outputs, const struct vtr_scanout_status *status)
+{
+	json_t *object = json_pack("{s:I, s:o, s:s, s:o, s:b, s:b}", "id", (json_int_t)status->id, "name", text(status->name),
+	                           "display", status->display, "output", output(outputs, status->id), "enabled", status->enabled,
+	                           "frozen", status->frozen);
+	json_t *picture = json_pack("{s:I, s:I, s:o, s:I, s:s, s:o}", "width", (json_int_t)status->width, "height",
+	                            (json_int_t)status->height, "format", format(status->format), "resource",
+	                            (json_int_t)status->resource, "path", vtr_path_name(status->path), "why_not", refusals(status));
+	json_t *cost = json_pack("{s:o, s:o, s:o, s:o, s:f, s:{s:o, s:o}}", "frames", number(status->frames), "dropped",
+	                         number(status->dropped), "timeouts", number(status->timeouts), "bytes_copied",
+	                         number(status->bytes_copied), "cpu_us_per_frame", cpu_us_per_frame(status), "flush_to_present_us",
+	                         "p50", number(status->present_p50_us), "p99", number(status->present_p99_us));
+
+	if (json_object_update_new(object, picture) || json_object_update_new(object, cost)) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+static json_t *scanouts(const struct vtr_control_subject *subject)
+{
+	struct vtr_scanout_status status;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; vtr_gpu_scanout_status(subject->gpu, i, &status); i++)
+		json_array_append_new(list, scanout(subject->outputs, &status));
+	return list;
+}
+
+json_t *vtr_control_status(const struct vtr_control_subject *subject)
+{
+	struct vtr_gpu_status gpu;
+
+	vtr_gpu_status(subject->gpu, &gpu);
+	json_t *reply = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", VTR_VERSION, "transport",
+	                          text(subject->transport ? subject->transport : "none"), "guest_features", features(subject),
+	                          "memory_regions", regions(subject->memory), "resources", number(gpu.resources), "mem_entries",
+	                          number(gpu.entries), "hostmem", number(gpu.hostmem), "commands", number(gpu.commands), "errors",
+	                          number(gpu.errors), "scanouts", scanouts(subject));
+	if (reply && subject->vfio_user)
+		json_object_set_new(reply, "vfio_user", connection(subject));
+	return reply;
+}

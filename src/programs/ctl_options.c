@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vitrine/control.h>
+
+#include "vitrine-version.h"
+#include "vitrinectl.h"
+
+enum { DEFAULT_TIMEOUT_MS = 10000, WAIT_TIMEOUT_MS = 30000, MAX_TIMEOUT_S = 24 * 3600 };
+
+enum option_id {
+	OPTION_CONTROL,
+	OPTION_JSON,
+	OPTION_SCANOUT,
+	OPTION_CURSOR,
+	OPTION_FRAMES,
+	OPTION_IMAGE,
+	OPTION_SAVE,
+	OPTION_TOLERANCE,
+	OPTION_TIMEOUT,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+/* commands: those that take the option, NULL: all of them. */
+static const struct {
+	const char *name;
+	int has_argument;
+	const char *commands;
+} option_rows[] = {
+	[OPTION_CONTROL] = { "control", required_argument, NULL },
+	[OPTION_JSON] = { "json", no_argument, NULL },
+	[OPTION_SCANOUT] = { "scanout", required_argument, "screenshot wait" },
+	[OPTION_CURSOR] = { "cursor", no_argument, "screenshot wait" },
+	[OPTION_FRAMES] = { "frames", required_argument, "wait" },
+	[OPTION_IMAGE] = { "image", required_argument, "wait" },
+	[OPTION_SAVE] = { "save", required_argument, "wait" },
+	[OPTION_TOLERANCE] = { "tolerance", required_argument, "wait" },
+	[OPTION_TIMEOUT] = { "timeout", required_argument, NULL },
+	[OPTION_HELP] = { "help", no_argument, NULL },
+	[OPTION_VERSION] = { "version", no_argument, NULL },
+};
+
+enum { OPTIONS = sizeof(option_rows) / sizeof(option_rows[0]) };
+
+static void print_help(void)
+{
+	const struct vtr_control_command *command;
+
+	puts("Usage: vitrinectl [--control PATH] [--json] COMMAND [OPTION]...\n"
+	     "Asks a running vitrine what it shows.\n"
+	     "\n"
+	     "Commands:");
+	for (size_t i = 0; (command = vtr_control_command(i)); i++)
+		if (command->usage)
+			printf("  %s\n      %s\n", command->usage, command->summary);
+	puts("\n"
+	     "Options:\n"
+	     "  --control PATH   the control socket (default: $XDG_RUNTIME_DIR/vitrine.sock)\n"
+	     "  --json           print the reply as it came\n"
+	     "  --scanout N      the guest's screen, from 0 (default 0)\n"
+	     "  --cursor         with the cursor in the picture\n"
+	     "  --timeout S      seconds, with decimals (default 10; wait: 30)\n"
+	     "  --tolerance T    how far each of red, green, blue may be off, 0 to 255 (default 0)\n"
+	     "  --save FILE.png  where to put the picture that was seen last when REF did not come\n"
+	     "  --help, --version\n"
+	     "\n"
+	     "Exit status: 0 done, 1 failed or not in time, 2 wrong usage.");
+}
+
+static int wrong(int *status, const char *format, const char *a, const char *b)
+{
+	fputs("vitrinectl: ", stderr);
+	fprintf(stderr, format, a, b);
+	fputs("\nTry 'vitrinectl --help'.\n", stderr);
+	*status = CTL_USAGE;
+	return -1;
+}
+
+static int parse_integer(const char *text, int64_t max, int64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	long long number = strtoll(text, &end, 10);
+	if (errno || end == text || *end || number < 0 || number > max)
+		return -EINVAL;
+	*value = number;
+	return 0;
+}
+
+static int parse_seconds(const char *text, int64_t *milliseconds)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0 && seconds <= MAX_TIMEOUT_S))
+		return -EINVAL;
+	*milliseconds = (int64_t)(seconds * 1000);
+	return 0;
+}
+
+/* Applies one option; -EINVAL when its argument is wrong. */
+static int apply(struct ctl_options *options, int id, const char *argument)
+{
+	switch (id) {
+	case OPTION_CONTROL:
+		options->control = argument;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_SCANOUT:
+		return parse_integer(argument, INT32_MAX, &options->scanout);
+	case OPTION_CURSOR:
+		options->cursor = true;
+		return 0;
+	case OPTION_FRAMES:
+		return parse_integer(argument, INT64_MAX, &options->frames);
+	case OPTION_IMAGE:
+		options->image = argument;
+		return 0;
+	case OPTION_SAVE:
+		options->save = argument;
+		return 0;
+	case OPTION_TOLERANCE:
+		return parse_integer(argument, 255, &options->tolerance);
+	case OPTION_TIMEOUT:
+		return parse_seconds(argument, &options->timeout_ms);
+	default:
+		return -EINVAL;
+	}
+}
+
+static const struct vtr_control_command *find_command(const char *name)
+{
+	const struct vtr_control_command *command;
+
+	for (size_t i = 0; (command = vtr_control_command(i)); i++)
+		if (command->usage && !strcmp(command->name, name))
+			return command;
+	return NULL;
+}
+
+static bool takes(const char *commands, const char *command)
+{
+	size_t length = strlen(command);
+
+	for (const char *c = commands; (c = strstr(c, command)); c += length)
+		if (c[length] == ' ' || !c[length])
+			return true;
+	return false;
+}
+
+/* What the command line holds besides options, and what only makes sense together. given: a bit per option. */
+static int check(struct ctl_options *options, unsigned given, int argc, char **argv, int *status)
+{
+	if (!argc)
+		return wrong(status, "which command?%s%s", "", "");
+	options->command = argv[0];
+	const struct vtr_control_command *command = find_command(argv[0]);
+	if (!command)
+		return wrong(status, "there is no command '%s'%s", argv[0], "");
+	for (int i = 0; i < OPTIONS; i++)
+		if (given & 1u << i && option_rows[i].commands && !takes(option_rows[i].commands, command->name))
+			return wrong(status, "%s takes no --%s", command->name, option_rows[i].name);
+	bool screenshot = !strcmp(command->name, "screenshot");
+	if (argc - 1 != screenshot)
+		return wrong(status, "usage: vitrinectl %s%s", command->usage, "");
+	options->file = screenshot ? argv[1] : NULL;
+	if (!strcmp(command->name, "wait") && (options->frames >= 0) == (options->image != NULL))
+		return wrong(status, "wait for one thing: --frames N or --image REF.png%s%s", "", "");
+	if (!options->image && given & (1u << OPTION_SAVE | 1u << OPTION_TOLERANCE | 1u << OPTION_CURSOR) && !screenshot)
+		return wrong(status, "--save, --tolerance and --cursor belong to --image%s%s", "", "");
+	if (options->timeout_ms < 0)
+		options->timeout_ms = !strcmp(command->name, "wait") ? WAIT_TIMEOUT_MS : DEFAULT_TIMEOUT_MS;
+	return 0;
+}
+
+int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *status)
+{
+	struct option long_options[OPTIONS + 1] = { 0 };
+	unsigned given = 0;
+	int id;
+
+	for (int i = 0; i < OPTIONS; i++)
+		long_options[i] = (struct option){ option_rows[i].name, option_rows[i].has_argument, NULL, i };
+	*options = (struct ctl_options){ .frames = -1, .timeout_ms = -1 };
+	*status = CTL_OK;
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		if (id == OPTION_HELP) {
+			print_help();
+			return -1;
+		}
+		if (id == OPTION_VERSION) {
+			puts("vitrinectl " VTR_VERSION);
+			return -1;
+		}
+		if (id == '?' || id == ':')
+			return wrong(status, id == '?' ? "there is no option '%s'%s" : "%s needs a value%s", argv[optind - 1], "");
+		if (apply(options, id, optarg))
+			return wrong(status, "--%s: '%s' is not a value it takes", option_rows[id].name, optarg);
+		given |= 1u << id;
+	}
+	return check(options, given, argc - optind, argv + optind, status);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* The status as people read it: a line a fact, scanouts as blocks; colours on a terminal that wants them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vitrinectl.h"
+
+enum { LABEL_WIDTH = 20 };
+
+static struct {
+	const char *bold, *good, *bad, *dim, *end;
+} colours = { "", "", "", "", "" };
+
+static void choose_colours(void)
+{
+	const char *no = getenv("NO_COLOR");
+
+	if (!isatty(STDOUT_FILENO) || (no && *no))
+		return;
+	colours.bold = "\033[1m";
+	colours.good = "\033[32m";
+	colours.bad = "\033[33m";
+	colours.dim = "\033[2m";
+	colours.end = "\033[0m";
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value ? value : "-";
+}
+
+static int64_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static bool truth(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+static void label(const char *name)
+{
+	printf("  %s%-*s%s ", colours.dim, LABEL_WIDTH, name, colours.end);
+}
+
+/* 64.0 MB */
+static void print_size(int64_t bytes)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit < 4) {
+		value /= 1024;
+		unit++;
+	}
+	printf("%.*f %s", unit ? 1 : 0, value, units[unit]);
+}
+
+static void print_features(const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	label("guest features");
+	json_array_foreach(names, i, name) printf("%s%s", i ? " " : "", json_string_value(name));
+	puts(json_array_size(names) ? "" : "none (no driver yet)");
+}
+
+static void print_regions(const json_t *regions)
+{
+	const json_t *region;
+	int64_t bytes = 0;
+	size_t i;
+
+	json_array_foreach(regions, i, region) bytes += number(region, "size");
+	label("memory");
+	print_size(bytes);
+	printf(" in %zu regions\n", json_array_size(regions));
+	json_array_foreach(regions, i, region)
+	{
+		printf("  %*s %-18s ", LABEL_WIDTH, "", text(region, "address"));
+		print_size(number(region, "size"));
+		printf(" %s%s%s\n", text(region, "kind"), truth(region, "writable") ? "" : " read-only",
+		       truth(region, "faulted") ? " (its file was truncated)" : "");
+	}
+}
+
+static void print_path(const json_t *scanout)
+{
+	const json_t *refusals = json_object_get(scanout, "why_not"), *refusal;
+	size_t i;
+
+	label("path");
+	printf("%s%s%s\n", json_array_size(refusals) ? colours.bad : colours.good, text(scanout, "path"), colours.end);
+	json_array_foreach(refusals, i, refusal)
+	{
+		label(i ? "" : "  why not");
+		printf("%s: %s\n", text(refusal, "path"), text(refusal, "reason"));
+	}
+}
+
+static void print_picture(const json_t *scanout)
+{
+	label("picture");
+	if (!truth(scanout, "enabled")) {
+		puts("none: the guest shows nothing here");
+		return;
+	}
+	printf("%" PRId64 "x%" PRId64 " %s, resource %" PRId64 "%s\n", number(scanout, "width"), number(scanout, "height"),
+	       text(scanout, "format"), number(scanout, "resource"),
+	       truth(scanout, "frozen") ? ", frozen: its memory is not there now" : "");
+	print_path(scanout);
+}
+
+static void print_cost(const json_t *scanout)
+{
+	const json_t *latency = json_object_get(scanout, "flush_to_present_us");
+	int64_t frames = number(scanout, "frames");
+
+	label("frames");
+	printf("%" PRId64 ", %" PRId64 " dropped, %" PRId64 " timed out\n", frames, number(scanout, "dropped"),
+	       number(scanout, "timeouts"));
+	label("copied a frame");
+	print_size(frames ? number(scanout, "bytes_copied") / frames : 0);
+	putchar('\n');
+	label("CPU a frame");
+	printf("%.1f us\n", json_number_value(json_object_get(scanout, "cpu_us_per_frame")));
+	label("flush to presented");
+	printf("%" PRId64 " us median, %" PRId64 " us 99 %%\n", number(latency, "p50"), number(latency, "p99"));
+}
+
+static void print_scanout(const json_t *scanout)
+{
+	const json_t *output = json_object_get(scanout, "output");
+
+	printf("\n%sscanout %" PRId64 "%s %s on %s, %" PRId64 "x%" PRId64 " at %g Hz%s\n", colours.bold, number(scanout, "id"),
+	       colours.end, text(scanout, "name"), text(scanout, "display"), number(output, "width"), number(output, "height"),
+	       json_number_value(json_object_get(output, "refresh_hz")), truth(output, "connected") ? "" : " (not connected)");
+	print_picture(scanout);
+	if (number(scanout, "frames"))
+		print_cost(scanout);
+}
+
+void ctl_print_status(const json_t *status)
+{
+	const json_t *connection = json_object_get(status, "vfio_user"), *scanouts = json_object_get(status, "scanouts"), *scanout;
+	size_t i;
+
+	choose_colours();
+	printf("%svitrine %s%s\n", colours.bold, text(status, "version"), colours.end);
+	label("transport");
+	fputs(text(status, "transport"), stdout);
+	if (connection && truth(connection, "connected"))
+		printf(", %sconnected%s to process %" PRId64 "\n", colours.good, colours.end, number(connection, "peer_pid"));
+	else
+		printf(", %snot connected%s\n", colours.bad, colours.end);
+	print_features(json_object_get(status, "guest_features"));
+	print_regions(json_object_get(status, "memory_regions"));
+	label("resources");
+	printf("%" PRId64 ", ", number(status, "resources"));
+	print_size(number(status, "hostmem"));
+	puts(" of host memory");
+	label("commands");
+	printf("%" PRId64 ", %" PRId64 " refused\n", number(status, "commands"), number(status, "errors"));
+	json_array_foreach(scanouts, i, scanout) print_scanout(scanout);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* vitrinectl: asks a running vitrine over its control socket. Pictures come as file descriptors; files are written here, so that
+ * the device needs no file system. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vitrine/control.h>
+
+#include "vitrinectl.h"
+
+/* What the device may take longer than the time it was given, before it counts as stuck. */
+enum { GRACE_MS = 3000 };
+
+int ctl_fail(const char *format, ...)
+{
+	va_list args;
+
+	fputs("vitrinectl: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return CTL_FAILED;
+}
+
+/* ---- talking ---- */
+
+static int connect_to(const struct ctl_options *options)
+{
+	char standard[256];
+	const char *path = options->control, *directory = getenv("XDG_RUNTIME_DIR");
+
+	if (!path) {
+		if (!directory) {
+			ctl_fail("XDG_RUNTIME_DIR is not set: name the control socket with --control PATH");
+			return -1;
+		}
+		snprintf(standard, sizeof(standard), "%s/vitrine.sock", directory);
+		path = standard;
+	}
+	int fd = vtr_control_connect(path);
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		ctl_fail("no vitrine listens on %s: start it with --control %s", path, path);
+	else if (fd < 0)
+		ctl_fail("%s: %s", path, strerror(-fd));
+	return fd;
+}
+
+/* Sends request (taken) and returns the reply, refused or not; NULL when there is none, which was reported. *line, when not NULL,
+ * gets the text to be freed. */
+static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
+{
+	char *text = json_dumps(request, JSON_COMPACT), *reply = NULL;
+	json_t *parsed = NULL;
+
+	json_decref(request);
+	int error = text ? vtr_control_call(socket, text, (int)timeout_ms + GRACE_MS, &reply, fd) : -ENOMEM;
+	if (error == -ETIMEDOUT)
+		ctl_fail("vitrine does not answer");
+	else if (error == -ECONNRESET)
+		ctl_fail("vitrine hung up");
+	else if (error)
+		ctl_fail("cannot talk to vitrine: %s", strerror(-error));
+	else if (!(parsed = json_loads(reply, 0, NULL)))
+		ctl_fail("vitrine's answer is not JSON");
+	free(text);
+	if (line && parsed)
+		*line = reply;
+	else
+		free(reply);
+	return parsed;
+}
+
+static bool is_ok(const json_t *reply)
+{
+	return json_is_true(json_object_get(reply, "ok"));
+}
+
+static int fail_with(const json_t *reply)
+{
+	const char *error = json_string_value(json_object_get(reply, "error"));
+
+	return ctl_fail("%s", error ? error : "refused without a reason");
+}
+
+/* Does one request and prints its reply if --json; then hands the reply to print (may be NULL). */
+static int ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
+{
+	char *line = NULL;
+	json_t *reply = call(socket, request, options->timeout_ms, &line, NULL);
+	int status = CTL_OK;
+
+	if (!reply)
+		return CTL_FAILED;
+	if (options->json)
+		puts(line);
+	if (!is_ok(reply))
+		status = fail_with(reply);
+	else if (!options->json && print)
+		print(reply);
+	free(line);
+	json_decref(reply);
+	return status;
+}
+
+/* ---- commands ---- */
+
+static int do_status(const struct ctl_options *options, int socket)
+{
+	return ask(options, socket, json_pack("{s:s}", "command", "status"), ctl_print_status);
+}
+
+static int do_quit(const struct ctl_options *options, int socket)
+{
+	return ask(options, socket, json_pack("{s:s}", "command", "quit"), NULL);
+}
+
+static json_t *screenshot_request(const struct ctl_options *options, int64_t after, int64_t timeout_ms)
+{
+	json_t *request = json_pack("{s:s, s:I, s:b, s:I}", "command", "screenshot", "scanout", (json_int_t)options->scanout,
+	                            "cursor", options->cursor, "timeout_ms", (json_int_t)timeout_ms);
+
+	if (after >= 0)
+		json_object_set_new(request, "after", json_integer(after));
+	return request;
+}
+
+static int do_screenshot(const struct ctl_options *options, int socket)
+{
+	char *line = NULL;
+	int fd = -1;
+	json_t *reply = call(socket, screenshot_request(options, -1, options->timeout_ms), options->timeout_ms, &line, &fd);
+	struct ctl_picture picture = { 0 };
+	int status;
+
+	if (!reply)
+		return CTL_FAILED;
+	if (is_ok(reply))
+		status = ctl_picture_from_fd(&picture, reply, fd);
+	else
+		status = fail_with(reply);
+	if (!status)
+		status = ctl_picture_to_png(&picture, options->file);
+	if (options->json)
+		puts(line);
+	else if (!status && !json_is_true(json_object_get(reply, "enabled")))
+		fprintf(stderr, "vitrinectl: the guest shows nothing on scanout %" PRId64 ": the picture is black\n",
+		        options->scanout);
+	ctl_picture_finish(&picture);
+	free(line);
+	json_decref(reply);
+	return status;
+}
+
+static int wait_frames(const struct ctl_options *options, int socket)
+{
+	json_t *request = json_pack("{s:s, s:I, s:I, s:I}", "command", "wait", "scanout", (json_int_t)options->scanout, "frames",
+	                            (json_int_t)options->frames, "timeout_ms", (json_int_t)options->timeout_ms);
+
+	return ask(options, socket, request, NULL);
+}
+
+/* Why the last picture that was seen is not the one that was waited for. */
+static int explain(const struct ctl_options *options, const struct ctl_picture *seen, const struct ctl_picture *wanted,
+                   unsigned pictures)
+{
+	struct ctl_difference difference;
+	double seconds = (double)options->timeout_ms / 1000;
+
+	if (!seen->pixels)
+		return ctl_fail("no picture came within %g s", seconds);
+	if (!ctl_picture_compare(seen, wanted, (unsigned)options->tolerance, &difference))
+		return ctl_fail("%s did not come within %g s: it is %ux%u, and what is shown is %ux%u", options->image, seconds,
+		                wanted->width, wanted->height, seen->width, seen->height);
+	size_t at = ((size_t)difference.y * seen->width + difference.x) * 3;
+	const uint8_t *is = seen->pixels + at, *should = wanted->pixels + at;
+	return ctl_fail("%s did not come within %g s: in the last of %u pictures %" PRIu64 " of %" PRIu64
+	                " pixels differ, the first at %u,%u, which is #%02x%02x%02x and should be #%02x%02x%02x",
+	                options->image, seconds, pictures, difference.pixels, (uint64_t)seen->width * seen->height, difference.x,
+	                difference.y, is[0], is[1], is[2], should[0], should[1], should[2]);
+}
+
+/* Takes pictures, each of a newer frame, until one matches. 0: it did. */
+static int watch(const struct ctl_options *options, int socket, const struct ctl_picture *wanted, struct ctl_picture *seen,
+                 unsigned *pictures)
+{
+	uint64_t deadline = vtr_now_ns() + (uint64_t)options->timeout_ms * 1000000;
+	int64_t after = -1;
+
+	for (;;) {
+		uint64_t now = vtr_now_ns();
+		int64_t left_ms = now < deadline ? (int64_t)((deadline - now) / 1000000) : 0;
+		struct ctl_difference difference;
+		int fd = -1;
+		json_t *reply = call(socket, screenshot_request(options, after, left_ms), left_ms, NULL, &fd);
+
+		if (!reply)
+			return CTL_FAILED;
+		if (!is_ok(reply)) {
+			const char *code = json_string_value(json_object_get(reply, "code"));
+			bool late = code && !strcmp(code, "timeout");
+			int status = late && seen->pixels ? explain(options, seen, wanted, *pictures) : fail_with(reply);
+
+			json_decref(reply);
+			return status;
+		}
+		ctl_picture_finish(seen);
+		int status = ctl_picture_from_fd(seen, reply, fd);
+		after = json_integer_value(json_object_get(reply, "frames"));
+		json_decref(reply);
+		if (status)
+			return status;
+		++*pictures;
+		if (ctl_picture_compare(seen, wanted, (unsigned)options->tolerance, &difference) && !difference.pixels)
+			return CTL_OK;
+	}
+}
+
+static int wait_image(const struct ctl_options *options, int socket)
+{
+	struct ctl_picture wanted = { 0 }, seen = { 0 };
+	unsigned pictures = 0;
+	int status = ctl_picture_from_png(&wanted, options->image);
+
+	if (!status) {
+		status = watch(options, socket, &wanted, &seen, &pictures);
+		if (status && options->save && seen.pixels && !ctl_picture_to_png(&seen, options->save))
+			fprintf(stderr, "vitrinectl: what was seen last is in %s\n", options->save);
+		if (options->json)
+			printf("{\"ok\":%s,\"pictures\":%u}\n", status ? "false" : "true", pictures);
+	}
+	ctl_picture_finish(&wanted);
+	ctl_picture_finish(&seen);
+	return status;
+}
+
+static int do_wait(const struct ctl_options *options, int socket)
+{
+	return options->image ? wait_image(options, socket) : wait_frames(options, socket);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const struct ctl_options *options, int socket);
+} commands[] = {
+	{ "status", do_status },
+	{ "screenshot", do_screenshot },
+	{ "wait", do_wait },
+	{ "quit", do_quit },
+};
+
+int main(int argc, char **argv)
+{
+	struct ctl_options options;
+	int status;
+
+	if (ctl_options_parse(&options, argc, argv, &status))
+		return status;
+	int socket = connect_to(&options);
+	if (socket < 0)
+		return CTL_FAILED;
+	status = CTL_FAILED;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(commands[i].name, options.command))
+			status = commands[i].run(&options, socket);
+	close(socket);
+	return status;
+}

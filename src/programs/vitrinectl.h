@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINECTL_H
+#define VITRINECTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit status. */
+enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
+
+struct ctl_options {
+	const char *control; /* socket path, or NULL */
+	bool json;
+	const char *command;
+	const char *file; /* of screenshot, or NULL */
+	int64_t scanout;
+	bool cursor;
+	int64_t frames;    /* -1: not given */
+	const char *image; /* NULL: not given */
+	const char *save;
+	int64_t tolerance;
+	int64_t timeout_ms;
+};
+
+/* Eight bits each of red, green, blue; rows without padding. */
+struct ctl_picture {
+	uint32_t width, height;
+	uint8_t *pixels; /* owned */
+};
+
+/* ---- vitrinectl.c ---- */
+
+/* Prints to standard error and returns CTL_FAILED. */
+int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- ctl_options.c ---- */
+
+/* 0: go on; otherwise exit with *status (help, version, or a mistake that was reported). */
+int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *status);
+
+/* ---- ctl_status.c ---- */
+void ctl_print_status(const json_t *status); /* for people */
+
+/* ---- ctl_picture.c ---- */
+
+/* Reads the picture that came with a screenshot's reply. Takes fd. 0, or CTL_FAILED when it was reported. */
+int ctl_picture_from_fd(struct ctl_picture *picture, const json_t *reply, int fd);
+int ctl_picture_from_png(struct ctl_picture *picture, const char *path);
+int ctl_picture_to_png(const struct ctl_picture *picture, const char *path);
+void ctl_picture_finish(struct ctl_picture *picture);
+
+struct ctl_difference {
+	uint64_t pixels; /* that differ by more than the tolerance in some channel */
+	uint32_t x, y;   /* the first of them */
+};
+
+/* False when the sizes differ, *difference is then left alone. */
+bool ctl_picture_compare(const struct ctl_picture *a, const struct ctl_picture *b, unsigned tolerance,
+                         struct ctl_difference *difference);
+
+#endif
