@@ -53,8 +53,9 @@ VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
 /* True when a fault replaced the region's mapping: its file is shorter than it was. */
 VTR_API bool vtr_region_faulted(const struct vtr_region *region);
 
-/* Access to memory that has no CPU mapping, by request to the VMM (vfio-user DMA_READ and DMA_WRITE). Both return 0 or -errno;
- * -ECANCELED when the range went away while we waited: the map may have changed then, and with it everything made from it. */
+/* Access to memory that has no CPU mapping, by request to the VMM (vfio-user DMA_READ and DMA_WRITE). length may be anything: what
+ * exceeds one message is theirs to split. Both return 0 or -errno; -ECANCELED when the range went away while we waited: the map may
+ * have changed then, and with it everything made from it. */
 struct vtr_remote_impl {
 	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
 	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
@@ -151,11 +152,13 @@ VTR_API int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void 
 VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length);
 
 /* Gathers rows of row_bytes each: row i is read at offset + i * stride and written to target + i * target_stride. Errors as
- * vtr_spans_read(); what was read before the error is in target. */
+ * vtr_spans_read(); what was read before the error is in target. Remote rows that make up half of their stride or more are asked
+ * for many at a time, with the bytes between them. */
 VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
 			     void *target, size_t target_stride);
 
-/* The same bytes by request to the VMM, also where there is a mapping. EOPNOTSUPP when there is nobody to ask. */
+/* The same bytes by request to the VMM, also where there is a mapping. -ENOTCONN when there is nobody to ask, -EOPNOTSUPP for memory of
+ * our own, which nobody else has. */
 VTR_API int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
 			    void *target, size_t target_stride);
 

@@ -54,9 +54,9 @@ static int missing_error(struct vtr_error *error, const char *device, const char
 {
 	if (access(parameters, F_OK) == 0)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV,
-				     "%s is missing although the kernel has udmabuf: let this container or chroot see it", device);
+		                     "%s is missing although the kernel has udmabuf: let this container or chroot see it", device);
 	return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV,
-			     "%s is missing: load the udmabuf module (modprobe udmabuf; kernel option CONFIG_UDMABUF)", device);
+	                     "%s is missing: load the udmabuf module (modprobe udmabuf; kernel option CONFIG_UDMABUF)", device);
 }
 
 static int permission_error(struct vtr_error *error, const char *device)
@@ -139,15 +139,15 @@ static int check_seals(int fd, struct vtr_error *error)
 
 	if (seals < 0)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EBADFD,
-				     "guest memory is a file, not a memfd: give the guest memory-backend-memfd,share=on "
-				     "instead of memory-backend-file");
+		                     "guest memory is a file, not a memfd: give the guest memory-backend-memfd,share=on "
+		                     "instead of memory-backend-file");
 	if (!(seals & F_SEAL_SHRINK))
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EPERM,
-				     "guest memory is a memfd without F_SEAL_SHRINK: the VMM must seal it "
-				     "(QEMU's memory-backend-memfd does, unless seal=off)");
+		                     "guest memory is a memfd without F_SEAL_SHRINK: the VMM must seal it "
+		                     "(QEMU's memory-backend-memfd does, unless seal=off)");
 	if (seals & F_SEAL_WRITE)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EPERM,
-				     "guest memory is sealed against writing (F_SEAL_WRITE): udmabuf takes writable memfds only");
+		                     "guest memory is sealed against writing (F_SEAL_WRITE): udmabuf takes writable memfds only");
 	return 0;
 }
 
@@ -157,8 +157,8 @@ static int check_region(const struct vtr_region *region, struct vtr_error *error
 		return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
 	if (region->kind != VTR_REGION_RAM)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
-				     "memory at 0x%" PRIx64 " is of kind %s: udmabuf takes the guest's RAM only", region->address,
-				     vtr_region_kind_name(region->kind));
+		                     "memory at 0x%" PRIx64 " is of kind %s: udmabuf takes the guest's RAM only", region->address,
+		                     vtr_region_kind_name(region->kind));
 	if (vtr_region_faulted(region))
 		return vtr_error_set(error, VTR_ERROR_HOST, EFAULT, "the file of the guest's memory was truncated");
 	return check_seals(region->fd, error);
@@ -171,7 +171,7 @@ static bool same_file(int a, int b)
 	struct stat info_a, info_b;
 
 	return a == b || (fstat(a, &info_a) == 0 && fstat(b, &info_b) == 0 && info_a.st_dev == info_b.st_dev &&
-			  info_a.st_ino == info_b.st_ino);
+	                  info_a.st_ino == info_b.st_ino);
 }
 
 /* Appends a range, or adds it to the last one when it continues that in the same file. */
@@ -204,9 +204,9 @@ static int build_list(struct udmabuf_create_list *list, const struct vtr_spans *
 		uint64_t size = i + 1 == spans->count ? (span->length + page - 1) & ~(page - 1) : span->length;
 		if ((offset | size) & (page - 1))
 			return vtr_error_set(error, VTR_ERROR_HOST, EINVAL,
-					     "range %zu of %zu (offset 0x%" PRIx64 ", %" PRIu64 " bytes) is not on page borders: "
-					     "no udmabuf can be made of it",
-					     i, spans->count, offset, span->length);
+			                     "range %zu of %zu (offset 0x%" PRIx64 ", %" PRIu64 " bytes) is not on page borders: "
+			                     "no udmabuf can be made of it",
+			                     i, spans->count, offset, span->length);
 		append(list, checked->fd, offset, size);
 	}
 	return 0;
@@ -215,21 +215,21 @@ static int build_list(struct udmabuf_create_list *list, const struct vtr_spans *
 /* ---- creation ---- */
 
 static int check_limits(const struct vtr_udmabuf_host *host, const struct udmabuf_create_list *list, uint64_t length,
-			struct vtr_error *error)
+                        struct vtr_error *error)
 {
 	uint64_t items = read_parameter(host->list_limit), mib = read_parameter(host->size_limit_mb);
 	uint64_t needed = (length + (1 << 20) - 1) >> 20;
 
 	if (items && list->count > items)
 		return vtr_error_set(error, VTR_ERROR_HOST, E2BIG,
-				     "%" PRIu32 " ranges, one udmabuf takes %" PRIu64 ": raise the limit as root (echo %" PRIu32
-				     " > %s/list_limit)",
-				     list->count, items, list->count, host->parameters);
+		                     "%" PRIu32 " ranges, one udmabuf takes %" PRIu64 ": raise the limit as root (echo %" PRIu32
+		                     " > %s/list_limit)",
+		                     list->count, items, list->count, host->parameters);
 	if (mib && needed > mib)
 		return vtr_error_set(error, VTR_ERROR_HOST, E2BIG,
-				     "%" PRIu64 " MiB, one udmabuf takes %" PRIu64 ": raise the limit as root (echo %" PRIu64
-				     " > %s/size_limit_mb)",
-				     needed, mib, needed, host->parameters);
+		                     "%" PRIu64 " MiB, one udmabuf takes %" PRIu64 ": raise the limit as root (echo %" PRIu64
+		                     " > %s/size_limit_mb)",
+		                     needed, mib, needed, host->parameters);
 	return 0;
 }
 
@@ -248,8 +248,8 @@ int vtr_udmabuf_host_create(const struct vtr_udmabuf_host *host, const struct vt
 		result = host->create(host->device, list);
 		if (result < 0)
 			vtr_error_set(error, VTR_ERROR_HOST, -result,
-				      "the kernel made no udmabuf of %" PRIu32 " ranges, %" PRIu64 " bytes: %s", list->count,
-				      spans->length, strerror(-result));
+			              "the kernel made no udmabuf of %" PRIu32 " ranges, %" PRIu64 " bytes: %s", list->count,
+			              spans->length, strerror(-result));
 	}
 	free(list);
 	return result;

@@ -11,9 +11,9 @@
  * and all but the kernel's own answer can be tested where there is no such device.
  */
 struct vtr_udmabuf_host {
-	int device;		// the device node, owned
-	int list_limit;		// the module parameters, owned; -1 where the kernel has none
-	int size_limit_mb;	// likewise
+	int device;             // the device node, owned
+	int list_limit;         // the module parameters, owned; -1 where the kernel has none
+	int size_limit_mb;      // likewise
 	const char *parameters; // folder of the two, for messages
 	/* UDMABUF_CREATE_LIST: an fd or -errno */
 	int (*create)(int device, const struct udmabuf_create_list *list);

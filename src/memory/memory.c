@@ -27,7 +27,7 @@
  */
 
 struct map_entry {
-	uint64_t first, last;	   // addresses, inclusive
+	uint64_t first, last;      // addresses, inclusive
 	struct vtr_region *region; // one reference
 };
 

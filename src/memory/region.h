@@ -17,7 +17,7 @@ struct vtr_remote {
 /* A region of size bytes (not 0) at offset of fd, or of remote memory when fd is -1, with one reference. Takes fd (also on
  * failure). NULL with *code a positive errno: EINVAL or ENOMEM, as vtr_memory_add() says. */
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
-				     bool writable, int *code);
+                                     bool writable, int *code);
 
 /* Takes the contents away: mapping and fd are closed, every later access fails with -EFAULT. References are not touched. */
 void vtr_region_revoke(struct vtr_region *region);
@@ -30,7 +30,7 @@ void vtr_region_drop_span(struct vtr_region *region);
  * -ECANCELED everything that hangs from the map may be gone. ahead NULL: an ordinary copy; otherwise what will be read next, and
  * the copy is one of copy.h, which the caller ends. */
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead);
-/* The same bytes by request, also where there is a mapping; -EOPNOTSUPP when there is nobody to ask. */
+/* The same bytes by request, also where there is a mapping: errors as vtr_spans_fetch(). */
 int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length);
 

@@ -30,18 +30,18 @@
  */
 
 struct vtr_view {
-	uint8_t *base;		       // what is to be unmapped; page-aligned
-	size_t reserved;	       // bytes at base
-	const uint8_t *data;	       // inside
-	uint64_t length;	       // bytes at data
-	size_t mappings;	       // counted in budget.mappings
-	size_t copied;		       // counted in budget.copied; 0 for a mapped view
+	uint8_t *base;                 // what is to be unmapped; page-aligned
+	size_t reserved;               // bytes at base
+	const uint8_t *data;           // inside
+	uint64_t length;               // bytes at data
+	size_t mappings;               // counted in budget.mappings
+	size_t copied;                 // counted in budget.copied; 0 for a mapped view
 	struct vtr_fault_guard *guard; // NULL for a copy
 };
 
 static struct {
 	atomic_size_t mappings; // of all mapped views
-	atomic_size_t copied;	// bytes of all copies
+	atomic_size_t copied;   // bytes of all copies
 } budget;
 
 /* Counts amount in *used unless that goes over limit. */
@@ -124,7 +124,7 @@ static bool map_span(struct vtr_view *view, const struct vtr_span *span, size_t 
 	uint8_t *to = view->base + (span->start ? lead + span->start : 0);
 
 	return mmap(to, bytes, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, span->region->fd,
-		    (off_t)(file_offset(span) - before)) != MAP_FAILED;
+	            (off_t)(file_offset(span) - before)) != MAP_FAILED;
 }
 
 /* Makes view a mapped one. NULL, or the reason with nothing left behind. */
@@ -160,7 +160,7 @@ fail:
 static int copy_error(struct vtr_error *error, int code)
 {
 	return vtr_error_set(error, code == -ECANCELED ? VTR_ERROR_REVOKED : VTR_ERROR_HOST, -code, "cannot read guest memory: %s",
-			     code == -EFAULT ? "its file was truncated" : strerror(-code));
+	                     code == -EFAULT ? "its file was truncated" : strerror(-code));
 }
 
 /* Makes view a copy. 0 or -errno with nothing left behind. */
@@ -170,8 +170,8 @@ static int copy_view(struct vtr_view *view, const struct vtr_spans *spans, struc
 
 	if (length > SIZE_MAX || !take(&budget.copied, (size_t)length, VTR_MAX_VIEW_COPIES))
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM,
-				     "no copy of %" PRIu64 " bytes of guest memory: copies may take %d MiB together", length,
-				     VTR_MAX_VIEW_COPIES >> 20);
+		                     "no copy of %" PRIu64 " bytes of guest memory: copies may take %d MiB together", length,
+		                     VTR_MAX_VIEW_COPIES >> 20);
 	view->copied = (size_t)length;
 	if (!reserve(view, length, 0, PROT_READ | PROT_WRITE)) {
 		release(view);
@@ -197,7 +197,7 @@ static int check_spans(const struct vtr_spans *spans, struct vtr_error *error)
 			return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
 		if (vtr_region_faulted(spans->items[i].region))
 			return vtr_error_set(error, VTR_ERROR_HOST, EFAULT,
-					     "the file of the guest's memory was truncated; the VMM must map it again");
+			                     "the file of the guest's memory was truncated; the VMM must map it again");
 	}
 	return 0;
 }

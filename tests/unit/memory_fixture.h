@@ -97,7 +97,7 @@ struct fake_remote {
 	uint64_t address;
 	uint8_t data[4 * PAGE];
 	unsigned reads, writes;
-	int error;		   // what every access answers, when not 0
+	int error;                 // what every access answers, when not 0
 	struct vtr_memory *remove; // removes the region it is asked for from this map, when not NULL
 };
 

@@ -225,7 +225,7 @@ static const struct overlap_row {
 	uint64_t address, size;
 	int result;
 } overlap_rows[] = {
-	{ "before", 0xf000, 0x1000, 0 },	{ "after", 0x14000, 0x1000, 0 },	{ "same", 0x10000, 0x4000, -EEXIST },
+	{ "before", 0xf000, 0x1000, 0 },        { "after", 0x14000, 0x1000, 0 },        { "same", 0x10000, 0x4000, -EEXIST },
 	{ "inside", 0x11000, 0x1000, -EEXIST }, { "around", 0x8000, 0x10000, -EEXIST }, { "first-byte", 0xf000, 0x1001, -EEXIST },
 	{ "last-byte", 0x13fff, 1, -EEXIST },
 };
@@ -354,8 +354,8 @@ static const struct access_row {
 	 */
 	{ "within-ram", 0x1100, 0x100, 0 },    { "across-two-files", 0x1900, 0x200, 0 },
 	{ "into-remote", 0x1ff0, 0x20, 0 },    { "everything", 0x1000, 0x5000, 0 },
-	{ "nothing", 0x9000, 0, 0 },	       { "remote", 0x2001, 0x1234, 0 },
-	{ "hole", 0x6000, 1, -EFAULT },	       { "runs-into-hole", 0x5fff, 2, -EFAULT },
+	{ "nothing", 0x9000, 0, 0 },           { "remote", 0x2001, 0x1234, 0 },
+	{ "hole", 0x6000, 1, -EFAULT },        { "runs-into-hole", 0x5fff, 2, -EFAULT },
 	{ "before-first", 0xfff, 2, -EFAULT }, { "last-byte", UINT64_MAX, 1, 0 },
 	{ "wraps", UINT64_MAX, 2, -EFAULT },
 };
@@ -493,7 +493,7 @@ struct recorder {
 	struct vtr_memory *memory;
 	GString *log;
 	char name;
-	bool leave;	      // removes itself when told
+	bool leave;           // removes itself when told
 	uint64_t also_remove; // removes the region at this address when told of another one
 };
 

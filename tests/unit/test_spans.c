@@ -274,13 +274,117 @@ static void test_gather(gconstpointer data)
 
 	g_assert_cmpint(vtr_spans_resolve(&spans, memory, access_entries, G_N_ELEMENTS(access_entries), NULL), ==, 0);
 	g_assert_cmpint(vtr_spans_gather(&spans, row->offset, row->stride, row->rows, row->row_bytes, target, row->target_stride),
-			==, row->result);
+	                ==, row->result);
 	for (size_t i = 0; !row->result && i < size; i++) {
 		uint64_t y = i / row->target_stride, x = i % row->target_stride;
 
 		g_assert_cmpuint(target[i], ==, x < row->row_bytes ? image_byte(row->offset + y * row->stride + x) : 0);
 	}
 	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static const struct requests_row {
+	const char *name;
+	uint32_t stride, rows;
+	size_t row_bytes, target_stride;
+	unsigned requests;
+} requests_rows[] = {
+	{ "tight", 64, 200, 64, 64, 1 },
+	{ "padded-target", 64, 200, 64, 100, 1 },
+	{ "most-of-the-row", 64, 200, 60, 60, 1 },
+	{ "half-of-the-row", 64, 200, 32, 32, 1 },
+	{ "little-of-the-row", 64, 200, 16, 16, 200 },
+	{ "overlapping", 64, 200, 65, 65, 200 },
+};
+
+static void test_requests(gconstpointer data)
+{
+	const struct requests_row *row = data;
+	struct fake_remote remote;
+	struct vtr_memory *memory = make_memory(&remote);
+	struct vtr_mem_entry entry = { .address = 0x40000, .length = sizeof(remote.data) };
+	g_autofree uint8_t *target = g_malloc0(row->rows * row->target_stride);
+	struct vtr_spans spans;
+
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 5, row->stride, row->rows, row->row_bytes, target, row->target_stride), ==, 0);
+	g_assert_cmpuint(remote.reads, ==, row->requests);
+	for (size_t y = 0; y < row->rows; y++)
+		for (size_t x = 0; x < row->target_stride; x++)
+			g_assert_cmpuint(target[y * row->target_stride + x], ==,
+			                 x < row->row_bytes ? pattern(3, 5 + y * row->stride + x) : 0);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* More rows than one request may carry. */
+static int count_long_read(void *data, uint64_t address, void *buffer, size_t length)
+{
+	uint8_t *bytes = buffer;
+
+	g_assert_cmpuint(length, <=, VTR_MAX_DATA_XFER);
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = pattern(6, address + i);
+	++*(unsigned *)data;
+	return 0;
+}
+
+static void test_long_requests(void)
+{
+	enum { STRIDE = 5120, ROWS = 1000, ROW_BYTES = 5000 };
+	static const struct vtr_remote_impl impl = { .read = count_long_read };
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_mem_entry entry = { .address = 0, .length = STRIDE * ROWS };
+	g_autofree uint8_t *target = g_malloc(ROWS * ROW_BYTES);
+	struct vtr_spans spans;
+	unsigned requests = 0;
+
+	vtr_memory_set_remote(memory, &impl, &requests);
+	g_assert_cmpint(vtr_memory_add(memory, 0, STRIDE * ROWS, -1, 0, false), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, STRIDE, ROWS, ROW_BYTES, target, ROW_BYTES), ==, 0);
+	g_assert_cmpuint(requests, ==, 5); // of 204 rows each
+	memset(target, 0, ROWS * ROW_BYTES);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 0, STRIDE, ROWS, ROW_BYTES, target, ROW_BYTES), ==, 0);
+	g_assert_cmpuint(requests, ==, 10);
+	for (size_t y = 0; y < ROWS; y++)
+		assert_pattern(target + y * ROW_BYTES, ROW_BYTES, 6, y * STRIDE);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* By request also where there is a mapping: what the remote side answers is not what the mapping holds. */
+static void test_fetch(void)
+{
+	struct fake_remote remote;
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_mem_entry entry = { .address = 0x10000, .length = 2 * PAGE };
+	struct vtr_spans spans, own;
+	uint8_t bytes[2 * PAGE];
+
+	add_remote(memory, &remote, 0x10000, 3);
+	vtr_memory_remove_all(memory);
+	add_ram(memory, 0x10000, 4 * PAGE, 1);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 8, 64, 100, 64, bytes, 64), ==, 0);
+	assert_pattern(bytes, 6400, 3, 8);
+	g_assert_cmpuint(remote.reads, ==, 1);
+	g_assert_cmpint(vtr_spans_gather(&spans, 8, 64, 100, 64, bytes, 64), ==, 0);
+	assert_pattern(bytes, 6400, 1, 8);
+	g_assert_cmpuint(remote.reads, ==, 1);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 8, 64, 200, 64, bytes, 64), ==, -ERANGE);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 8, 64, 0, 64, bytes, 64), ==, 0);
+	remote.error = -EIO;
+	g_assert_cmpint(vtr_spans_fetch(&spans, 0, 64, 1, 64, bytes, 64), ==, -EIO);
+	vtr_memory_set_remote(memory, NULL, NULL);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 0, 64, 1, 64, bytes, 64), ==, -ENOTCONN);
+	vtr_memory_remove_all(memory);
+	g_assert_cmpint(vtr_spans_fetch(&spans, 0, 64, 1, 64, bytes, 64), ==, -EFAULT);
+	vtr_spans_finish(&spans);
+	g_assert_cmpint(vtr_spans_from_file(&own, vtr_memfd_create("test", PAGE), PAGE, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_fetch(&own, 0, 64, 1, 64, bytes, 64), ==, -EOPNOTSUPP);
+	vtr_spans_finish(&own);
 	vtr_memory_destroy(memory);
 }
 
@@ -361,8 +465,8 @@ static void test_large(gconstpointer data)
 	g_assert_cmpuint(at, ==, FRAME_PAGES * PAGE);
 	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, count, NULL), ==, 0);
 	g_assert_cmpint(vtr_spans_gather(&spans, 0, FRAME_STRIDE, FRAME_HEIGHT, row->row_bytes, target + row->target_offset,
-					 row->target_stride),
-			==, 0);
+	                                 row->target_stride),
+	                ==, 0);
 	for (size_t y = 0; y < FRAME_HEIGHT; y++) {
 		uint8_t *to = target + row->target_offset + y * row->target_stride;
 
@@ -537,6 +641,9 @@ int main(int argc, char **argv)
 	ADD_ROWS("/spans/read/", read_rows, test_read);
 	ADD_ROWS("/spans/gather/", gather_rows, test_gather);
 	ADD_ROWS("/spans/large/", large_rows, test_large);
+	ADD_ROWS("/spans/requests/", requests_rows, test_requests);
+	g_test_add_func("/spans/requests/many-rows", test_long_requests);
+	g_test_add_func("/spans/requests/fetch", test_fetch);
 	ADD_ROWS("/spans/truncated/", truncated_rows, test_truncated);
 	g_test_add_func("/spans/large/truncated", test_large_truncated);
 	ADD_ROWS("/spans/from-file-error/", file_rows, test_from_file_error);
