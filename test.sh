@@ -13,7 +13,6 @@ set -eu
 
 cd "$(dirname "$0")"
 build=${VITRINE_TEST_BUILD:-$PWD/build-test}
-export VITRINE_FUZZ_SECONDS="${VITRINE_FUZZ_SECONDS:-60}"
 started=$(date +%s)
 logs=
 
@@ -63,7 +62,7 @@ compile tsan $sanitize -Db_sanitize=thread
 run_suites tsan --suite unit --suite protocol --suite ui
 
 # shellcheck disable=SC2086
-compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true
+compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-60}"
 run_suites fuzz --suite fuzz
 
 say "all done"
