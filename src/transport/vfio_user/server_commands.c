@@ -118,8 +118,8 @@ static ssize_t handle_get_region_info(struct vtr_vfio_user_server *server, struc
 	if (info.argsz < sizeof(info) || info.index >= VFIO_PCI_NUM_REGIONS)
 		return -EINVAL;
 	info = (struct vfio_user_region_info){ .argsz = sizeof(info),
-					       .index = info.index,
-					       .size = vtr_pci_region_size(server->function, info.index) };
+		                               .index = info.index,
+		                               .size = vtr_pci_region_size(server->function, info.index) };
 	if (info.size)
 		info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 	return reply_with(server, &info, sizeof(info));
@@ -145,8 +145,8 @@ static ssize_t handle_get_irq_info(struct vtr_vfio_user_server *server, struct v
 	if (info.argsz < sizeof(info) || info.index >= VFIO_PCI_NUM_IRQS)
 		return -EINVAL;
 	info = (struct vfio_user_irq_info){ .argsz = sizeof(info),
-					    .index = info.index,
-					    .count = vtr_pci_irq_count(server->function, info.index) };
+		                            .index = info.index,
+		                            .count = vtr_pci_irq_count(server->function, info.index) };
 	if (info.count)
 		info.flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE;
 	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)
