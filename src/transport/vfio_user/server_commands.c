@@ -88,6 +88,11 @@ static ssize_t handle_dma_unmap(struct vtr_vfio_user_server *server, struct vtr_
 		vtr_memory_remove_all(server->memory);
 	} else {
 		error = unmap.flags ? -EINVAL : vtr_memory_remove(server->memory, unmap.address, unmap.size);
+	/* As VFIO has it: nothing was there, and nothing is. QEMU clears whole address spaces when a virtual IOMMU is switched on. */
+	if (error == -ENOENT) {
+		unmap.size = 0;
+		error = 0;
+	}
 	}
 	return error ? error : reply_with(server, &unmap, sizeof(unmap));
 }
