@@ -86,7 +86,7 @@ struct vtr_guest_demo {
 VTR_API int vtr_guest_demo(const struct vtr_guest_options *options, const struct vtr_guest_demo *demo, FILE *out);
 
 struct vtr_guest_check {
-	const char *filter; /* glob over "family/name"; NULL: all */
+	const char *filter; /* glob over "family/name", with the extended patterns of glibc (!(a|b)); NULL: all */
 	bool list;	    /* print the names only */
 	bool tap;	    /* TAP version 13 in place of PASS and FAIL lines */
 };

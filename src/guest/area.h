@@ -15,7 +15,7 @@
 struct vtr_guest_area {
 	uint64_t address, size;
 	uint64_t used; /* bytes from the start that are allocated */
-	int fd;	       /* what DMA_MAP carries: memfd, or -1 when the device gets no fd */
+	int fd;        /* what DMA_MAP carries: memfd, or -1 when the device gets no fd */
 	int memfd;     /* owned */
 	uint8_t *data;
 	bool mapped; /* the device has it */

@@ -56,7 +56,7 @@ static uint32_t VTR_PRINTF(2, 3) no_response(struct vtr_guest *guest, const char
 }
 
 static uint32_t check_response(struct vtr_guest *guest, const struct virtio_gpu_ctrl_hdr *request,
-			       const struct virtio_gpu_ctrl_hdr *response, long written)
+                               const struct virtio_gpu_ctrl_hdr *response, long written)
 {
 	uint32_t fence = request->flags & VIRTIO_GPU_FLAG_FENCE;
 
@@ -64,13 +64,13 @@ static uint32_t check_response(struct vtr_guest *guest, const struct virtio_gpu_
 		return no_response(guest, "the response has %ld bytes, a header has 24", written);
 	if ((response->flags & VIRTIO_GPU_FLAG_FENCE) != fence || (fence && response->fence_id != request->fence_id))
 		return no_response(guest, "the response has flags 0x%x and fence %llu, the request 0x%x and %llu", response->flags,
-				   (unsigned long long)response->fence_id, request->flags, (unsigned long long)request->fence_id);
+		                   (unsigned long long)response->fence_id, request->flags, (unsigned long long)request->fence_id);
 	for (size_t i = 0; i < N_RESPONSES; i++) {
 		if (responses[i].type != response->type)
 			continue;
 		if (written < (long)responses[i].size)
 			return no_response(guest, "%s came with %ld bytes, it has %u", responses[i].name, written,
-					   responses[i].size);
+			                   responses[i].size);
 		return response->type;
 	}
 	return no_response(guest, "%s", vtr_command_response_name(response->type));
@@ -91,7 +91,7 @@ static uint32_t simple(struct vtr_guest *guest, const void *request, size_t requ
 }
 
 uint32_t vtr_command_entries(struct vtr_guest *guest, const void *request, size_t request_size,
-			     const struct virtio_gpu_mem_entry *entries, size_t n_entries)
+                             const struct virtio_gpu_mem_entry *entries, size_t n_entries)
 {
 	size_t bytes = n_entries * sizeof(*entries);
 	uint8_t *whole = malloc(request_size + bytes);
@@ -140,7 +140,7 @@ uint32_t vtr_command_create_2d(struct vtr_guest *guest, uint32_t resource, uint3
 }
 
 uint32_t vtr_command_create_blob(struct vtr_guest *guest, uint32_t resource, uint64_t size,
-				 const struct virtio_gpu_mem_entry *entries, uint32_t n_entries)
+                                 const struct virtio_gpu_mem_entry *entries, uint32_t n_entries)
 {
 	struct virtio_gpu_resource_create_blob request = {
 		.hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB,
@@ -162,7 +162,7 @@ uint32_t vtr_command_unref(struct vtr_guest *guest, uint32_t resource)
 }
 
 uint32_t vtr_command_attach(struct vtr_guest *guest, uint32_t resource, const struct virtio_gpu_mem_entry *entries,
-			    uint32_t n_entries)
+                            uint32_t n_entries)
 {
 	struct virtio_gpu_resource_attach_backing request = {
 		.hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
@@ -177,8 +177,8 @@ uint32_t vtr_command_detach(struct vtr_guest *guest, uint32_t resource)
 {
 	struct virtio_gpu_resource_detach_backing request = {
 		.hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING,
-			 .flags = VIRTIO_GPU_FLAG_FENCE,
-			 .fence_id = ++guest->fence },
+		         .flags = VIRTIO_GPU_FLAG_FENCE,
+		         .fence_id = ++guest->fence },
 		.resource_id = resource,
 	};
 
@@ -210,7 +210,7 @@ uint32_t vtr_command_set_scanout(struct vtr_guest *guest, uint32_t scanout, uint
 }
 
 uint32_t vtr_command_set_scanout_blob(struct vtr_guest *guest, uint32_t scanout, uint32_t resource, struct vtr_rect rect,
-				      const struct vtr_framebuffer *framebuffer)
+                                      const struct vtr_framebuffer *framebuffer)
 {
 	struct virtio_gpu_set_scanout_blob request = {
 		.hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB,
@@ -241,7 +241,7 @@ uint32_t vtr_command_flush(struct vtr_guest *guest, uint32_t resource, struct vt
 uint32_t vtr_command_uuid(struct vtr_guest *guest, uint32_t resource, uint8_t uuid[16])
 {
 	struct virtio_gpu_resource_assign_uuid request = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID,
-							   .resource_id = resource };
+		                                           .resource_id = resource };
 	struct virtio_gpu_resp_resource_uuid response = { 0 };
 	uint32_t type = vtr_command(guest, &request, sizeof(request), &response, sizeof(response));
 
@@ -257,7 +257,7 @@ static int cursor_command(struct vtr_guest *guest, const struct virtio_gpu_updat
 }
 
 int vtr_command_update_cursor(struct vtr_guest *guest, uint32_t scanout, uint32_t resource, uint32_t x, uint32_t y, uint32_t hot_x,
-			      uint32_t hot_y)
+                              uint32_t hot_y)
 {
 	return cursor_command(guest, &(struct virtio_gpu_update_cursor){
 					     .hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR,

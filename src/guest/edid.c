@@ -33,7 +33,7 @@ static bool checksum_fits(const uint8_t *block)
 }
 
 static void set_mode(struct vtr_edid_info *info, uint32_t width, uint32_t height, uint64_t clock_hz, uint32_t h_total,
-		     uint32_t v_total)
+                     uint32_t v_total)
 {
 	info->width = width;
 	info->height = height;

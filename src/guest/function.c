@@ -49,7 +49,7 @@ void vtr_guest_config_space_write(struct vtr_guest_function *function, uint32_t 
 
 /* Is the access inside the structure, so that a test of the device does not become an error of ours? */
 static bool inside(struct vtr_guest_function *function, const struct vtr_guest_structure *structure, uint32_t offset,
-		   unsigned width)
+                   unsigned width)
 {
 	if (!function->error && (!structure->found || !vtr_range_fits(offset, width, structure->length)))
 		function->error = -ERANGE;
@@ -57,7 +57,7 @@ static bool inside(struct vtr_guest_function *function, const struct vtr_guest_s
 }
 
 uint64_t vtr_guest_function_read(struct vtr_guest_function *function, const struct vtr_guest_structure *structure, uint32_t offset,
-				 unsigned width)
+                                 unsigned width)
 {
 	if (!inside(function, structure, offset, width))
 		return 0;
@@ -69,7 +69,7 @@ uint64_t vtr_guest_function_read(struct vtr_guest_function *function, const stru
 }
 
 void vtr_guest_function_write(struct vtr_guest_function *function, const struct vtr_guest_structure *structure, uint32_t offset,
-			      unsigned width, uint64_t value)
+                              unsigned width, uint64_t value)
 {
 	if (!inside(function, structure, offset, width))
 		return;
@@ -153,7 +153,7 @@ static int read_capabilities(struct vtr_guest_function *function, struct vtr_err
 	while (position && !function->error) {
 		if (position < CAPABILITIES_START || ++function->n_capabilities > (CONFIG_SPACE_SIZE - CAPABILITIES_START) / 4)
 			return vtr_error_set(error, VTR_ERROR_HOST, EPROTO, "the PCI capability list loops or leads to 0x%02x",
-					     position);
+			                     position);
 		uint8_t id = (uint8_t)vtr_guest_config_space_read(function, position + PCI_CAP_LIST_ID, 1);
 		if (id == PCI_CAP_ID_VNDR)
 			read_vendor_capability(function, position);
@@ -197,17 +197,17 @@ static int read_regions(struct vtr_guest_function *function, struct vtr_error *e
 
 	if (result)
 		return vtr_error_set(error, VTR_ERROR_HOST, -result, "asking for the device's regions failed: %s",
-				     strerror(-result));
+		                     strerror(-result));
 	if (!(flags & VFIO_DEVICE_FLAGS_PCI) || n_regions <= VFIO_PCI_CONFIG_REGION_INDEX || n_irqs <= VFIO_PCI_MSIX_IRQ_INDEX)
 		return vtr_error_set(error, VTR_ERROR_HOST, EPROTO,
-				     "the device is no PCI function (flags 0x%x, %u regions, %u irqs)", flags, n_regions, n_irqs);
+		                     "the device is no PCI function (flags 0x%x, %u regions, %u irqs)", flags, n_regions, n_irqs);
 	for (unsigned i = 0; i <= VFIO_PCI_CONFIG_REGION_INDEX; i++) {
 		struct vtr_vfio_user_region region = { .fd = -1 };
 
 		result = vtr_vfio_user_region_info(function->client, i, &region);
 		if (result)
 			return vtr_error_set(error, VTR_ERROR_HOST, -result, "asking for region %u failed: %s", i,
-					     strerror(-result));
+			                     strerror(-result));
 		function->region_flags[i] = region.flags;
 		if (i < VTR_GUEST_BARS)
 			function->bars[i].region = region.size;
@@ -234,7 +234,7 @@ static int check_structures(struct vtr_guest_function *function, struct vtr_erro
 
 		if (!s->found)
 			return vtr_error_set(error, VTR_ERROR_HOST, EPROTO, "the function has no %s configuration structure",
-					     wanted[i].name);
+			                     wanted[i].name);
 		if (s->length < wanted[i].needs || s->bar >= VTR_GUEST_BARS ||
 		    !vtr_range_fits(s->offset, s->length, function->bars[s->bar].region))
 			return vtr_error_set(
@@ -270,7 +270,7 @@ int vtr_guest_function_init(struct vtr_guest_function *function, struct vtr_vfio
 	if (!function->error &&
 	    (function->vendor != VENDOR_VIRTIO || function->device < DEVICE_MODERN_FIRST || function->device > DEVICE_MODERN_LAST))
 		return vtr_error_set(error, VTR_ERROR_HOST, EPROTO, "%04x:%04x is no modern virtio device", function->vendor,
-				     function->device);
+		                     function->device);
 	for (unsigned i = 0; i < VTR_GUEST_BARS;)
 		i += size_bar(function, i);
 	result = read_capabilities(function, error);
@@ -282,7 +282,7 @@ int vtr_guest_function_init(struct vtr_guest_function *function, struct vtr_vfio
 	result = vtr_guest_function_check(function);
 	if (result)
 		return vtr_error_set(error, VTR_ERROR_HOST, -result, "reading PCI configuration space failed: %s",
-				     strerror(-result));
+		                     strerror(-result));
 	return check_structures(function, error);
 }
 

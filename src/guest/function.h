@@ -18,14 +18,14 @@
 enum { VTR_GUEST_BARS = 6 };
 
 struct vtr_guest_bar {
-	uint64_t size;	 /* as config space says when sized; 0: none, or the upper half of the one before */
+	uint64_t size;   /* as config space says when sized; 0: none, or the upper half of the one before */
 	uint64_t region; /* as vfio-user says */
 	bool is_64, prefetchable, io;
 };
 
 struct vtr_guest_structure {
 	bool found;
-	uint8_t type;	  /* VIRTIO_PCI_CAP_* */
+	uint8_t type;     /* VIRTIO_PCI_CAP_* */
 	uint8_t position; /* of the capability in config space */
 	uint8_t bar;
 	uint32_t offset, length;
@@ -33,7 +33,7 @@ struct vtr_guest_structure {
 
 struct vtr_guest_function {
 	struct vtr_vfio_user_client *client; /* not owned */
-	int error;			     /* -errno of the first access that failed */
+	int error;                           /* -errno of the first access that failed */
 
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint8_t revision, interrupt_pin;
@@ -54,9 +54,9 @@ int vtr_guest_function_init(struct vtr_guest_function *function, struct vtr_vfio
 
 /* Little-endian registers of width 1, 2, 4 (or 8: two of 4, as virtio 1.3, 4.1.3.1 wants) in a structure; in config space. */
 uint64_t vtr_guest_function_read(struct vtr_guest_function *function, const struct vtr_guest_structure *structure, uint32_t offset,
-				 unsigned width);
+                                 unsigned width);
 void vtr_guest_function_write(struct vtr_guest_function *function, const struct vtr_guest_structure *structure, uint32_t offset,
-			      unsigned width, uint64_t value);
+                              unsigned width, uint64_t value);
 uint32_t vtr_guest_config_space_read(struct vtr_guest_function *function, uint32_t offset, unsigned width);
 void vtr_guest_config_space_write(struct vtr_guest_function *function, uint32_t offset, unsigned width, uint32_t value);
 

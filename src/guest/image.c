@@ -39,7 +39,7 @@ static int lay_out(struct vtr_image *image, enum vtr_guest_memory memory, uint64
 	image->entries = calloc(image->n_entries, sizeof(*image->entries));
 	if (!address || !image->entries)
 		return vtr_guest_fail(guest, ENOMEM, "no room for an image of %llu bytes in the %s area",
-				      (unsigned long long)image->size, vtr_guest_memory_name(memory));
+		                      (unsigned long long)image->size, vtr_guest_memory_name(memory));
 	memset(vtr_guest_data(guest, address, bytes), POISON, bytes);
 	for (uint32_t i = 0; i < image->n_entries; i++)
 		image->entries[i] =

@@ -29,7 +29,7 @@ struct vtr_image_layout {
 struct vtr_image {
 	struct vtr_guest *guest;
 	struct vtr_framebuffer framebuffer;
-	uint64_t size;	/* bytes of the linear image, the blob's size */
+	uint64_t size;  /* bytes of the linear image, the blob's size */
 	uint64_t chunk; /* bytes of each range but the last */
 	uint32_t n_entries;
 	struct virtio_gpu_mem_entry *entries; /* owned */

@@ -47,9 +47,9 @@ enum {
 
 /* What this driver knows how to use; more is never accepted. */
 static const uint64_t known_features = UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
-				       UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_RING_RESET |
-				       UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM | UINT64_C(1) << VIRTIO_GPU_F_EDID |
-				       UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
+                                       UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_RING_RESET |
+                                       UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM | UINT64_C(1) << VIRTIO_GPU_F_EDID |
+                                       UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
 
 int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...)
 {
@@ -105,15 +105,15 @@ void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length)
 /* As an IOMMU would: the device sees what it was given, nothing else. */
 static void *dma_data(struct vtr_guest *guest, uint64_t address, size_t length)
 {
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
-		void *data = guest->areas[i].mapped ? vtr_guest_area_data(&guest->areas[i], address, length) : NULL;
+	void *data = NULL;
 
-		if (data) {
-			guest->dma_bytes += length;
-			return data;
-		}
-	}
-	return NULL;
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT && !data; i++)
+		data = guest->areas[i].mapped ? vtr_guest_area_data(&guest->areas[i], address, length) : NULL;
+	for (unsigned i = 0; i < 2 && !data; i++)
+		data = guest->extra[i].mapped ? vtr_guest_area_data(&guest->extra[i], address, length) : NULL;
+	if (data)
+		guest->dma_bytes += length;
+	return data;
 }
 
 static int dma_read(void *data, uint64_t address, void *buffer, size_t length)
@@ -145,7 +145,7 @@ int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind)
 
 	if (result)
 		return vtr_guest_fail(guest, -result, "DMA_MAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-				      strerror(-result));
+		                      strerror(-result));
 	area->mapped = true;
 	return 0;
 }
@@ -157,7 +157,7 @@ int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind)
 
 	if (result)
 		return vtr_guest_fail(guest, -result, "DMA_UNMAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-				      strerror(-result));
+		                      strerror(-result));
 	area->mapped = false;
 	return 0;
 }
@@ -197,7 +197,7 @@ static int connect_and_map(struct vtr_guest *guest)
 	guest->client = vtr_vfio_user_client_connect(guest->options.vfio_user, guest->timeout_ms);
 	if (!guest->client)
 		return vtr_guest_fail(guest, errno, "cannot talk to a device at %s: %s; start one with: vitrine --vfio-user %s",
-				      guest->options.vfio_user, strerror(errno), guest->options.vfio_user);
+		                      guest->options.vfio_user, strerror(errno), guest->options.vfio_user);
 	vtr_vfio_user_client_set_dma(guest->client, &dma_impl, guest);
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
 		int result = vtr_guest_map(guest, i);
@@ -272,7 +272,7 @@ int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index in
 	if (!address)
 		return vtr_guest_fail(guest, ENOMEM, "the %s area is full", vtr_guest_memory_name(memory));
 	vtr_guest_ring_init(&queue->ring, vtr_guest_data(guest, address, bytes), address, (uint16_t)size,
-			    guest->features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
+	                    guest->features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
 
 	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SIZE, 2, size);
 	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1 + index);
@@ -336,7 +336,7 @@ int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_gues
 	result = vtr_guest_function_negotiate(function, features);
 	if (result)
 		return vtr_guest_fail(guest, -result, "the device does not accept features 0x%llx that it offered: %s",
-				      (unsigned long long)features, strerror(-result));
+		                      (unsigned long long)features, strerror(-result));
 	guest->features = features;
 
 	vtr_guest_function_write(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2, CONFIG_VECTOR);
@@ -349,7 +349,7 @@ int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_gues
 			return result;
 	}
 	vtr_guest_function_set_status(function, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
-							VIRTIO_CONFIG_S_DRIVER_OK);
+	                                                VIRTIO_CONFIG_S_DRIVER_OK);
 	result = vtr_guest_function_check(function);
 	return result ? vtr_guest_fail(guest, -result, "starting the device failed: %s", strerror(-result)) : 0;
 }
@@ -390,7 +390,7 @@ static int add_chain(struct vtr_guest *guest, struct vtr_guest_ring *ring, const
 }
 
 int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, struct vtr_guest_message *message,
-		   const void *request, size_t request_size, size_t response_size)
+                   const void *request, size_t request_size, size_t response_size)
 {
 	struct vtr_guest_area *area = &guest->areas[VTR_GUEST_SYSTEM];
 	struct vtr_guest_segment *segments = calloc(VTR_MAX_CHAIN, sizeof(*segments));
@@ -408,7 +408,8 @@ int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, st
 	};
 	if (message->request && message->response) {
 		memcpy(vtr_guest_data(guest, message->request, request_size), request, request_size);
-		memset(vtr_guest_data(guest, message->response, response_size), 0, response_size);
+		if (response_size)
+			memset(vtr_guest_data(guest, message->response, response_size), 0, response_size);
 		size_t n = cut(segments, room, message->request, request_size, false);
 		n += cut(segments + n, room, message->response, response_size, true);
 		message->head = add_chain(guest, &guest->queues[index].ring, segments, n);
@@ -478,7 +479,7 @@ int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index,
 
 		if (result < 0)
 			return vtr_guest_fail(guest, EPROTO,
-					      "the used ring of queue %d names a chain that the device was not given", index);
+			                      "the used ring of queue %d names a chain that the device was not given", index);
 		if (result > 0)
 			return 0;
 		if (!vtr_guest_ring_want_interrupt(&queue->ring))
@@ -495,7 +496,7 @@ int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index,
 }
 
 long vtr_guest_exchange(struct vtr_guest *guest, enum vtr_guest_queue_index index, const void *request, size_t request_size,
-			void *response, size_t response_size)
+                        void *response, size_t response_size)
 {
 	struct vtr_guest_message message;
 	uint64_t mark = guest->areas[VTR_GUEST_SYSTEM].used;
@@ -513,7 +514,8 @@ long vtr_guest_exchange(struct vtr_guest *guest, enum vtr_guest_queue_index inde
 		return vtr_guest_fail(guest, EPROTO, "the device answered another command than the one that waits");
 	if (written > response_size)
 		return vtr_guest_fail(guest, EPROTO, "the device says it wrote %u bytes into room for %zu", written, response_size);
-	memcpy(response, vtr_guest_data(guest, message.response, response_size), response_size);
+	if (response_size)
+		memcpy(response, vtr_guest_data(guest, message.response, response_size), response_size);
 	guest->areas[VTR_GUEST_SYSTEM].used = mark;
 	return written;
 }
@@ -536,6 +538,11 @@ int vtr_guest_wait_config(struct vtr_guest *guest, uint64_t seen, int timeout_ms
 			return result;
 	}
 	return 0;
+}
+
+int vtr_guest_wait_event(struct vtr_guest *guest, int eventfd, int timeout_ms)
+{
+	return wait_interrupt(guest, eventfd, vtr_now_ns() + (uint64_t)timeout_ms * 1000000);
 }
 
 int vtr_guest_idle(struct vtr_guest *guest, int ms)

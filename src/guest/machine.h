@@ -19,7 +19,7 @@ enum vtr_guest_queue_index { VTR_GUEST_CONTROL, VTR_GUEST_CURSOR, VTR_GUEST_QUEU
 
 struct vtr_guest_queue {
 	struct vtr_guest_ring ring;
-	int eventfd;	   /* interrupts of this queue */
+	int eventfd;       /* interrupts of this queue */
 	uint64_t doorbell; /* offset in the notify structure's BAR */
 };
 
@@ -28,14 +28,15 @@ struct vtr_guest {
 	int timeout_ms;
 	struct vtr_vfio_user_client *client;
 	struct vtr_guest_area areas[VTR_GUEST_MEMORY_COUNT];
+	struct vtr_guest_area extra[2]; /* what a check gives the device besides, for requests about it; the check's own */
 	struct vtr_guest_function function;
 	struct vtr_guest_queue queues[VTR_GUEST_QUEUES];
 	int config_eventfd;
-	uint64_t config_events;	  /* configuration interrupts seen so far */
-	uint64_t features;	  /* negotiated */
-	uint16_t queue_limit;	  /* entries of a ring at most, a power of two; 0: VTR_GUEST_RING_MAX */
-	uint64_t fence;		  /* last fence id used */
-	uint64_t dma_bytes;	  /* read and written by requests of the device */
+	uint64_t config_events;   /* configuration interrupts seen so far */
+	uint64_t features;        /* negotiated */
+	uint16_t queue_limit;     /* entries of a ring at most, a power of two; 0: VTR_GUEST_RING_MAX */
+	uint64_t fence;           /* last fence id used */
+	uint64_t dma_bytes;       /* read and written by requests of the device */
 	struct vtr_error failure; /* the last one */
 };
 
@@ -65,7 +66,7 @@ struct vtr_guest_message {
 /* Copies request into system memory and makes it available, with room for response_size bytes of answer; no doorbell. 0 or -errno.
  */
 int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, struct vtr_guest_message *message,
-		   const void *request, size_t request_size, size_t response_size);
+                   const void *request, size_t request_size, size_t response_size);
 /* Rings the doorbell when the device wants it; `always`: in any case. 0 or -errno. */
 int vtr_guest_kick(struct vtr_guest *guest, enum vtr_guest_queue_index index, bool always);
 /* Waits for the next used chain. 0; -ETIMEDOUT; -EIO when the device asks for a reset; -EPROTO; or the connection's error. */
@@ -73,10 +74,14 @@ int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index,
 
 /* Posts, kicks and collects one message on any queue; as vtr_guest_command(). */
 long vtr_guest_exchange(struct vtr_guest *guest, enum vtr_guest_queue_index index, const void *request, size_t request_size,
-			void *response, size_t response_size);
+                        void *response, size_t response_size);
 
 /* Waits until config_events is above `seen`. 0, -ETIMEDOUT, or the connection's error. */
 int vtr_guest_wait_config(struct vtr_guest *guest, uint64_t seen, int timeout_ms);
+
+/* Serves the device until eventfd fires (which is read) or something else happened that may be worth a look. 0, -ETIMEDOUT, or the
+ * connection's error. */
+int vtr_guest_wait_event(struct vtr_guest *guest, int eventfd, int timeout_ms);
 
 /* Lets the device's own requests be served for so long. 0 or the connection's error. */
 int vtr_guest_idle(struct vtr_guest *guest, int ms);

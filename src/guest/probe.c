@@ -38,12 +38,12 @@ static json_t *bars(const struct vtr_guest_function *function)
 		if (!bar->size && !bar->region)
 			continue;
 		json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:i, s:b, s:b}", "bar", i, "size", (json_int_t)bar->size,
-						      "region_size", (json_int_t)bar->region, "bits",
-						      bar->io	   ? 16
-						      : bar->is_64 ? 64
-								   : 32,
-						      "prefetchable", bar->prefetchable, "mappable",
-						      !!(function->region_flags[i] & VFIO_REGION_INFO_FLAG_MMAP)));
+		                                      "region_size", (json_int_t)bar->region, "bits",
+		                                      bar->io      ? 16
+		                                      : bar->is_64 ? 64
+		                                                   : 32,
+		                                      "prefetchable", bar->prefetchable, "mappable",
+		                                      !!(function->region_flags[i] & VFIO_REGION_INFO_FLAG_MMAP)));
 		if (bar->is_64)
 			i++;
 	}
@@ -54,8 +54,8 @@ static void add_structure(json_t *list, const char *name, const struct vtr_guest
 {
 	if (structure->found)
 		json_array_append_new(list, json_pack("{s:s, s:o, s:i, s:o, s:I}", "name", name, "position",
-						      hex("0x%02llx", structure->position), "bar", structure->bar, "offset",
-						      hex("0x%llx", structure->offset), "length", (json_int_t)structure->length));
+		                                      hex("0x%02llx", structure->position), "bar", structure->bar, "offset",
+		                                      hex("0x%llx", structure->offset), "length", (json_int_t)structure->length));
 }
 
 static json_t *capabilities(const struct vtr_guest_function *function)
@@ -98,8 +98,8 @@ static json_t *configuration(struct vtr_guest *guest)
 	const struct vtr_guest_structure *config = &function->config;
 
 	return json_pack("{s:I, s:I, s:I}", "events", (json_int_t)vtr_guest_function_read(function, config, 0, 4), "scanouts",
-			 (json_int_t)vtr_guest_function_read(function, config, 8, 4), "capsets",
-			 (json_int_t)vtr_guest_function_read(function, config, 12, 4));
+	                 (json_int_t)vtr_guest_function_read(function, config, 8, 4), "capsets",
+	                 (json_int_t)vtr_guest_function_read(function, config, 12, 4));
 }
 
 static json_t *edid_of(struct vtr_guest *guest, uint32_t scanout)
@@ -113,8 +113,8 @@ static json_t *edid_of(struct vtr_guest *guest, uint32_t scanout)
 		return json_null();
 	vtr_edid_read(response.edid, response.size, &info);
 	return json_pack("{s:b, s:s, s:s, s:i, s:i, s:f, s:i}", "valid", info.valid, "name", info.name, "vendor", info.vendor,
-			 "width", (int)info.width, "height", (int)info.height, "refresh", info.refresh_mhz / 1000.0, "bytes",
-			 (int)response.size);
+	                 "width", (int)info.width, "height", (int)info.height, "refresh", info.refresh_mhz / 1000.0, "bytes",
+	                 (int)response.size);
 }
 
 static json_t *scanouts(struct vtr_guest *guest, uint64_t count)
@@ -128,8 +128,8 @@ static json_t *scanouts(struct vtr_guest *guest, uint64_t count)
 		const struct virtio_gpu_display_one *one = &info.pmodes[i];
 
 		json_array_append_new(list, json_pack("{s:i, s:b, s:i, s:i, s:i, s:i, s:o}", "id", (int)i, "enabled",
-						      !!one->enabled, "x", (int)one->r.x, "y", (int)one->r.y, "width",
-						      (int)one->r.width, "height", (int)one->r.height, "edid", edid_of(guest, i)));
+		                                      !!one->enabled, "x", (int)one->r.x, "y", (int)one->r.y, "width",
+		                                      (int)one->r.width, "height", (int)one->r.height, "edid", edid_of(guest, i)));
 	}
 	return list;
 }
@@ -141,14 +141,14 @@ static json_t *collect(struct vtr_guest *guest)
 	json_t *config = configuration(guest);
 	uint64_t count = (uint64_t)json_integer_value(json_object_get(config, "scanouts"));
 	json_t *ids = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "vendor", hex("%04llx", function->vendor), "device",
-				hex("%04llx", function->device), "subsystem_vendor", hex("%04llx", function->subsystem_vendor),
-				"subsystem", hex("%04llx", function->subsystem), "class", hex("%06llx", function->class_code),
-				"revision", hex("%02llx", function->revision));
+	                        hex("%04llx", function->device), "subsystem_vendor", hex("%04llx", function->subsystem_vendor),
+	                        "subsystem", hex("%04llx", function->subsystem), "class", hex("%06llx", function->class_code),
+	                        "revision", hex("%02llx", function->revision));
 
 	return json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "pci", ids, "msix_vectors", function->msix_vectors,
-			 "bars", bars(function), "capabilities", capabilities(function), "features", feature_names(offered),
-			 "feature_bits", hex("0x%llx", offered), "config", config, "queue_size",
-			 guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count));
+	                 "bars", bars(function), "capabilities", capabilities(function), "features", feature_names(offered),
+	                 "feature_bits", hex("0x%llx", offered), "config", config, "queue_size",
+	                 guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count));
 }
 
 /* ---- for people ---- */
@@ -171,7 +171,7 @@ static void print_pci(const json_t *device, FILE *out)
 	size_t i;
 
 	fprintf(out, "device        %s:%s (subsystem %s:%s), class %s, revision %s\n", text(pci, "vendor"), text(pci, "device"),
-		text(pci, "subsystem_vendor"), text(pci, "subsystem"), text(pci, "class"), text(pci, "revision"));
+	        text(pci, "subsystem_vendor"), text(pci, "subsystem"), text(pci, "class"), text(pci, "revision"));
 	json_array_foreach(json_object_get(device, "bars"), i, item) fprintf(
 		out, "BAR %" JSON_INTEGER_FORMAT "         %" JSON_INTEGER_FORMAT " bytes, %" JSON_INTEGER_FORMAT " bit%s%s\n",
 		number(item, "bar"), number(item, "size"), number(item, "bits"),
@@ -193,17 +193,17 @@ static void print_scanouts(const json_t *device, FILE *out)
 		const json_t *edid = json_object_get(item, "edid");
 
 		fprintf(out,
-			"scanout %-5zu %s, %" JSON_INTEGER_FORMAT "x%" JSON_INTEGER_FORMAT "+%" JSON_INTEGER_FORMAT
-			"+%" JSON_INTEGER_FORMAT "\n",
-			i, json_is_true(json_object_get(item, "enabled")) ? "enabled" : "disabled", number(item, "width"),
-			number(item, "height"), number(item, "x"), number(item, "y"));
+		        "scanout %-5zu %s, %" JSON_INTEGER_FORMAT "x%" JSON_INTEGER_FORMAT "+%" JSON_INTEGER_FORMAT
+		        "+%" JSON_INTEGER_FORMAT "\n",
+		        i, json_is_true(json_object_get(item, "enabled")) ? "enabled" : "disabled", number(item, "width"),
+		        number(item, "height"), number(item, "x"), number(item, "y"));
 		if (json_is_object(edid))
 			fprintf(out,
-				"              EDID \"%s\" (%s), prefers %" JSON_INTEGER_FORMAT "x%" JSON_INTEGER_FORMAT
-				" at %.2f Hz, %" JSON_INTEGER_FORMAT " bytes, %s\n",
-				text(edid, "name"), text(edid, "vendor"), number(edid, "width"), number(edid, "height"),
-				json_real_value(json_object_get(edid, "refresh")), number(edid, "bytes"),
-				json_is_true(json_object_get(edid, "valid")) ? "whole" : "damaged");
+			        "              EDID \"%s\" (%s), prefers %" JSON_INTEGER_FORMAT "x%" JSON_INTEGER_FORMAT
+			        " at %.2f Hz, %" JSON_INTEGER_FORMAT " bytes, %s\n",
+			        text(edid, "name"), text(edid, "vendor"), number(edid, "width"), number(edid, "height"),
+			        json_real_value(json_object_get(edid, "refresh")), number(edid, "bytes"),
+			        json_is_true(json_object_get(edid, "valid")) ? "whole" : "damaged");
 	}
 }
 
@@ -216,7 +216,7 @@ static void print(const json_t *device, FILE *out)
 	fprintf(out, "features     ");
 	json_array_foreach(json_object_get(device, "features"), i, item) fprintf(out, " %s", json_string_value(item));
 	fprintf(out, "\nconfiguration events 0x%" PRIx64 ", %" JSON_INTEGER_FORMAT " scanouts, %" JSON_INTEGER_FORMAT " capsets\n",
-		(uint64_t)number(config, "events"), number(config, "scanouts"), number(config, "capsets"));
+	        (uint64_t)number(config, "events"), number(config, "scanouts"), number(config, "capsets"));
 	fprintf(out, "queue         %" JSON_INTEGER_FORMAT " entries\n", number(device, "queue_size"));
 	print_scanouts(device, out);
 }

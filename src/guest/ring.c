@@ -99,7 +99,7 @@ int vtr_guest_ring_add(struct vtr_guest_ring *ring, const struct vtr_guest_segme
 }
 
 int vtr_guest_ring_add_indirect(struct vtr_guest_ring *ring, struct vring_desc *table, uint64_t table_address,
-				const struct vtr_guest_segment *segments, size_t n)
+                                const struct vtr_guest_segment *segments, size_t n)
 {
 	if (!n || !ring->n_free || n > UINT16_MAX)
 		return -ENOSPC;

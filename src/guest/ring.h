@@ -21,8 +21,8 @@ struct vtr_guest_segment {
 };
 
 struct vtr_guest_ring {
-	uint16_t size;	  /* entries, a power of two */
-	bool event_idx;	  /* VIRTIO_RING_F_EVENT_IDX was negotiated */
+	uint16_t size;    /* entries, a power of two */
+	bool event_idx;   /* VIRTIO_RING_F_EVENT_IDX was negotiated */
 	uint64_t address; /* of the descriptor table, the first of the three parts */
 	uint64_t avail_address, used_address;
 	struct vring_desc *desc;
@@ -30,9 +30,9 @@ struct vtr_guest_ring {
 	struct vring_used *used;
 
 	uint16_t free_head, n_free; /* free descriptors, linked by `next` */
-	uint16_t avail_idx;	    /* what the device was told */
-	uint16_t kicked_idx;	    /* avail_idx at the last doorbell decision */
-	uint16_t used_idx;	    /* next used entry to take */
+	uint16_t avail_idx;         /* what the device was told */
+	uint16_t kicked_idx;        /* avail_idx at the last doorbell decision */
+	uint16_t used_idx;          /* next used entry to take */
 	uint16_t next[VTR_GUEST_RING_MAX];
 	uint16_t count[VTR_GUEST_RING_MAX]; /* descriptors of the chain that begins here, 0: none */
 };
@@ -49,7 +49,7 @@ int vtr_guest_ring_add(struct vtr_guest_ring *ring, const struct vtr_guest_segme
 
 /* The same with all segments in an indirect table of n descriptors at table_address, mapped here as table. One ring descriptor. */
 int vtr_guest_ring_add_indirect(struct vtr_guest_ring *ring, struct vring_desc *table, uint64_t table_address,
-				const struct vtr_guest_segment *segments, size_t n);
+                                const struct vtr_guest_segment *segments, size_t n);
 
 /* The same with n descriptors as they are, for those who want to say what no driver would. On a fresh ring they become numbers 0 to
  * n - 1; the first is the head. */

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the device costs: round trips on the control queue, its CPU time a frame at two sizes, its memory after few and after many
+ * resources, and what a screenshot of a 4K frame takes. Each figure is one row with a unit; a row that could not be measured says
+ * why and turns the exit code, the others are still taken.
+ */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vitrine/log.h>
+#include <vitrine/loop.h>
+
+#include "guest/command.h"
+#include "guest/image.h"
+#include "guest/machine.h"
+#include "guest/shot.h"
+#include "guest/usage.h"
+
+enum {
+	BATCH = 32,
+	ROUND_TRIP_MS = 1000,
+	FRAMES = 120,
+	FEW = 10,
+	MANY = 1000,
+	SHOTS = 10,
+	NS_PER_MS = 1000000,
+};
+
+struct bench {
+	struct vtr_guest *guest;
+	uint32_t pid;
+	json_t *rows;
+	bool failed;
+};
+
+static void add(struct bench *bench, const char *name, double value, const char *unit)
+{
+	json_array_append_new(bench->rows, json_pack("{s:s, s:f, s:s}", "name", name, "value", value, "unit", unit));
+}
+
+static void give_up(struct bench *bench, const char *name, const char *why)
+{
+	bench->failed = true;
+	json_array_append_new(bench->rows, json_pack("{s:s, s:n, s:s}", "name", name, "value", "error", why));
+}
+
+/* ---- round trips ---- */
+
+static int one_batch(struct vtr_guest *guest, uint32_t n)
+{
+	struct virtio_gpu_ctrl_hdr request = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
+	uint64_t mark = guest->areas[VTR_GUEST_SYSTEM].used;
+	struct vtr_guest_message message;
+	uint32_t written;
+	uint16_t head;
+	int result = 0;
+
+	for (uint32_t i = 0; i < n && !result; i++)
+		result = vtr_guest_post(guest, VTR_GUEST_CONTROL, &message, &request, sizeof(request),
+		                        sizeof(struct virtio_gpu_resp_display_info));
+	if (!result)
+		result = vtr_guest_kick(guest, VTR_GUEST_CONTROL, false);
+	for (uint32_t i = 0; i < n && !result; i++)
+		result = vtr_guest_collect(guest, VTR_GUEST_CONTROL, &head, &written, guest->timeout_ms);
+	guest->areas[VTR_GUEST_SYSTEM].used = mark;
+	return result;
+}
+
+static void round_trips(struct bench *bench, const char *name, uint32_t batch)
+{
+	uint64_t started = vtr_now_ns(), now = started, commands = 0;
+
+	for (; now - started < (uint64_t)ROUND_TRIP_MS * NS_PER_MS; now = vtr_now_ns(), commands += batch) {
+		if (one_batch(bench->guest, batch)) {
+			give_up(bench, name, vtr_guest_error(bench->guest));
+			return;
+		}
+	}
+	add(bench, name, (double)commands * 1e9 / (double)(now - started), "commands/s");
+}
+
+/* ---- frames ---- */
+
+/* Device CPU time of one flush, in microseconds; NAN when it could not be measured. */
+static double flush_cost(struct bench *bench, const char *name, uint32_t width, uint32_t height)
+{
+	struct vtr_guest *guest = bench->guest;
+	struct vtr_image_layout layout = { VTR_GUEST_BAR, width, height, .ranges = 63 };
+	struct vtr_image image = { 0 };
+	uint64_t before, after;
+	double cost = NAN;
+
+	if (vtr_guest_start(guest, UINT64_MAX) || vtr_image_init(&image, guest, &layout) ||
+	    vtr_image_create_blob(&image, 1) != VIRTIO_GPU_RESP_OK_NODATA ||
+	    vtr_image_show(&image, 1, 0) != VIRTIO_GPU_RESP_OK_NODATA) {
+		give_up(bench, name, vtr_guest_error(guest));
+	} else if (vtr_usage_cpu_ns(bench->pid, &before)) {
+		give_up(bench, name, "the device's process is not known or not ours to look at: use --pid PID");
+	} else {
+		uint32_t response = VIRTIO_GPU_RESP_OK_NODATA;
+
+		for (int i = 0; i < FRAMES && response == VIRTIO_GPU_RESP_OK_NODATA; i++)
+			response = vtr_command_flush(guest, 1, (struct vtr_rect){ 0, 0, width, height });
+		if (response != VIRTIO_GPU_RESP_OK_NODATA || vtr_usage_cpu_ns(bench->pid, &after))
+			give_up(bench, name, "the device stopped answering flushes");
+		else
+			cost = (double)(after - before) / 1000 / FRAMES;
+	}
+	vtr_image_finish(&image);
+	if (!isnan(cost))
+		add(bench, name, cost, "us");
+	return cost;
+}
+
+static void frames(struct bench *bench)
+{
+	double small = flush_cost(bench, "device CPU of a flush, 1280x800", 1280, 800);
+	double large = flush_cost(bench, "device CPU of a flush, 3840x2160", 3840, 2160);
+
+	if (small > 0 && large > 0)
+		add(bench, "ratio of the two", large / small, "");
+}
+
+/* ---- memory ---- */
+
+static bool cycles(struct vtr_guest *guest, int n)
+{
+	struct vtr_image_layout layout = { VTR_GUEST_BAR, 640, 480, .ranges = 300 };
+	struct vtr_image image = { 0 };
+	uint64_t mark = guest->areas[VTR_GUEST_BAR].used;
+	bool passed = !vtr_image_init(&image, guest, &layout);
+
+	for (int i = 0; i < n && passed; i++)
+		passed = vtr_image_create_blob(&image, 1) == VIRTIO_GPU_RESP_OK_NODATA &&
+		         vtr_command_create_2d(guest, 2, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 640, 480) == VIRTIO_GPU_RESP_OK_NODATA &&
+		         vtr_command_unref(guest, 1) == VIRTIO_GPU_RESP_OK_NODATA &&
+		         vtr_command_unref(guest, 2) == VIRTIO_GPU_RESP_OK_NODATA;
+	guest->areas[VTR_GUEST_BAR].used = mark;
+	vtr_image_finish(&image);
+	return passed;
+}
+
+static void memory(struct bench *bench)
+{
+	static const char few[] = "device memory after 10 create/destroy cycles", many[] = "device memory after 1000";
+	uint64_t after_few, after_many;
+
+	if (vtr_guest_start(bench->guest, UINT64_MAX) || !cycles(bench->guest, FEW) || vtr_usage_resident(bench->pid, &after_few)) {
+		give_up(bench, few, vtr_guest_error(bench->guest));
+		return;
+	}
+	add(bench, few, (double)after_few / 1024, "KiB");
+	if (!cycles(bench->guest, MANY - FEW) || vtr_usage_resident(bench->pid, &after_many))
+		give_up(bench, many, vtr_guest_error(bench->guest));
+	else
+		add(bench, many, (double)after_many / 1024, "KiB");
+}
+
+/* ---- reading ---- */
+
+/* One copy of as many bytes, here and now, for comparison. */
+static double memcpy_ms(size_t size)
+{
+	uint8_t *from = malloc(size), *to = malloc(size);
+	uint64_t best = UINT64_MAX;
+
+	if (from && to) {
+		memset(from, 1, size);
+		memset(to, 2, size);
+		for (int i = 0; i < SHOTS; i++) {
+			uint64_t started = vtr_now_ns();
+
+			memcpy(to, from, size);
+			__asm__ volatile("" : : "r"(to) : "memory"); /* the copy has a reader */
+			uint64_t took = vtr_now_ns() - started;
+			best = took < best ? took : best;
+		}
+	}
+	free(from);
+	free(to);
+	return (double)best / NS_PER_MS;
+}
+
+static void reading(struct bench *bench, const char *name, enum vtr_guest_memory kind)
+{
+	struct vtr_guest *guest = bench->guest;
+	struct vtr_image_layout layout = { kind, 3840, 2160, .ranges = 2025 };
+	struct vtr_image image = { 0 };
+	struct vtr_error error = { .text = "the device does not show the frame" };
+	uint64_t best = UINT64_MAX;
+	bool passed = !vtr_guest_start(guest, UINT64_MAX) && !vtr_image_init(&image, guest, &layout) &&
+	              vtr_image_create_blob(&image, 1) == VIRTIO_GPU_RESP_OK_NODATA &&
+	              vtr_image_show(&image, 1, 0) == VIRTIO_GPU_RESP_OK_NODATA;
+
+	for (int i = 0; i < SHOTS && passed; i++) {
+		struct vtr_shot shot;
+		uint64_t started;
+
+		passed = vtr_command_flush(guest, 1, (struct vtr_rect){ 0, 0, 3840, 2160 }) == VIRTIO_GPU_RESP_OK_NODATA;
+		started = vtr_now_ns();
+		passed = passed && !vtr_shot_take(&shot, guest, 0, false, &error);
+		if (passed) {
+			best = vtr_now_ns() - started < best ? vtr_now_ns() - started : best;
+			vtr_shot_finish(&shot);
+		}
+	}
+	if (passed)
+		add(bench, name, (double)best / NS_PER_MS, "ms");
+	else
+		give_up(bench, name, error.text);
+	vtr_image_finish(&image);
+}
+
+/* ---- the whole ---- */
+
+static void print(const json_t *rows, FILE *out)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const json_t *value = json_object_get(row, "value");
+
+		if (json_is_real(value))
+			fprintf(out, "%-48s %12.2f %s\n", json_string_value(json_object_get(row, "name")), json_real_value(value),
+			        json_string_value(json_object_get(row, "unit")));
+		else
+			fprintf(out, "%-48s            - %s\n", json_string_value(json_object_get(row, "name")),
+			        json_string_value(json_object_get(row, "error")));
+	}
+}
+
+static void run(struct bench *bench)
+{
+	round_trips(bench, "control round trips, one at a time", 1);
+	round_trips(bench, "control round trips, 32 at a time", BATCH);
+	frames(bench);
+	memory(bench);
+	if (!bench->guest->options.control)
+		return;
+	reading(bench, "screenshot of a 4K frame in RAM, best of 10", VTR_GUEST_RAM);
+	reading(bench, "screenshot of a 4K frame in remote memory", VTR_GUEST_REMOTE);
+	add(bench, "memcpy of as many bytes", memcpy_ms((size_t)3840 * 2160 * 4), "ms");
+}
+
+int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *out)
+{
+	struct vtr_error error;
+	struct bench bench = { .guest = vtr_guest_open(options, &error), .rows = json_array() };
+	int code = VTR_GUEST_GONE;
+
+	if (!bench.guest) {
+		vtr_log(VTR_LOG_ERROR, "%s", error.text);
+		goto finish;
+	}
+	if (vtr_guest_start(bench.guest, UINT64_MAX)) {
+		vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(bench.guest));
+		goto finish;
+	}
+	bench.pid = vtr_guest_peer_pid(bench.guest);
+	run(&bench);
+	if (json)
+		json_dumpf(bench.rows, out, JSON_INDENT(2));
+	else
+		print(bench.rows, out);
+	code = !vtr_guest_connected(bench.guest) ? VTR_GUEST_GONE : bench.failed ? VTR_GUEST_FAILED : VTR_GUEST_OK;
+finish:
+	json_decref(bench.rows);
+	vtr_guest_close(bench.guest);
+	return code;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* vitrine-guest: a guest in user space. Arguments only; what it does is in <vitrine/guest.h>. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vitrine/guest.h>
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+
+#include "vitrine-version.h"
+
+static const char usage[] =
+	"usage: vitrine-guest --vfio-user PATH [options] probe|demo|check|bench [options]\n"
+	"A guest in user space: drives a virtio-gpu device over vfio-user.\n"
+	"\n"
+	"  --vfio-user PATH     the device's socket\n"
+	"  --control PATH       the device's control socket: check compares pictures, bench takes screenshots\n"
+	"  --pid PID            the device's process, when the socket does not tell\n"
+	"  --timeout SECONDS    of every wait (10)\n"
+	"  --log-level LEVEL    error, warn, info, debug\n"
+	"  --json               probe, bench: print JSON\n"
+	"\n"
+	"probe                  print the device\n"
+	"demo                   show a moving picture\n"
+	"  --frames N           stop after N frames\n"
+	"  --seconds S          stop after S seconds; without --frames and --seconds: 10\n"
+	"  --size WxH           in place of the size the device prefers\n"
+	"  --scanout N          in place of 0\n"
+	"  --memory KIND        ram, bar (an assigned device's), remote (without an fd)\n"
+	"  --ranges N           mem entries of each buffer (63)\n"
+	"  --keep               leave the last picture until standard input ends\n"
+	"check                  run the conformance suite\n"
+	"  --filter GLOB        only checks whose family/name matches\n"
+	"  --list               print the names\n"
+	"  --tap                print TAP\n"
+	"bench                  measure\n"
+	"\n"
+	"Exit codes: 0 all well, 1 a check or measurement failed, 2 wrong arguments, 3 no device, or it is gone.\n";
+
+struct arguments {
+	struct vtr_guest_options options;
+	struct vtr_guest_demo demo;
+	struct vtr_guest_check check;
+	bool json, help, version;
+};
+
+enum option_id {
+	OPTION_VFIO_USER = 256,
+	OPTION_CONTROL,
+	OPTION_PID,
+	OPTION_TIMEOUT,
+	OPTION_LOG_LEVEL,
+	OPTION_JSON,
+	OPTION_FRAMES,
+	OPTION_SECONDS,
+	OPTION_SIZE,
+	OPTION_SCANOUT,
+	OPTION_MEMORY,
+	OPTION_RANGES,
+	OPTION_KEEP,
+	OPTION_FILTER,
+	OPTION_LIST,
+	OPTION_TAP,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option options[] = {
+	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "pid", required_argument, NULL, OPTION_PID },
+	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "frames", required_argument, NULL, OPTION_FRAMES },
+	{ "seconds", required_argument, NULL, OPTION_SECONDS },
+	{ "size", required_argument, NULL, OPTION_SIZE },
+	{ "scanout", required_argument, NULL, OPTION_SCANOUT },
+	{ "memory", required_argument, NULL, OPTION_MEMORY },
+	{ "ranges", required_argument, NULL, OPTION_RANGES },
+	{ "keep", no_argument, NULL, OPTION_KEEP },
+	{ "filter", required_argument, NULL, OPTION_FILTER },
+	{ "list", no_argument, NULL, OPTION_LIST },
+	{ "tap", no_argument, NULL, OPTION_TAP },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ 0 },
+};
+
+static bool parse_number(const char *text, unsigned long max, uint32_t *value)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long number = strtoul(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || number > max)
+		return false;
+	*value = (uint32_t)number;
+	return true;
+}
+
+static bool parse_size(const char *text, struct vtr_guest_demo *demo)
+{
+	char width[16];
+	const char *x = strchr(text, 'x');
+
+	if (!x || (size_t)(x - text) >= sizeof(width))
+		return false;
+	memcpy(width, text, (size_t)(x - text));
+	width[x - text] = 0;
+	return parse_number(width, VTR_MAX_DIMENSION, &demo->width) && parse_number(x + 1, VTR_MAX_DIMENSION, &demo->height) &&
+	       demo->width && demo->height;
+}
+
+static bool parse_log_level(const char *text)
+{
+	enum vtr_log_level level;
+
+	if (vtr_log_level_from_name(text, &level))
+		return false;
+	vtr_log_set_level(level);
+	return true;
+}
+
+/* False when value is not what the option takes. */
+static bool take_option(struct arguments *arguments, int id, const char *value)
+{
+	uint32_t number = 0;
+
+	switch ((enum option_id)id) {
+	case OPTION_VFIO_USER:
+		arguments->options.vfio_user = value;
+		return true;
+	case OPTION_CONTROL:
+		arguments->options.control = value;
+		return true;
+	case OPTION_PID:
+		return parse_number(value, INT_MAX, &arguments->options.pid);
+	case OPTION_TIMEOUT:
+		if (!parse_number(value, INT_MAX / 1000, &number) || !number)
+			return false;
+		arguments->options.timeout_ms = (int)number * 1000;
+		return true;
+	case OPTION_LOG_LEVEL:
+		return parse_log_level(value);
+	case OPTION_JSON:
+		return arguments->json = true;
+	case OPTION_FRAMES:
+		if (!parse_number(value, UINT32_MAX, &number))
+			return false;
+		arguments->demo.frames = number;
+		return true;
+	case OPTION_SECONDS:
+		return parse_number(value, UINT32_MAX, &arguments->demo.seconds);
+	case OPTION_SIZE:
+		return parse_size(value, &arguments->demo);
+	case OPTION_SCANOUT:
+		return parse_number(value, VTR_MAX_SCANOUTS - 1, &arguments->demo.scanout);
+	case OPTION_MEMORY:
+		return !vtr_guest_memory_from_name(value, &arguments->demo.memory);
+	case OPTION_RANGES:
+		return parse_number(value, VTR_MAX_ENTRIES, &arguments->demo.ranges);
+	case OPTION_KEEP:
+		return arguments->demo.keep = true;
+	case OPTION_FILTER:
+		arguments->check.filter = value;
+		return true;
+	case OPTION_LIST:
+		return arguments->check.list = true;
+	case OPTION_TAP:
+		return arguments->check.tap = true;
+	case OPTION_HELP:
+		return arguments->help = true;
+	case OPTION_VERSION:
+		return arguments->version = true;
+	}
+	return false;
+}
+
+static int run(struct arguments *arguments, const char *command)
+{
+	const struct vtr_guest_options *device = &arguments->options;
+
+	if (!strcmp(command, "probe"))
+		return vtr_guest_probe(device, arguments->json, stdout);
+	if (!strcmp(command, "check"))
+		return vtr_guest_check(device, &arguments->check, stdout);
+	if (!strcmp(command, "bench"))
+		return vtr_guest_bench(device, arguments->json, stdout);
+	if (!strcmp(command, "demo")) {
+		if (!arguments->demo.frames && !arguments->demo.seconds)
+			arguments->demo.seconds = 10;
+		return vtr_guest_demo(device, &arguments->demo, stdout);
+	}
+	fprintf(stderr, "vitrine-guest: there is no command \"%s\": probe, demo, check, bench\n", command);
+	return VTR_GUEST_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = { .demo.memory = VTR_GUEST_BAR };
+	int id, index = 0;
+
+	signal(SIGPIPE, SIG_IGN); /* a device that leaves is an error code, not a signal */
+	while ((id = getopt_long(argc, argv, "h", options, &index)) != -1) {
+		if (id == '?')
+			return VTR_GUEST_USAGE;
+		if (!take_option(&arguments, id == 'h' ? OPTION_HELP : id, optarg)) {
+			fprintf(stderr, "vitrine-guest: --%s does not take \"%s\"; see --help\n", options[index].name, optarg);
+			return VTR_GUEST_USAGE;
+		}
+	}
+	if (arguments.help || arguments.version) {
+		fputs(arguments.help ? usage : "vitrine-guest " VTR_VERSION "\n", stdout);
+		return VTR_GUEST_OK;
+	}
+	if (optind + 1 != argc) {
+		fputs(usage, stderr);
+		return VTR_GUEST_USAGE;
+	}
+	if (!arguments.options.vfio_user && !arguments.check.list) {
+		fprintf(stderr, "vitrine-guest: which device? give its socket with --vfio-user PATH\n");
+		return VTR_GUEST_USAGE;
+	}
+	return run(&arguments, argv[optind]);
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The conformance suite of vitrine-guest against vitrine: TAP of all checks, and that the device ends well afterwards.
+
+    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB]
+
+The device runs in a temporary directory with a control socket, so that pictures are compared. Everything has a time-out.
+"""
+import argparse
+import contextlib
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+START_SECONDS = 30
+SUITE_SECONDS = 600
+END_SECONDS = 20
+
+
+class Device:
+    """A running vitrine."""
+
+    def __init__(self, program, directory, path):
+        self.socket = directory / "gpu.sock"
+        self.control = directory / "control.sock"
+        self.log_path = directory / "vitrine.log"
+        self.log = self.log_path.open("w", encoding="utf-8")
+        command = [program, "--vfio-user", self.socket, "--control", self.control, "--display", "headless",
+                   "--output", "1280x800", "--output", "1024x768,name=second"]
+        if path != "auto":
+            command += ["--path", path]
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def wait_ready(self):
+        """True when both sockets are there."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self.socket.exists() and self.control.exists():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def end(self):
+        """Asks it to end; None when it did as it should, else what went wrong."""
+        if self.process.poll() is not None:
+            return f"it had ended before, with status {self.process.returncode}"
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return f"it did not end within {END_SECONDS} s of SIGTERM"
+        return None if status == 0 else f"it ended with status {status}"
+
+    def close(self):
+        """Leaves nothing running."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def run_suite(arguments, device):
+    """Passes the suite's TAP through, without its plan; returns the number of checks it printed and whether it came to its end."""
+    command = [arguments.vitrine_guest, "--vfio-user", str(device.socket), "--control", str(device.control), "--timeout", "20",
+               "check", "--tap", "--filter", arguments.filter]
+    count, planned = 0, 0
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as suite:
+        alarm = threading.Timer(SUITE_SECONDS, suite.kill)
+        alarm.start()
+        try:
+            for line in suite.stdout:
+                if line.startswith("1.."):
+                    planned = int(line[3:])
+                    continue
+                if line.startswith("Bail out!"):
+                    break
+                count += line.startswith(("ok ", "not ok "))
+                print(line, end="", flush=True)
+            status = suite.wait(END_SECONDS)
+        finally:
+            alarm.cancel()
+            if suite.poll() is None:
+                suite.kill()
+    return count, count > 0 and count == planned and status in (0, 1)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("vitrine")
+    parser.add_argument("vitrine_guest")
+    parser.add_argument("--path", default="auto")
+    parser.add_argument("--filter", default="*")
+    arguments = parser.parse_args()
+
+    problems = []
+    with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
+        device = Device(arguments.vitrine, pathlib.Path(name), arguments.path)
+        count, finished = 0, False
+        with contextlib.closing(device):
+            if device.wait_ready():
+                count, finished = run_suite(arguments, device)
+            problem = device.end()
+        if not finished:
+            problems.append("the suite did not come to its end")
+        if problem:
+            problems.append(f"the device: {problem}")
+        log = device.log_path.read_text(encoding="utf-8", errors="replace")
+    print(f"{'not ok' if problems else 'ok'} {count + 1} the device outlives the suite and ends when asked")
+    for line in problems + (log.splitlines()[-200:] if problems else []):
+        print(f"# {line}")
+    print(f"1..{count + 1}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
