@@ -55,7 +55,10 @@ static void start_capture(struct vtr_control_client *client, const struct vtr_sc
 	client->frames = status->frames; /* frames that come from here on are after this picture */
 	client->state = VTR_CONTROL_CAPTURING;
 	client->capture = vtr_output_capture(output, client->arguments.cursor, captured, client);
-	if (!client->capture)
+	if (!client->capture && errno == EBUSY)
+		vtr_control_refuse(client, "failed", "no picture: the display (%s) has not answered earlier requests",
+		                   status->display);
+	else if (!client->capture)
 		vtr_control_refuse(client, "failed", "no picture: %s", strerror(errno));
 }
 
