@@ -35,7 +35,7 @@ struct vtr_region {
 	uint64_t address; /* guest address (IOVA as the transport gave it) */
 	uint64_t size;    /* bytes */
 	enum vtr_region_kind kind;
-	int fd;           /* owned; -1 for VTR_REGION_REMOTE */
+	int fd;           /* its file's; -1 for VTR_REGION_REMOTE, and once removed */
 	uint64_t offset;  /* of the region's first byte in fd */
 	bool writable;    /* the device may write */
 	bool mapped;      /* its bytes may be used; false once removed from the map */
@@ -43,7 +43,7 @@ struct vtr_region {
 	size_t page;      /* page size of the file (hugetlbfs: large): mappings begin and end on multiples of it */
 	uint32_t refs;    /* of the map, and of accesses under way */
 	uint32_t spans;   /* how many spans lie in it; they keep the object alive, too */
-	struct vtr_fault_guard *guard; /* of the mapping around data */
+	struct vtr_memory_file *file; /* fd and mapping, shared by the regions of one file; NULL as fd is -1 */
 	struct vtr_memory *memory; /* for remote access; NULL once removed, and for memory of our own */
 };
 
@@ -84,12 +84,12 @@ VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_me
  * window; nothing is mmapped that was not recognised. size, address and offset need no alignment. The region is writable only when
  * the fd is, too.
  * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory or cannot be read, file or dmabuf too short), EEXIST (overlaps),
- * ENOSPC (VTR_MAX_REGIONS), ENOMEM.
+ * ENOSPC (VTR_MAX_REGIONS, VTR_MAX_FILES), ENOMEM.
  */
 VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
 
-/* Removes all regions inside [address, address + size): listeners are told, then mapping and fd are closed; the region's object lives
- * on while spans refer to it, but nothing is read through it any more. EINVAL (nothing is removed) when a region lies across a
+/* Removes all regions inside [address, address + size): listeners are told, then the file is let go, which
+ * closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is read through it any more. EINVAL (nothing is removed) when a region lies across a
  * border, size is 0 or the range wraps; ENOENT when there is none. */
 VTR_API int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size);
 VTR_API void vtr_memory_remove_all(struct vtr_memory *memory);

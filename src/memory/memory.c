@@ -7,6 +7,7 @@
 
 #include <vitrine/limits.h>
 
+#include "memory/file.h"
 #include "memory/region.h"
 #include "util/fd.h"
 
@@ -37,6 +38,7 @@ struct vtr_memory {
 	size_t hit; // index of the last lookup's entry
 	uint64_t generation;
 	struct vtr_remote remote;
+	struct vtr_memory_files files;
 	struct vtr_memory_listener *listeners; // in the order in which they were added
 };
 
@@ -66,6 +68,11 @@ void vtr_memory_set_remote(struct vtr_memory *memory, const struct vtr_remote_im
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory)
 {
 	return &memory->remote;
+}
+
+struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory)
+{
+	return &memory->files;
 }
 
 /* ---- listeners ---- */

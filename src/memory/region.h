@@ -19,7 +19,7 @@ struct vtr_remote {
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
                                      bool writable, int *code);
 
-/* Takes the contents away: mapping and fd are closed, every later access fails with -EFAULT. References are not touched. */
+/* Takes the contents away: the file is let go, every later access fails with -EFAULT. References are not touched. */
 void vtr_region_revoke(struct vtr_region *region);
 
 /* Drops one reference, or one span's; the last of both frees (and revokes). */
@@ -38,5 +38,6 @@ int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buf
 struct vtr_region *vtr_memory_find(struct vtr_memory *memory, uint64_t address);
 
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory);
+struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory);
 
 #endif

@@ -115,7 +115,7 @@ static double bench_resolve(size_t count, unsigned regions)
 
 static void bench_resolving(void)
 {
-	static const unsigned regions[] = { 1, REGIONS, VTR_MAX_REGIONS };
+	static const unsigned regions[] = { 1, REGIONS, 4096, VTR_MAX_REGIONS };
 
 	for (size_t i = 0; i < sizeof(regions) / sizeof(regions[0]); i++) {
 		double small = bench_resolve(8192, regions[i]) / 8192;

@@ -76,8 +76,8 @@ static int step_region(struct vtr_vfio_user_client *client, const uint64_t *argu
 
 	if (!error)
 		snprintf(text, size, "size %" PRIu64 " flags %u fd %s areas %u last %" PRIu64, region.size, region.flags,
-			 region.fd >= 0 ? "yes" : "no", region.n_areas,
-			 region.n_areas ? region.areas[region.n_areas - 1].offset : 0);
+		         region.fd >= 0 ? "yes" : "no", region.n_areas,
+		         region.n_areas ? region.areas[region.n_areas - 1].offset : 0);
 	return error;
 }
 
@@ -166,10 +166,10 @@ static const struct step {
 	int n_arguments;
 	int (*run)(struct vtr_vfio_user_client *client, const uint64_t *arguments, char *text, size_t size);
 } steps[] = {
-	{ "info", 0, step_info },	{ "region", 1, step_region }, { "irq", 1, step_irq },
+	{ "info", 0, step_info },       { "region", 1, step_region }, { "irq", 1, step_irq },
 	{ "set-irq", 2, step_set_irq }, { "read", 3, step_read },     { "write", 3, step_write },
-	{ "post", 3, step_post },	{ "map", 2, step_map },	      { "map-memfd", 2, step_map_memfd },
-	{ "unmap", 2, step_unmap },	{ "reset", 0, step_reset },   { "dispatch", 1, step_dispatch },
+	{ "post", 3, step_post },       { "map", 2, step_map },       { "map-memfd", 2, step_map_memfd },
+	{ "unmap", 2, step_unmap },     { "reset", 0, step_reset },   { "dispatch", 1, step_dispatch },
 	{ "fds", 0, step_fds },
 };
 

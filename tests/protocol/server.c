@@ -154,7 +154,7 @@ static bool start(struct context *context, const char *path, int fd)
 	context->listener.removing = on_removing;
 	vtr_memory_add_listener(context->memory, &context->listener);
 	if (vtr_virtio_device_init(&context->echo->base, &echo_impl, VIRTIO_ID_RNG, ECHO_QUEUES, sizes, ECHO_CONFIG_SIZE,
-				   context->memory, context->loop))
+	                           context->memory, context->loop))
 		return false;
 	context->server = vtr_vfio_user_server_create(context->loop, path, fd, &context->echo->base, 0xff0000, context->memory);
 	return context->server && vtr_loop_add_fd(context->loop, STDIN_FILENO, EPOLLIN, on_stdin, context);

@@ -75,7 +75,8 @@ class Connection:
     def send_raw(self, data, fds=()):
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         sent = self.sock.sendmsg([data], ancillary)
-        self.sock.sendall(data[sent:])
+        if sent < len(data):
+            self.sock.sendall(data[sent:])
 
     def send(self, command, body=b"", flags=0, fds=(), error=0, id=None, size=None):
         if id is None:
@@ -271,6 +272,8 @@ class Server:
 
     def stop(self):
         """Ends the server the polite way. Its exit status and what it said."""
+        if self.process.stdin.closed:
+            return self.process.returncode, ""
         if self.process.poll() is None:
             self.process.stdin.close()
             try:
@@ -333,4 +336,6 @@ class ServerCase(unittest.TestCase):
         """The server closed the connection (after whatever it still had to say), and serves the next one."""
         while client.receive() is not None:
             pass
-        self.assertTrue(self.connect().alive())
+        client.close()
+        with Client(self.server.path) as other:
+            self.assertTrue(other.alive())

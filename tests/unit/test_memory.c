@@ -292,6 +292,52 @@ static void test_remove(gconstpointer data)
 	vtr_memory_destroy(memory);
 }
 
+/* What a virtual IOMMU makes of guest RAM: a region a page, in an order of its own. */
+static void test_regions_share_their_file(void)
+{
+	enum { PAGES = 5000 };
+	struct vtr_memory *memory = vtr_memory_create();
+	unsigned fds = count_fds(), mappings = count_mappings("memfd:");
+	int ram = pattern_file(7, (size_t)PAGES * PAGE);
+	uint8_t page[PAGE];
+
+	for (uint64_t i = 0; i < PAGES; i++)
+		g_assert_cmpint(vtr_memory_add(memory, i * 2 * PAGE, PAGE, dup(ram), (i * 37 % PAGES) * PAGE, i % 2), ==, 0);
+	g_assert_cmpuint(count_fds(), ==, fds + 2); /* ours and the map's */
+	g_assert_cmpuint(count_mappings("memfd:"), ==, mappings + 1);
+	for (uint64_t i = 0; i < PAGES; i += 499) {
+		g_assert_cmpint(vtr_memory_read(memory, i * 2 * PAGE, page, PAGE), ==, 0);
+		assert_pattern(page, PAGE, 7, (i * 37 % PAGES) * PAGE);
+		g_assert_cmpint(vtr_memory_write(memory, i * 2 * PAGE, page, 1), ==, i % 2 ? 0 : -EACCES);
+	}
+	/* all but one go: the rest is as it was */
+	g_assert_cmpint(vtr_memory_remove(memory, 2 * PAGE, UINT64_C(2) * PAGES * PAGE), ==, 0);
+	g_assert_cmpint(vtr_memory_read(memory, 0, page, PAGE), ==, 0);
+	assert_pattern(page, PAGE, 7, 0);
+	/* the file has grown: what the shared mapping does not reach gets its own */
+	g_assert_cmpint(ftruncate(ram, (off_t)(PAGES + 1) * PAGE), ==, 0);
+	g_assert_cmpint(vtr_memory_add(memory, 0x100000, PAGE, dup(ram), (uint64_t)PAGES * PAGE, true), ==, 0);
+	g_assert_cmpint(vtr_memory_read(memory, 0x100000, page, PAGE), ==, 0);
+	g_assert_cmpuint(page[0] | page[PAGE - 1], ==, 0);
+	vtr_memory_remove_all(memory);
+	close(ram);
+	g_assert_cmpuint(count_fds(), ==, fds);
+	g_assert_cmpuint(count_mappings("memfd:"), ==, mappings);
+	vtr_memory_destroy(memory);
+}
+
+static void test_too_many_files(void)
+{
+	struct vtr_memory *memory = vtr_memory_create();
+	unsigned fds = count_fds();
+
+	for (uint64_t i = 0; i <= VTR_MAX_FILES; i++)
+		g_assert_cmpint(vtr_memory_add(memory, i * PAGE, PAGE, pattern_file(1, PAGE), 0, true), ==,
+		                i < VTR_MAX_FILES ? 0 : -ENOSPC);
+	vtr_memory_destroy(memory);
+	g_assert_cmpuint(count_fds(), ==, fds);
+}
+
 static void test_65536_adds(void)
 {
 	struct vtr_memory *memory = vtr_memory_create();
@@ -624,6 +670,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/memory/window-is-read-by-request", test_window_is_read_by_request);
 	g_test_add_func("/memory/truncated/read", test_truncated);
 	g_test_add_func("/memory/truncated/write", test_truncated_before_write);
+	g_test_add_func("/memory/files/shared", test_regions_share_their_file);
+	g_test_add_func("/memory/files/too-many", test_too_many_files);
 	g_test_add_func("/memory/listener/order", test_listener_order);
 	g_test_add_func("/memory/listener/leaves-when-told", test_listener_leaves_when_told);
 	g_test_add_func("/memory/kind-names", test_kind_names);

@@ -150,20 +150,20 @@ static void test_most_entries(void)
 /* Few entries over many small adjacent regions: what they become is bounded, too. */
 static void test_split_is_bounded(void)
 {
-	enum { ENTRIES = 2 * VTR_MAX_ENTRIES / VTR_MAX_REGIONS };
+	enum { REGIONS = 4096, ENTRIES = VTR_MAX_ENTRIES / REGIONS };
 	struct vtr_memory *memory = vtr_memory_create();
-	struct vtr_mem_entry entries[ENTRIES];
+	struct vtr_mem_entry entries[ENTRIES + 1];
 	struct vtr_error error = { 0 };
 	struct vtr_spans spans;
 
-	for (uint64_t i = 0; i < VTR_MAX_REGIONS; i++)
+	for (uint64_t i = 0; i < REGIONS; i++)
 		g_assert_cmpint(vtr_memory_add(memory, i * 16, 16, -1, 0, true), ==, 0);
-	for (size_t i = 0; i < ENTRIES; i++)
-		entries[i] = (struct vtr_mem_entry){ .address = 0, .length = VTR_MAX_REGIONS * 16 };
-	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES / 2, &error), ==, 0);
+	for (size_t i = 0; i <= ENTRIES; i++)
+		entries[i] = (struct vtr_mem_entry){ .address = 0, .length = REGIONS * 16 };
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES, &error), ==, 0);
 	g_assert_cmpuint(spans.count, ==, VTR_MAX_ENTRIES);
 	vtr_spans_finish(&spans);
-	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES / 2 + 1, &error), ==, -E2BIG);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, ENTRIES + 1, &error), ==, -E2BIG);
 	g_assert_cmpint(error.owner, ==, VTR_ERROR_GUEST);
 	vtr_memory_destroy(memory);
 }

@@ -79,9 +79,9 @@ int vtr_vfio_user_capabilities_parse(struct vtr_vfio_user_capabilities *capabili
 int vtr_vfio_user_capabilities_format(const struct vtr_vfio_user_capabilities *capabilities, char *buffer, size_t size)
 {
 	json_t *root = json_pack("{s:{s:I,s:I,s:I,s:I,s:b}}", "capabilities", "max_msg_fds", (json_int_t)capabilities->max_msg_fds,
-				 "max_data_xfer_size", (json_int_t)capabilities->max_data_xfer_size, "max_dma_maps",
-				 (json_int_t)capabilities->max_dma_maps, "pgsizes", (json_int_t)capabilities->pgsizes,
-				 "write_multiple", (int)capabilities->write_multiple);
+	                         "max_data_xfer_size", (json_int_t)capabilities->max_data_xfer_size, "max_dma_maps",
+	                         (json_int_t)capabilities->max_dma_maps, "pgsizes", (json_int_t)capabilities->pgsizes,
+	                         "write_multiple", (int)capabilities->write_multiple);
 	size_t length = root ? json_dumpb(root, buffer, size, JSON_COMPACT) : 0;
 
 	json_decref(root);

@@ -8,7 +8,7 @@
 
 /* What the two ends tell each other in VFIO_USER_VERSION. */
 struct vtr_vfio_user_capabilities {
-	uint64_t max_msg_fds;	     /* the sender receives in one message */
+	uint64_t max_msg_fds;        /* the sender receives in one message */
 	uint64_t max_data_xfer_size; /* largest count of a read or write that the sender serves */
 	uint64_t max_dma_maps;
 	uint64_t pgsizes;    /* sizes or'ed together */

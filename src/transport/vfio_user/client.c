@@ -66,7 +66,7 @@ int vtr_vfio_user_client_distrust(struct vtr_vfio_user_client *client)
 
 /* errors are replied as they are; a count beyond what we announced is refused. */
 static int serve_dma(struct vtr_vfio_user_client *client, const struct vfio_user_header *header, const uint8_t *body, size_t size,
-		     struct vfio_user_dma_access *access)
+                     struct vfio_user_dma_access *access)
 {
 	const size_t fixed = sizeof(*access);
 
@@ -133,7 +133,7 @@ static int replied_error(const struct vfio_user_header *header)
 
 /* The reply to call: 1, its contents in call; or -errno with *replied set when that is the server's answer. */
 static int take_reply(struct vtr_vfio_user_call *call, const struct vfio_user_header *header, const struct vtr_message *message,
-		      bool *replied)
+                      bool *replied)
 {
 	size_t size = message->size - sizeof(*header);
 
@@ -155,7 +155,7 @@ static int take_reply(struct vtr_vfio_user_call *call, const struct vfio_user_he
 /* One message, while the reply to call (id) is awaited, or none (NULL). 1: that was it; 0: it was something else; -errno with
  * *replied false: the connection is no good. */
 static int take(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call, uint16_t id, struct vtr_message *message,
-		bool *replied)
+                bool *replied)
 {
 	struct vfio_user_header header;
 	int result = -EPROTO;
@@ -321,7 +321,7 @@ static int negotiate(struct vtr_vfio_user_client *client)
 		return error;
 	memcpy(&version, call.reply_body, sizeof(version));
 	error = vtr_vfio_user_capabilities_parse(&client->server, call.reply_body + sizeof(version),
-						 call.reply_size - sizeof(version));
+	                                         call.reply_size - sizeof(version));
 	vtr_message_finish(&call.reply);
 	return error || version.major != VFIO_USER_MAJOR || version.minor > VFIO_USER_MINOR ? -EPROTO : 0;
 }

@@ -14,7 +14,7 @@
 
 enum {
 	MAX_REGION_INFO = 4096, /* bytes, with its capabilities */
-	MAX_IRQS = 2048,	/* of one kind: PCI has no more MSI-X vectors */
+	MAX_IRQS = 2048,        /* of one kind: PCI has no more MSI-X vectors */
 };
 
 /* A call whose body is `fixed` and whose reply, when reply is not NULL, is a structure of that very size. */
@@ -118,7 +118,7 @@ static uint64_t mappable_end(const struct vtr_vfio_user_region *region)
 }
 
 static bool decode_region(struct vtr_vfio_user_call *call, const struct vfio_user_region_info *info,
-			  struct vtr_vfio_user_region *region)
+                          struct vtr_vfio_user_region *region)
 {
 	bool has_fd = info->flags & VFIO_REGION_INFO_FLAG_MMAP;
 
@@ -137,7 +137,7 @@ static bool decode_region(struct vtr_vfio_user_call *call, const struct vfio_use
 
 /* Asks for at most argsz bytes of information. 0 with *info decoded and call's reply to be finished, or -errno. */
 static int ask_region(struct vtr_vfio_user_client *client, uint32_t index, uint32_t argsz, struct vtr_vfio_user_call *call,
-		      struct vfio_user_region_info *info)
+                      struct vfio_user_region_info *info)
 {
 	struct vfio_user_region_info question = { .argsz = argsz, .index = index };
 	struct iovec body = { &question, sizeof(question) };
@@ -198,7 +198,7 @@ static size_t chunk_size(const struct vtr_vfio_user_client *client, size_t lengt
 
 /* The reply to an access repeats what was asked for. Finishes the reply. */
 static int check_access(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call,
-			const struct vfio_user_region_access *access)
+                        const struct vfio_user_region_access *access)
 {
 	bool same = !memcmp(call->reply_body, access, sizeof(*access));
 
@@ -225,7 +225,7 @@ static int read_chunk(struct vtr_vfio_user_client *client, uint32_t region, uint
 }
 
 static int write_chunk(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer, size_t length,
-		       bool posted)
+                       bool posted)
 {
 	struct vfio_user_region_access access = { .offset = offset, .region = region, .count = (uint32_t)length };
 	struct vtr_vfio_user_call call = {
@@ -255,7 +255,7 @@ int vtr_vfio_user_read(struct vtr_vfio_user_client *client, uint32_t region, uin
 }
 
 int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer, size_t length,
-			bool posted)
+                        bool posted)
 {
 	const uint8_t *bytes = buffer;
 	int error = 0;
@@ -308,7 +308,7 @@ int vtr_vfio_user_set_irq(struct vtr_vfio_user_client *client, uint32_t index, u
 /* ---- memory ---- */
 
 int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size, int fd, uint64_t offset,
-			  bool writable)
+                          bool writable)
 {
 	struct vfio_user_dma_map map = {
 		.argsz = sizeof(map),

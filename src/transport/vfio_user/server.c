@@ -96,7 +96,7 @@ static int check(const struct vtr_vfio_user_command *command, const struct vtr_v
 }
 
 static bool must_wait(const struct vtr_vfio_user_server *server, const struct vtr_vfio_user_command *command,
-		      const struct vtr_vfio_user_request *request)
+                      const struct vtr_vfio_user_request *request)
 {
 	return command->when == VTR_UNWOUND || (command->when == VTR_WRITES && !vtr_vfio_user_rings_only(server, request));
 }
@@ -120,7 +120,7 @@ static bool handle_command(struct vtr_vfio_user_server *server, struct vtr_vfio_
 	}
 	if (result < 0)
 		vtr_log_limited(&server->log_limit, VTR_LOG_DEBUG, "vfio-user: %s (command %u) refused: %s",
-				command ? command->name : "unknown", request->header.command, strerror((int)-result));
+		                command ? command->name : "unknown", request->header.command, strerror((int)-result));
 	reply(server, &request->header, result);
 	/* A client that we cannot talk to is told why, and that was it. */
 	if (!server->negotiated)
@@ -145,8 +145,7 @@ bool vtr_vfio_user_handle(struct vtr_vfio_user_server *server, struct vtr_messag
 	} else if (type == VFIO_USER_TYPE_COMMAND && request.header.flags & VFIO_USER_FLAG_ERROR) {
 		vtr_vfio_user_lose(server, "a command with the error flag");
 	} else if (type == VFIO_USER_TYPE_REPLY) {
-		if (vtr_vfio_user_dma_reply(server, &request.header, message))
-			vtr_vfio_user_lose(server, "a reply that answers nothing");
+		vtr_vfio_user_dma_reply(server, &request.header, message);
 	} else {
 		done = handle_command(server, &request, waiting);
 	}
@@ -343,8 +342,8 @@ static int inherit(struct vtr_vfio_user_server *server, int fd)
 }
 
 struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, const char *path, int fd,
-							 struct vtr_virtio_device *device, uint32_t class_code,
-							 struct vtr_memory *memory)
+                                                         struct vtr_virtio_device *device, uint32_t class_code,
+                                                         struct vtr_memory *memory)
 {
 	struct vtr_vfio_user_server *server = malloc(sizeof(*server));
 	int error;

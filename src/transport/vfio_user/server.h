@@ -23,13 +23,9 @@ enum {
 	VTR_VFIO_USER_BATCH = 64, /* messages served before the loop gets its turn */
 };
 
-/* Where the bytes of a DMA_READ reply begin; see server_dma.c. */
-enum vtr_vfio_user_dma_layout { VTR_DMA_LAYOUT_UNKNOWN, VTR_DMA_LAYOUT_STANDARD, VTR_DMA_LAYOUT_NARROW };
-
 struct vtr_vfio_user_dma {
 	uint16_t next_id;
-	enum vtr_vfio_user_dma_layout layout;
-	struct vtr_vfio_user_dma_request *request;	 // that somebody waits for, or NULL
+	struct vtr_vfio_user_dma_request *request;       // that somebody waits for, or NULL
 	uint16_t cancelled[VTR_VFIO_USER_MAX_CANCELLED]; // ids
 	size_t n_cancelled;
 };
@@ -39,10 +35,10 @@ struct vtr_vfio_user_server {
 	struct vtr_pci_function *function;
 	struct vtr_memory *memory;
 
-	int listener;			    // -1 for a single connection that was inherited
+	int listener;                       // -1 for a single connection that was inherited
 	struct vtr_source *listener_source; // with events only while nobody is connected
 	struct vtr_source *listener_retry;  // timer: accept() failed for want of resources
-	char *path;			    // of the socket we made; NULL
+	char *path;                         // of the socket we made; NULL
 	dev_t path_device;
 	ino_t path_inode;
 
@@ -58,7 +54,7 @@ struct vtr_vfio_user_server {
 	bool lost;     // to be torn down from the loop
 	bool holding;
 	struct vtr_message held; // arrived during a DMA request, to be handled after its user is done
-	uint8_t *reply;		 // body of the reply being made
+	uint8_t *reply;          // body of the reply being made
 	size_t reply_capacity;
 	struct vtr_vfio_user_dma dma;
 	int unmask_fd; // eventfd by which the client unmasks INTx, or -1
@@ -72,7 +68,7 @@ struct vtr_vfio_user_server {
 struct vtr_vfio_user_request {
 	struct vfio_user_header header;
 	const uint8_t *body;
-	size_t size;		     // of body
+	size_t size;                 // of body
 	struct vtr_message *message; // for its fds
 };
 
@@ -116,8 +112,8 @@ void vtr_vfio_user_remove_irqs(struct vtr_vfio_user_server *server); // all even
 
 /* server_dma.c */
 extern const struct vtr_remote_impl vtr_vfio_user_remote; // data: the server
-/* A reply arrived. 0, or -EPROTO: it answers nothing that we asked. */
-int vtr_vfio_user_dma_reply(struct vtr_vfio_user_server *server, const struct vfio_user_header *header,
-			    const struct vtr_message *message);
+/* A reply arrived. One that answers nothing that we asked, or answers it badly, loses the connection. */
+void vtr_vfio_user_dma_reply(struct vtr_vfio_user_server *server, const struct vfio_user_header *header,
+                             const struct vtr_message *message);
 
 #endif

@@ -88,6 +88,11 @@ static ssize_t handle_dma_unmap(struct vtr_vfio_user_server *server, struct vtr_
 		vtr_memory_remove_all(server->memory);
 	} else {
 		error = unmap.flags ? -EINVAL : vtr_memory_remove(server->memory, unmap.address, unmap.size);
+	/* As VFIO has it: nothing was there, and nothing is. QEMU clears whole address spaces when a virtual IOMMU is switched on. */
+	if (error == -ENOENT) {
+		unmap.size = 0;
+		error = 0;
+	}
 	}
 	return error ? error : reply_with(server, &unmap, sizeof(unmap));
 }
@@ -118,8 +123,8 @@ static ssize_t handle_get_region_info(struct vtr_vfio_user_server *server, struc
 	if (info.argsz < sizeof(info) || info.index >= VFIO_PCI_NUM_REGIONS)
 		return -EINVAL;
 	info = (struct vfio_user_region_info){ .argsz = sizeof(info),
-					       .index = info.index,
-					       .size = vtr_pci_region_size(server->function, info.index) };
+		                               .index = info.index,
+		                               .size = vtr_pci_region_size(server->function, info.index) };
 	if (info.size)
 		info.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 	return reply_with(server, &info, sizeof(info));
@@ -145,8 +150,8 @@ static ssize_t handle_get_irq_info(struct vtr_vfio_user_server *server, struct v
 	if (info.argsz < sizeof(info) || info.index >= VFIO_PCI_NUM_IRQS)
 		return -EINVAL;
 	info = (struct vfio_user_irq_info){ .argsz = sizeof(info),
-					    .index = info.index,
-					    .count = vtr_pci_irq_count(server->function, info.index) };
+		                            .index = info.index,
+		                            .count = vtr_pci_irq_count(server->function, info.index) };
 	if (info.count)
 		info.flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE;
 	if (info.index == VFIO_PCI_INTX_IRQ_INDEX)

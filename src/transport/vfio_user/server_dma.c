@@ -56,12 +56,13 @@ static void cancel(struct vtr_vfio_user_server *server, const struct vtr_vfio_us
 
 /* ---- replies ---- */
 
-static int finish_error(struct vtr_vfio_user_dma_request *request, const struct vfio_user_header *header)
+/* The client's errno; never one that means something about the connection here. */
+static int replied_error(const struct vfio_user_header *header)
 {
 	enum { MAX_ERRNO = 4095 };
+	int error = header->error && header->error <= MAX_ERRNO ? -(int)header->error : -EIO;
 
-	request->result = header->error && header->error <= MAX_ERRNO ? -(int)header->error : -EIO;
-	return 0;
+	return error == -EPROTO || error == -ECANCELED || error == -EBUSY ? -EIO : error;
 }
 
 static int finish_read(struct vtr_vfio_user_dma_request *request, const uint8_t *body, size_t size)
@@ -91,33 +92,33 @@ static int finish_write(const struct vtr_vfio_user_dma_request *request, const u
 	return access.address == request->access.address && access.count == request->access.count ? 0 : -EPROTO;
 }
 
-int vtr_vfio_user_dma_reply(struct vtr_vfio_user_server *server, const struct vfio_user_header *header,
-			    const struct vtr_message *message)
+void vtr_vfio_user_dma_reply(struct vtr_vfio_user_server *server, const struct vfio_user_header *header,
+                             const struct vtr_message *message)
 {
 	const uint8_t *body = message->data + sizeof(*header);
 	size_t size = message->size - sizeof(*header);
 	struct vtr_vfio_user_dma *dma = &server->dma;
 	struct vtr_vfio_user_dma_request *request = dma->request;
 	size_t cancelled = find_cancelled(dma, header->id);
-	int error;
 
 	if (cancelled < dma->n_cancelled) {
 		dma->cancelled[cancelled] = dma->cancelled[--dma->n_cancelled];
-		return 0;
+		return;
 	}
-	if (!request || request->done || header->id != request->id || header->command != request->command)
-		return -EPROTO;
-	request->result = 0;
-	if (header->flags & VFIO_USER_FLAG_ERROR)
-		error = finish_error(request, header);
-	else if (request->command == VFIO_USER_DMA_READ)
-		error = finish_read(request, body, size);
-	else
-		error = finish_write(request, body, size);
+	if (!request || request->done || header->id != request->id || header->command != request->command) {
+		vtr_vfio_user_lose(server, "a reply that answers nothing");
+		return;
+	}
 	request->done = true;
-	if (error)
-		request->result = error;
-	return error;
+	if (header->flags & VFIO_USER_FLAG_ERROR)
+		request->result = replied_error(header);
+	else if (request->command == VFIO_USER_DMA_READ)
+		request->result = finish_read(request, body, size);
+	else
+		request->result = finish_write(request, body, size);
+	if (request->result == -EPROTO)
+		vtr_vfio_user_lose(server,
+		                   "a malformed DMA reply; with shared guest memory (QEMU: share=on) there is no need for DMA");
 }
 
 /* ---- requests ---- */
@@ -226,8 +227,8 @@ static int remote_read(void *data, uint64_t address, void *buffer, size_t length
 	while (!error && length) {
 		size_t count = chunk_size(server, length);
 		struct vtr_vfio_user_dma_request request = { .command = VFIO_USER_DMA_READ,
-							     .access = { .address = address, .count = count },
-							     .buffer = bytes };
+			                                     .access = { .address = address, .count = count },
+			                                     .buffer = bytes };
 
 		error = transfer(server, &request, NULL, 0);
 		address += count;
@@ -248,7 +249,7 @@ static int remote_write(void *data, uint64_t address, const void *buffer, size_t
 	while (!error && length) {
 		size_t count = chunk_size(server, length);
 		struct vtr_vfio_user_dma_request request = { .command = VFIO_USER_DMA_WRITE,
-							     .access = { .address = address, .count = count } };
+			                                     .access = { .address = address, .count = count } };
 
 		error = transfer(server, &request, bytes, count);
 		address += count;

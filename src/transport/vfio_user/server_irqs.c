@@ -77,7 +77,7 @@ void vtr_vfio_user_remove_irqs(struct vtr_vfio_user_server *server)
 }
 
 static ssize_t set_eventfds(struct vtr_vfio_user_server *server, const struct vfio_user_irq_set *set, uint32_t action,
-			    struct vtr_message *message)
+                            struct vtr_message *message)
 {
 	if (message->n_fds && message->n_fds != set->count)
 		return -EINVAL;
@@ -105,7 +105,7 @@ static void act(struct vtr_vfio_user_server *server, uint32_t action, uint32_t i
 
 /* booleans: one byte per vector, or NULL: all of them */
 static void act_on_range(struct vtr_vfio_user_server *server, const struct vfio_user_irq_set *set, uint32_t action,
-			 const uint8_t *booleans)
+                         const uint8_t *booleans)
 {
 	for (uint32_t i = 0; i < set->count; i++)
 		if (!booleans || booleans[i])
