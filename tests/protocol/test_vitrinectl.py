@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""vitrinectl as its users see it: exit status, what it prints, the files it writes. The guest is vitrine-guest's demo.
+
+    test_vitrinectl.py VITRINE VITRINECTL VITRINE_GUEST
+"""
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "vm")]
+import picture  # noqa: E402  pylint: disable=wrong-import-position
+from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
+
+WIDTH, HEIGHT = 160, 120
+PATIENCE = 30
+
+WRONG_USAGE = (
+    (),
+    ("explode",),
+    ("screenshot",),
+    ("screenshot", "a.png", "b.png"),
+    ("status", "extra"),
+    ("status", "--frames", "1"),
+    ("quit", "--cursor"),
+    ("wait",),
+    ("wait", "--frames", "1", "--image", "a.png"),
+    ("wait", "--frames", "1", "--save", "a.png"),
+    ("wait", "--frames", "-1"),
+    ("wait", "--frames", "1x"),
+    ("wait", "--image", "a.png", "--tolerance", "256"),
+    ("wait", "--frames", "1", "--timeout", "soon"),
+    ("wait", "--frames", "1", "--timeout", "nan"),
+    ("wait", "--frames"),
+    ("--nonsense", "status"),
+    ("help",),
+)
+
+
+class Device:
+    """A running vitrine with two outputs, vitrinectl to ask it, and a guest that comes and goes."""
+
+    def __init__(self, arguments, work):
+        self.vitrine, self.ctl, self.guest = arguments
+        self.work = work
+        self.control, self.socket = work / "vitrine.sock", work / "gpu.sock"
+        self.log = (work / "vitrine.log").open("wb")
+        self.process = self.player = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.vitrine, "--vfio-user", self.socket, "--control", self.control, "--output", f"{WIDTH}x{HEIGHT}@100",
+             "--output", "64x48,name=second"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + PATIENCE
+        while not self.control.exists():
+            expect(time.monotonic() < deadline and self.process.poll() is None, "vitrine did not start")
+            time.sleep(0.02)
+
+    def run(self, *arguments, control=True, **environment):
+        command = [self.ctl, *(["--control", self.control] if control else []), *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE, check=False,
+                              env={**os.environ, **environment})
+
+    def expect(self, status, *arguments, say=""):
+        """Runs vitrinectl; it must end with this status and say this on standard error (or nothing, when all is well)."""
+        answer = self.run(*arguments)
+        expect(answer.returncode == status, f"{arguments}: status {answer.returncode}, not {status}: {answer.stderr}")
+        expect(say in answer.stderr, f"{arguments}: {say!r} is not in {answer.stderr!r}")
+        expect(say or status or not answer.stderr, f"{arguments}: it complains: {answer.stderr!r}")
+        return answer.stdout
+
+    def scanout(self, number=0):
+        return json.loads(self.expect(0, "--json", "status"))["scanouts"][number]
+
+    def play(self, frames):
+        """A guest that shows so many frames of the moving picture and leaves the last."""
+        self.leave()
+        self.player = subprocess.Popen([self.guest, "--vfio-user", self.socket, "demo", "--frames", str(frames), "--keep"],
+                                       stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
+
+    def leave(self):
+        if self.player:
+            with contextlib.suppress(OSError):
+                self.player.stdin.close()
+            self.player.wait(PATIENCE)
+            self.player = None
+
+    def stop(self):
+        self.leave()
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def off_by(image, amount, places):
+    """A copy in which the channels of these pixels are off."""
+    rgb = bytearray(image.rgb)
+    for x, y in places:
+        at = (y * image.width + x) * 3
+        for channel in range(3):
+            value = rgb[at + channel]
+            rgb[at + channel] = value + amount if value + amount < 256 else value - amount
+    return picture.Image(image.width, image.height, bytes(rgb))
+
+
+def test_command_line(tap, device):
+    for arguments in WRONG_USAGE:
+        with tap.case(f"wrong usage: {' '.join(arguments) or 'nothing'}"):
+            device.expect(2, *arguments, say="vitrinectl --help")
+    with tap.case("--help and --version"):
+        text = device.expect(0, "--help")
+        for command in ("status", "screenshot", "wait", "quit"):
+            expect(f"\n  {command}" in text, f"{command} is not in the help")
+        expect(device.expect(0, "--version").startswith("vitrinectl "), "no version")
+
+
+def test_no_device(tap, device):
+    with tap.case("no device listens"):
+        device.expect(1, "status", say=f"no vitrine listens on {device.control}")
+        (device.work / "stale").write_text("")
+        answer = device.run("--control", device.work / "stale", "status")
+        expect(answer.returncode == 1 and str(device.work / "stale") in answer.stderr, answer.stderr)
+    with tap.case("the control socket that is used without --control"):
+        answer = device.run("status", control=False, XDG_RUNTIME_DIR="/nonexistent")
+        expect(answer.returncode == 1 and "/nonexistent/vitrine.sock" in answer.stderr, answer.stderr)
+
+
+def test_nothing_shown(tap, device):
+    work = device.work
+    with tap.case("status without a guest"):
+        text = device.expect(0, "status")
+        expect("the guest shows nothing here" in text and "not connected" in text, text)
+        expect("second" in text and "\033" not in text, text)
+        answer = device.run("status", control=False, XDG_RUNTIME_DIR=str(work))
+        expect(answer.returncode == 0, "the standard place of the socket is not used")
+        status = json.loads(device.expect(0, "status", "--json"))
+        expect([one["name"] for one in status["scanouts"]] == ["vitrine-0", "second"], status["scanouts"])
+        expect(status["scanouts"][0]["format"] is None and not status["scanouts"][0]["enabled"], status["scanouts"][0])
+    with tap.case("a screenshot without a guest is black"):
+        device.expect(0, "screenshot", "--scanout", "1", work / "black.png", say="the guest shows nothing on scanout 1")
+        image = picture.read_png(work / "black.png")
+        expect((image.width, image.height) == (64, 48) and not any(image.rgb), "it is not black")
+        device.expect(0, "wait", "--scanout", "1", "--image", work / "black.png")
+    with tap.case("what cannot be done"):
+        device.expect(1, "screenshot", "--scanout", "2", work / "none.png", say="there is no scanout 2")
+        device.expect(1, "screenshot", "--scanout", "99", work / "none.png", say="scanout is a number")
+        device.expect(1, "wait", "--frames", "1", "--timeout", "0.1", say="the guest shows nothing on scanout 0")
+        expect(not (work / "none.png").exists(), "a file was written")
+        answer = device.run("--json", "wait", "--frames", "1", "--timeout", "0.1")
+        expect(answer.returncode == 1 and json.loads(answer.stdout)["code"] == "timeout", answer.stdout)
+
+
+def test_pictures(tap, device):
+    work = device.work
+    with tap.case("wait for frames"):
+        device.play(40)
+        device.expect(0, "wait", "--frames", "40")
+        scanout = device.scanout()
+        expect(scanout["frames"] >= 40 and scanout["enabled"], scanout)
+        expect((scanout["width"], scanout["height"], scanout["format"]) == (WIDTH, HEIGHT, "XR24"), scanout)
+        expect(scanout["resource"] > 0 and scanout["path"] != "none", scanout)
+        device.expect(1, "wait", "--frames", "1000000", "--timeout", "0.1", say=" of 1000000 frames within 0.1 s")
+    with tap.case("a screenshot is what is shown, in every pixel"):
+        device.expect(0, "screenshot", work / "shown.png")
+        wrong = picture.difference(picture.read_png(work / "shown.png"), picture.moving(WIDTH, HEIGHT, 39))
+        expect(not wrong, wrong)
+    with tap.case("a screenshot that cannot be written"):
+        device.expect(1, "screenshot", work / "no-directory" / "shown.png", say="no-directory")
+    with tap.case("status as people read it"):
+        text = device.expect(0, "status")
+        expect(f"{WIDTH}x{HEIGHT} XR24" in text and "flush to presented" in text and "RESOURCE_BLOB" in text, text)
+    with tap.case("colours on a terminal that wants them"):
+        expect("\033[1m" in on_terminal(device), "no colours")
+        expect("\033" not in on_terminal(device, NO_COLOR="1"), "colours in spite of NO_COLOR")
+
+
+def on_terminal(device, **environment):
+    """What status prints on a terminal."""
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | environment
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([device.ctl, "--control", str(device.control), "status"], stdin=subprocess.DEVNULL, stdout=theirs,
+                          env=environment) as process:
+        os.close(theirs)
+        text = b""
+        with contextlib.suppress(OSError):  # EIO: nobody writes any more
+            while piece := os.read(ours, 65536):
+                text += piece
+        os.close(ours)
+        expect(process.wait(PATIENCE) == 0, "status failed")
+    return text.decode()
+
+
+def test_wait_image(tap, device):
+    work = device.work
+    shown = picture.moving(WIDTH, HEIGHT, 39)
+    with tap.case("wait for a picture that is there"):
+        picture.write_png(work / "right.png", shown)
+        device.expect(0, "wait", "--image", work / "right.png")
+        answer = json.loads(device.expect(0, "--json", "wait", "--image", work / "right.png"))
+        expect(answer == {"ok": True, "pictures": 1}, answer)
+    with tap.case("wait in vain says what differs, and keeps what was seen"):
+        wrong = off_by(shown, 3, [(7, 5), (3, 9), (WIDTH - 1, HEIGHT - 1)])
+        picture.write_png(work / "wrong.png", wrong)
+        color, expected = (image.rgb[(5 * WIDTH + 7) * 3:][:3].hex() for image in (shown, wrong))
+        device.expect(1, "wait", "--image", work / "wrong.png", "--timeout", "0.3", "--save", work / "seen.png",
+                      say=f"3 of {WIDTH * HEIGHT} pixels differ, the first at 7,5, which is #{color} and should be #{expected}")
+        expect(picture.read_png(work / "seen.png").rgb == shown.rgb, "what was saved is not what was seen")
+    with tap.case("tolerance"):
+        device.expect(1, "wait", "--image", work / "wrong.png", "--timeout", "0.3", "--tolerance", "2", say="3 of")
+        device.expect(0, "wait", "--image", work / "wrong.png", "--tolerance", "3")
+    with tap.case("a reference of another size, and none"):
+        picture.write_png(work / "small.png", picture.Image(2, 2, bytes(12)))
+        device.expect(1, "wait", "--image", work / "small.png", "--timeout", "0.3", say=f"it is 2x2, and what is shown is {WIDTH}x{HEIGHT}")
+        (work / "no.png").write_text("no picture")
+        device.expect(1, "wait", "--image", work / "no.png", say="no.png")
+        device.expect(1, "wait", "--image", work / "missing.png", say="missing.png")
+    with tap.case("wait for a picture that comes"):
+        picture.write_png(work / "later.png", picture.moving(WIDTH, HEIGHT, 59))
+        with subprocess.Popen([device.ctl, "--control", str(device.control), "wait", "--image", str(work / "later.png")]) as waiting:
+            device.play(60)
+            expect(waiting.wait(PATIENCE) == 0, "it did not come")
+
+
+def test_quit(tap, device):
+    with tap.case("quit"):
+        device.leave()
+        device.expect(0, "quit")
+        expect(device.process.wait(PATIENCE) == 0, "vitrine ended with an error")
+        expect(not device.control.exists(), "the control socket is still there")
+
+
+def main():
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="vitrine-ctl-") as work:
+        device = Device(sys.argv[1:4], pathlib.Path(work))
+        try:
+            test_command_line(tap, device)
+            test_no_device(tap, device)
+            device.start()
+            test_nothing_shown(tap, device)
+            test_pictures(tap, device)
+            test_wait_image(tap, device)
+            test_quit(tap, device)
+        finally:
+            device.stop()
+            tap.note((device.work / "vitrine.log").read_text(errors="replace") if tap.failed else "")
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
