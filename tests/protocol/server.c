@@ -160,6 +160,16 @@ static bool start(struct context *context, const char *path, int fd)
 	return context->server && vtr_loop_add_fd(context->loop, STDIN_FILENO, EPOLLIN, on_stdin, context);
 }
 
+static void finish(struct context *context)
+{
+	vtr_vfio_user_server_destroy(context->server);
+	vtr_virtio_device_finish(&context->echo->base);
+	free(context->echo);
+	vtr_memory_remove_listener(context->memory, &context->listener);
+	vtr_memory_destroy(context->memory);
+	vtr_loop_destroy(context->loop);
+}
+
 int main(int argc, char **argv)
 {
 	struct context context = { 0 };
@@ -171,18 +181,14 @@ int main(int argc, char **argv)
 	}
 	if (getenv("VTR_DEBUG"))
 		vtr_log_set_level(VTR_LOG_DEBUG);
-	if (!start(&context, inherited ? NULL : argv[1], inherited ? atoi(argv[2]) : -1)) {
+	bool started = start(&context, inherited ? NULL : argv[1], inherited ? atoi(argv[2]) : -1);
+	if (started)
+		puts("ready");
+	else
 		printf("failed: %s\n", strerror(errno));
-		return 1;
-	}
-	puts("ready");
 	fflush(stdout);
-	vtr_loop_run(context.loop);
-	vtr_vfio_user_server_destroy(context.server);
-	vtr_virtio_device_finish(&context.echo->base);
-	free(context.echo);
-	vtr_memory_remove_listener(context.memory, &context.listener);
-	vtr_memory_destroy(context.memory);
-	vtr_loop_destroy(context.loop);
-	return 0;
+	if (started)
+		vtr_loop_run(context.loop);
+	finish(&context);
+	return started ? 0 : 1;
 }

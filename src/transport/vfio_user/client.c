@@ -43,9 +43,9 @@ static const struct vtr_framing framing = {
 	.message_size = message_size,
 };
 
-static uint64_t deadline_of(const struct vtr_vfio_user_client *client)
+static uint64_t deadline_after(int timeout_ms)
 {
-	return vtr_now_ns() + (uint64_t)client->timeout_ms * 1000000;
+	return vtr_now_ns() + (uint64_t)timeout_ms * 1000000;
 }
 
 /* Closes the connection. Returns what a call says then. */
@@ -236,7 +236,7 @@ static int send_command(struct vtr_vfio_user_client *client, const struct vtr_vf
 
 int vtr_vfio_user_call(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call)
 {
-	uint64_t deadline = deadline_of(client);
+	uint64_t deadline = deadline_after(client->timeout_ms);
 	uint16_t id = client->next_id++;
 	int error = send_command(client, call, id, 0);
 
@@ -245,7 +245,7 @@ int vtr_vfio_user_call(struct vtr_vfio_user_client *client, struct vtr_vfio_user
 
 int vtr_vfio_user_post(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_call *call)
 {
-	uint64_t deadline = deadline_of(client);
+	uint64_t deadline = deadline_after(client->timeout_ms);
 	int error = send_command(client, call, client->next_id++, VFIO_USER_FLAG_NO_REPLY);
 
 	return error ? error : run(client, NULL, 0, deadline);
@@ -253,7 +253,7 @@ int vtr_vfio_user_post(struct vtr_vfio_user_client *client, const struct vtr_vfi
 
 int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client)
 {
-	uint64_t deadline = deadline_of(client);
+	uint64_t deadline = deadline_after(client->timeout_ms);
 	struct vtr_message message;
 	bool replied = false;
 
@@ -326,27 +326,38 @@ static int negotiate(struct vtr_vfio_user_client *client)
 	return error || version.major != VFIO_USER_MAJOR || version.minor > VFIO_USER_MINOR ? -EPROTO : 0;
 }
 
-struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms)
+struct vtr_vfio_user_client *vtr_vfio_user_client_attach(int socket, int timeout_ms)
 {
 	struct vtr_vfio_user_client *client = malloc(sizeof(*client));
-	int error;
 
-	if (!client)
+	if (!client) {
+		close(socket);
+		errno = ENOMEM;
 		return NULL;
-	*client = (struct vtr_vfio_user_client){ .timeout_ms = timeout_ms };
+	}
+	*client = (struct vtr_vfio_user_client){ .socket = socket, .timeout_ms = timeout_ms };
 	for (size_t i = 0; i < VTR_VFIO_USER_MAX_REGIONS; i++)
 		client->region_fds[i] = -1;
 	vtr_message_reader_init(&client->reader, &framing);
 	vtr_message_queue_init(&client->queue, VTR_VFIO_USER_CLIENT_MAX_QUEUED);
-	client->socket = connect_socket(path, deadline_of(client));
-	error = client->socket < 0 ? client->socket : negotiate(client);
+	int error = negotiate(client);
 	if (error) {
-		client->socket = client->socket < 0 ? -1 : client->socket;
 		vtr_vfio_user_client_destroy(client);
 		errno = -error;
 		return NULL;
 	}
 	return client;
+}
+
+struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms)
+{
+	int socket = connect_socket(path, deadline_after(timeout_ms));
+
+	if (socket < 0) {
+		errno = -socket;
+		return NULL;
+	}
+	return vtr_vfio_user_client_attach(socket, timeout_ms);
 }
 
 void vtr_vfio_user_client_destroy(struct vtr_vfio_user_client *client)

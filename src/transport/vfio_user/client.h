@@ -41,6 +41,8 @@ struct vtr_vfio_user_call {
 };
 enum { VTR_VFIO_USER_CALL_PARTS = 2 };
 
+/* A client on a connected, non-blocking socket (taken, also on failure): negotiates VERSION. NULL with errno. */
+struct vtr_vfio_user_client *vtr_vfio_user_client_attach(int socket, int timeout_ms);
 /* Sends the command and waits for its reply, serving the server meanwhile. 0; the error that the server replied; -EBUSY; or the
  * connection is closed: -EPROTO, -ETIMEDOUT, -ECONNRESET, -ENOTCONN. */
 int vtr_vfio_user_call(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call);

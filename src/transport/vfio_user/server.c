@@ -304,6 +304,7 @@ static int listen_at(struct vtr_vfio_user_server *server, const char *path)
 	if (!server->path || lstat(path, &info) < 0) {
 		int error = -errno;
 
+		unlink(path);
 		close(fd);
 		return error;
 	}
@@ -354,7 +355,14 @@ struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, 
 		errno = ENOMEM;
 		return NULL;
 	}
-	*server = (struct vtr_vfio_user_server){ .loop = loop, .memory = memory, .listener = -1, .socket = -1, .unmask_fd = -1 };
+	*server = (struct vtr_vfio_user_server){
+		.loop = loop,
+		.memory = memory,
+		.listener = -1,
+		.socket = -1,
+		.unmask_fd = -1,
+		.dma_timeout_ms = VTR_VFIO_USER_DMA_TIMEOUT_MS,
+	};
 	vtr_memory_set_remote(memory, &vtr_vfio_user_remote, server);
 	server->resume = vtr_loop_add_event(loop, on_resume, server);
 	server->function = vtr_pci_create(device, class_code);

@@ -17,10 +17,10 @@
  * (SET_IRQS), server_dma.c (what we ask the client).
  */
 enum {
-	VTR_VFIO_USER_MAX_QUEUED = 4 << 20, /* bytes of replies that a client may leave unread */
-	VTR_VFIO_USER_MAX_CANCELLED = 64,   /* DMA requests given up whose replies are still to come */
-	VTR_VFIO_USER_DMA_TIMEOUT_MS = 2000,
-	VTR_VFIO_USER_BATCH = 64, /* messages served before the loop gets its turn */
+	VTR_VFIO_USER_MAX_QUEUED = 4 << 20,  /* bytes of replies that a client may leave unread */
+	VTR_VFIO_USER_MAX_CANCELLED = 64,    /* DMA requests given up whose replies are still to come */
+	VTR_VFIO_USER_DMA_TIMEOUT_MS = 2000, /* for the client's answer to one request */
+	VTR_VFIO_USER_BATCH = 64,            /* messages served before the loop gets its turn */
 };
 
 struct vtr_vfio_user_dma {
@@ -60,6 +60,7 @@ struct vtr_vfio_user_server {
 	int unmask_fd; // eventfd by which the client unmasks INTx, or -1
 	struct vtr_source *unmask_source;
 
+	unsigned dma_timeout_ms;
 	struct vtr_vfio_user_status status;
 	struct vtr_log_limit log_limit;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory of the client by message: DMA_READ and DMA_WRITE, server to client. The memory map calls this for regions that have no CPU
- * mapping, from wherever a device touches guest memory; the caller waits, at most VTR_VFIO_USER_DMA_TIMEOUT_MS for each message.
+ * mapping, from wherever a device touches guest memory; the caller waits, at most dma_timeout_ms for each message.
  *
  * While we wait the client may be waiting for us, so its messages are served, as far as that leaves the memory map and the device
  * alone (server.c). Otherwise the request is cancelled: the caller gets -ECANCELED, unwinds, and can ask again afterwards. The
@@ -155,7 +155,7 @@ static bool wait_for_socket(struct vtr_vfio_user_server *server, uint64_t deadli
 
 static void wait_for_reply(struct vtr_vfio_user_server *server, struct vtr_vfio_user_dma_request *request)
 {
-	uint64_t deadline = vtr_now_ns() + VTR_VFIO_USER_DMA_TIMEOUT_MS * UINT64_C(1000000);
+	uint64_t deadline = vtr_now_ns() + server->dma_timeout_ms * UINT64_C(1000000);
 	struct vtr_message message;
 
 	while (!server->lost) {

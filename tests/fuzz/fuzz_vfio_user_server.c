@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vfio-user server against a client that sends anything, with any fds, and answers DMA requests as it likes.
+ *
+ * An input is a sequence of steps: one byte, modulo STEPS, and its arguments. seed_vfio_user.py writes inputs in this form.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vitrine/log.h>
+
+#include "transport/vfio_user/server.h"
+#include "util/fd.h"
+
+#include "fake_device.h"
+#include "vfio_user_input.h"
+
+enum { RAM_SIZE = 0x10000, MAX_STEPS = 512 };
+
+enum step {
+	RAW,      /* u8 fds, u16 length, bytes: just sent */
+	COMMAND,  /* u8 command, u8 flags, u8 fds, u16 length, bytes: with a header that fits */
+	REPLY,    /* the same, as the answer to the DMA request that comes next */
+	DISPATCH, /* the loop turns once */
+	POKE,     /* u16 offset, u16 length, bytes: into the file that DMA_MAP gets */
+	STEPS,
+};
+
+struct machine {
+	struct vtr_loop *loop;
+	struct vtr_memory *memory;
+	struct fake_device fake;
+	struct fuzz_fds fds;
+	uint8_t *ram;
+	struct vtr_vfio_user_server *server;
+	int socket;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void dispatch(struct machine *m)
+{
+	uint8_t replies[4096];
+
+	vtr_loop_dispatch(m->loop, 0);
+	while (recv(m->socket, replies, sizeof(replies), MSG_DONTWAIT) > 0)
+		;
+}
+
+static void poke(struct machine *m, struct fuzz_input *input)
+{
+	uint16_t offset = fuzz_take16(input);
+	struct fuzz_bytes bytes = fuzz_take_bytes(input, fuzz_take16(input));
+
+	if (bytes.length <= RAM_SIZE - (size_t)offset)
+		memcpy(m->ram + offset, bytes.data, bytes.length);
+}
+
+static void run(struct machine *m, struct fuzz_input *input)
+{
+	switch (fuzz_take8(input) % STEPS) {
+	case RAW:
+		fuzz_send_raw(m->socket, &m->fds, input);
+		break;
+	case COMMAND:
+		fuzz_send_message(m->socket, &m->fds, input, 7, VFIO_USER_TYPE_COMMAND);
+		break;
+	case REPLY:
+		fuzz_send_message(m->socket, &m->fds, input, m->server->dma.next_id, VFIO_USER_TYPE_REPLY);
+		break;
+	case DISPATCH:
+		dispatch(m);
+		break;
+	case POKE:
+		poke(m, input);
+		break;
+	}
+}
+
+static void init(struct machine *m)
+{
+	vtr_log_set_level(VTR_LOG_ERROR);
+	m->loop = vtr_loop_create();
+	m->memory = vtr_memory_create();
+	fuzz_fds_init(&m->fds, RAM_SIZE);
+	m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds.fds[FUZZ_FD_MEMORY], 0);
+	fake_device_init(&m->fake, m->memory, m->loop);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct machine m; /* loop, memory and device are used again: they cost more than all the rest */
+	struct fuzz_input input = { data, size };
+	int pair[2];
+
+	if (!m.loop)
+		init(&m);
+	memset(m.ram, 0, RAM_SIZE);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		abort();
+	m.socket = pair[0];
+	m.server = vtr_vfio_user_server_create(m.loop, NULL, pair[1], &m.fake.base, 0x038000, m.memory);
+	if (!m.server)
+		abort();
+	m.server->dma_timeout_ms = 1;
+	for (unsigned steps = 0; input.left && steps < MAX_STEPS; steps++)
+		run(&m, &input);
+	dispatch(&m);
+	close(m.socket);
+	dispatch(&m);
+	vtr_vfio_user_server_destroy(m.server);
+	/* What the client brought is gone, whatever it did. */
+	if (vtr_memory_region(m.memory, 0))
+		abort();
+	return 0;
+}
