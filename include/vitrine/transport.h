@@ -92,6 +92,7 @@ VTR_API int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t re
 /* fd is not taken; -1: the server has to use DMA_READ and DMA_WRITE. */
 VTR_API int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size, int fd, uint64_t offset,
 				  bool writable);
+/* -ENOENT: nothing was mapped there. */
 VTR_API int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size);
 VTR_API int vtr_vfio_user_reset(struct vtr_vfio_user_client *client);
 

@@ -226,7 +226,7 @@ static ssize_t transmit(int socket, const struct iovec *parts, size_t n_parts, c
 
 /* Keeps a copy of a message whose first `sent` bytes are gone; the fds went with the first byte. */
 static int enqueue(struct vtr_message_queue *queue, const struct iovec *parts, size_t n_parts, size_t size, size_t sent,
-		   const int *fds, size_t n_fds)
+                   const int *fds, size_t n_fds)
 {
 	if (size > queue->limit - queue->bytes)
 		return -ENOBUFS;
@@ -250,7 +250,7 @@ static int enqueue(struct vtr_message_queue *queue, const struct iovec *parts, s
 }
 
 int vtr_message_send(struct vtr_message_queue *queue, int socket, const struct iovec *parts, size_t n_parts, const int *fds,
-		     size_t n_fds)
+                     size_t n_fds)
 {
 	ssize_t sent = 0;
 	size_t size = 0;

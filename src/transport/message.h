@@ -17,7 +17,7 @@
 /* What framing has to know of a protocol. */
 struct vtr_framing {
 	size_t header_size;
-	size_t max_size;				 /* of a whole message; larger ones are malformed */
+	size_t max_size;                                 /* of a whole message; larger ones are malformed */
 	uint64_t (*message_size)(const uint8_t *header); /* of the whole message, header included, as the header says */
 };
 
@@ -40,8 +40,8 @@ struct vtr_message_reader {
 	uint8_t *buffer;
 	size_t capacity; /* of buffer */
 	size_t received; /* bytes of the current message */
-	size_t wanted;	 /* until the header is complete: its size; then the message's */
-	bool sized;	 /* wanted is the message's */
+	size_t wanted;   /* until the header is complete: its size; then the message's */
+	bool sized;      /* wanted is the message's */
 	int fds[VTR_MAX_MESSAGE_FDS];
 	size_t n_fds;
 };
@@ -70,7 +70,7 @@ bool vtr_message_queue_empty(const struct vtr_message_queue *queue);
 /* Sends one message, or the rest of it later. fds stay the caller's (duplicated if they have to wait). 0; -ENOBUFS when the peer
  * let more than limit bytes pile up; -ECONNRESET; -ENOMEM, or another -errno: close the connection. */
 int vtr_message_send(struct vtr_message_queue *queue, int socket, const struct iovec *parts, size_t n_parts, const int *fds,
-		     size_t n_fds);
+                     size_t n_fds);
 /* Sends what waits. 0 when nothing is left; -EAGAIN when the socket is full (poll for POLLOUT); or an error as above. */
 int vtr_message_flush(struct vtr_message_queue *queue, int socket);
 

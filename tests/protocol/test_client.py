@@ -283,9 +283,12 @@ class ClientCalls(ClientCase):
         self.assertEqual(self.run_client(serve, "post 4 16 8", "dispatch 300", "reset")[1:], ["post 0", "dispatch EPROTO memory 0", "reset ENOTCONN"])
 
     def test_unmap(self):
-        for body in (b"", bytes(24), bytes(23), struct.pack("=IIQQ", 24, 0, 0, 4095)):
+        for body in (b"", bytes(23), struct.pack("=IIQQ", 24, 0, 0, 4095), struct.pack("=IIQQ", 24, 0, 8, 4096)):
             with self.subTest(body=body):
                 self.lie("unmap 0 4096", lambda server, body=body: server.reply(server.receive(), body))
+
+    def test_unmap_of_nothing(self):
+        self.lie("unmap 4096 4096", lambda server: server.reply(server.receive(), struct.pack("=IIQQ", 24, 0, 4096, 0)), "ENOENT", closed=False)
 
     def test_map_passes_its_fd(self):
         seen = []
@@ -537,7 +540,7 @@ class ClientAndServer(ServerCase):
     def test_everything(self):
         """The client and the server of this house."""
         steps = "info region 4 region 7 region 0 irq 0 irq 2 set-irq 2 1 set-irq 2 3 read 4 0 16384 read 4 1 16384 write 4 8192 16"
-        steps += " post 4 12288 2 map-memfd 0 4096 map 0 4096 map 4096 4096 unmap 1 1 unmap 0 8192 reset dispatch 1"
+        steps += " post 4 12288 2 map-memfd 0 4096 map 0 4096 map 4096 4096 unmap 1 1 unmap 0 8192 unmap 0 8192 reset dispatch 1"
         arguments = [os.environ["PROTOCOL_CLIENT"], self.server.path, "2000"] + steps.split()
         client = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT * 2, check=False)
         self.assertEqual(
@@ -561,6 +564,7 @@ class ClientAndServer(ServerCase):
                 "map 0",
                 "unmap EINVAL",
                 "unmap 0",
+                "unmap ENOENT",
                 "reset 0",
                 "dispatch 0 memory 0",
             ],

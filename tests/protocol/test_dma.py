@@ -106,7 +106,8 @@ class Map(ServerCase):
     def test_unmap_of_nothing(self):
         client = self.connect()
         client.dma_map(0x10000, 0x10000)
-        client.dma_unmap(0x100000, 0x10000)
+        body = client.dma_unmap(0x100000, 0x10000)
+        self.assertEqual(struct.unpack("=IIQQ", body), (24, 0, 0x100000, 0), "VFIO's way to say so")
         self.assertEqual(self.regions(), 1)
 
     def test_unmap_all(self):

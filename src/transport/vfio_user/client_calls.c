@@ -331,7 +331,7 @@ int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address,
 	return error;
 }
 
-/* The reply repeats the request. */
+/* The reply repeats the request; a size of 0 says that nothing was there. */
 int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size)
 {
 	struct vfio_user_dma_unmap unmap = { .argsz = sizeof(unmap), .address = address, .size = size }, reply;
@@ -339,7 +339,9 @@ int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t addres
 
 	if (error)
 		return error;
-	return reply.address == address && reply.size == size ? 0 : vtr_vfio_user_client_distrust(client);
+	if (reply.address != address || (reply.size && reply.size != size))
+		return vtr_vfio_user_client_distrust(client);
+	return reply.size == size ? 0 : -ENOENT;
 }
 
 int vtr_vfio_user_reset(struct vtr_vfio_user_client *client)

@@ -72,27 +72,47 @@ static ssize_t handle_dma_map(struct vtr_vfio_user_server *server, struct vtr_vf
 	return vtr_memory_add(server->memory, map.address, map.size, fd, map.offset, map.flags & VFIO_USER_DMA_WRITABLE);
 }
 
+/* As VFIO has it, unmapping where nothing is succeeds and says so with a size of 0: QEMU clears whole address spaces when a virtual
+ * IOMMU is switched on. */
+static int unmap_range(struct vtr_vfio_user_server *server, struct vfio_user_dma_unmap *unmap)
+{
+	int error = vtr_memory_remove(server->memory, unmap->address, unmap->size);
+
+	if (error != -ENOENT)
+		return error;
+	unmap->size = 0;
+	return 0;
+}
+
+static int unmap_all(struct vtr_vfio_user_server *server, const struct vfio_user_dma_unmap *unmap)
+{
+	if (unmap->address || unmap->size)
+		return -EINVAL;
+	vtr_memory_remove_all(server->memory);
+	return 0;
+}
+
 static ssize_t handle_dma_unmap(struct vtr_vfio_user_server *server, struct vtr_vfio_user_request *request)
 {
 	struct vfio_user_dma_unmap unmap;
-	int error = 0;
+	int error;
 
 	memcpy(&unmap, request->body, sizeof(unmap));
 	if (unmap.argsz < sizeof(unmap))
 		return -EINVAL;
-	if (unmap.flags == VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
-		return -ENOTSUP; /* the protocol dropped it for DMA logging, which belongs to migration */
-	if (unmap.flags == VFIO_DMA_UNMAP_FLAG_ALL) {
-		if (unmap.address || unmap.size)
-			return -EINVAL;
-		vtr_memory_remove_all(server->memory);
-	} else {
-		error = unmap.flags ? -EINVAL : vtr_memory_remove(server->memory, unmap.address, unmap.size);
-	/* As VFIO has it: nothing was there, and nothing is. QEMU clears whole address spaces when a virtual IOMMU is switched on. */
-	if (error == -ENOENT) {
-		unmap.size = 0;
-		error = 0;
-	}
+	switch (unmap.flags) {
+	case 0:
+		error = unmap_range(server, &unmap);
+		break;
+	case VFIO_DMA_UNMAP_FLAG_ALL:
+		error = unmap_all(server, &unmap);
+		break;
+	case VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP:
+		error = -ENOTSUP; /* the protocol dropped it for DMA logging, which belongs to migration */
+		break;
+	default:
+		error = -EINVAL;
+		break;
 	}
 	return error ? error : reply_with(server, &unmap, sizeof(unmap));
 }
