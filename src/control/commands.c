@@ -74,7 +74,7 @@ static const struct command commands[] = {
 	  BIT(ARGUMENT_SCANOUT) | BIT(ARGUMENT_CURSOR) | BIT(ARGUMENT_AFTER) | BIT(ARGUMENT_TIMEOUT),
 	  0,
 	  vtr_control_screenshot },
-	{ { "wait", "wait --frames N | --image REF.png [--tolerance T] [--save FILE.png] [--scanout N] [--timeout S]",
+	{ { "wait", "wait --frames N | --image REF.png [--tolerance T] [--cursor] [--save FILE.png] [--scanout N] [--timeout S]",
 	    "returns when N frames were shown since the device started, or when the picture is REF" },
 	  BIT(ARGUMENT_SCANOUT) | BIT(ARGUMENT_FRAMES) | BIT(ARGUMENT_TIMEOUT),
 	  BIT(ARGUMENT_FRAMES),

@@ -32,6 +32,7 @@ struct vtr_control_client {
 	struct vtr_source *source;
 	struct vtr_source *timer; /* of the request that waits, or of a reply that is not read */
 	bool ended;               /* nothing more will be read: the peer said so, or talked nonsense */
+	bool dropped;             /* at its next turn: there was no memory for its reply */
 
 	char in[VTR_MAX_CONTROL_LINE];
 	size_t in_length;

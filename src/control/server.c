@@ -35,8 +35,7 @@ static void send_json(struct vtr_control_client *client, json_t *reply, int fd)
 	vtr_timer_arm(client->timer, 0);
 	client->state = VTR_CONTROL_READY;
 	if (!out) {
-		client->ended = true; /* no memory to say anything: the connection's end says it */
-		client->in_length = 0;
+		client->dropped = true; /* no memory to say anything: the connection's end says it */
 		vtr_fd_close(&fd);
 	} else {
 		json_dumpb(reply, out, length, JSON_COMPACT);
@@ -156,16 +155,20 @@ static void give_up(struct vtr_control_client *client, const char *why)
 	vtr_control_refuse(client, "invalid", "%s", why);
 }
 
+/* A line to be served, or too many bytes for one. */
+static bool has_line(const struct vtr_control_client *client)
+{
+	return memchr(client->in, '\n', client->in_length) || client->in_length == sizeof(client->in);
+}
+
 static void serve_line(struct vtr_control_client *client)
 {
 	char *end = memchr(client->in, '\n', client->in_length);
 
-	if (!end && client->in_length == sizeof(client->in)) {
+	if (!end) {
 		give_up(client, "the request is too long");
 		return;
 	}
-	if (!end)
-		return;
 	size_t length = (size_t)(end - client->in);
 	bool ok = vtr_control_serve(client, client->in, length);
 	client->in_length -= length + 1;
@@ -174,41 +177,42 @@ static void serve_line(struct vtr_control_client *client)
 		give_up(client, "the request is not JSON");
 }
 
-static bool has_line(const struct vtr_control_client *client)
-{
-	return memchr(client->in, '\n', client->in_length) || client->in_length == sizeof(client->in);
-}
-
 static uint32_t wanted_events(const struct vtr_control_client *client)
 {
-	if (client->out)
+	if (client->out || client->dropped)
 		return EPOLLOUT;
 	if (client->state != VTR_CONTROL_READY)
-		return 0;                             /* EPOLLHUP comes all the same */
-	return has_line(client) ? EPOLLOUT : EPOLLIN; /* EPOLLOUT: another turn */
+		return 0;                                              /* EPOLLHUP comes all the same */
+	return has_line(client) || client->ended ? EPOLLOUT : EPOLLIN; /* EPOLLOUT: another turn */
+}
+
+/* Sends, receives, serves: what is next. False: the client is to be dropped. */
+static bool take_turn(struct vtr_control_client *client, uint32_t events)
+{
+	if (client->dropped)
+		return false;
+	if (client->out && !vtr_control_flush(client))
+		return false;
+	if (client->out)
+		return true;
+	if (client->state != VTR_CONTROL_READY)
+		return !(events & (EPOLLHUP | EPOLLERR)); /* the peer hung up: nobody waits for the answer */
+	if (!has_line(client) && !client->ended && !receive(client))
+		return false;
+	if (!has_line(client))
+		return !client->ended; /* else what is left is half a line that nobody will complete */
+	serve_line(client);
+	return true;
 }
 
 static void client_ready(int fd, uint32_t events, void *data)
 {
 	struct vtr_control_client *client = data;
-	bool alive = true;
 
-	if (client->out)
-		alive = vtr_control_flush(client);
-	else if (client->state != VTR_CONTROL_READY)
-		alive = !(events & (EPOLLHUP | EPOLLERR)); /* the peer hung up: nobody waits for the answer */
-	else if (!has_line(client) && !client->ended)
-		alive = receive(client);
-	if (alive && !client->out && client->state == VTR_CONTROL_READY) {
-		serve_line(client);
-		/* What is left is half a line that nobody will complete. */
-		if (client->ended && !client->out && client->state == VTR_CONTROL_READY && !has_line(client))
-			alive = false;
-	}
-	if (!alive)
-		client_destroy(client);
-	else
+	if (take_turn(client, events))
 		vtr_source_set_events(client->source, wanted_events(client));
+	else
+		client_destroy(client);
 }
 
 static void client_timer(void *data)
