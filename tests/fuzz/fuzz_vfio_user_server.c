@@ -24,7 +24,8 @@ enum { RAM_SIZE = 0x10000, MAX_STEPS = 512 };
 enum step {
 	RAW,      /* u8 fds, u16 length, bytes: just sent */
 	COMMAND,  /* u8 command, u8 flags, u8 fds, u16 length, bytes: with a header that fits */
-	REPLY,    /* the same, as the answer to the DMA request that comes next */
+	REPLY,    /* the same, as the answer to a DMA request */
+	DURING,   /* u16 length, steps: sent when the device asks for remote memory the next time, before it waits for the answer */
 	DISPATCH, /* the loop turns once */
 	POKE,     /* u16 offset, u16 length, bytes: into the file that DMA_MAP gets */
 	STEPS,
@@ -38,6 +39,7 @@ struct machine {
 	uint8_t *ram;
 	struct vtr_vfio_user_server *server;
 	int socket;
+	struct fuzz_input during;
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,17 +62,25 @@ static void poke(struct machine *m, struct fuzz_input *input)
 		memcpy(m->ram + offset, bytes.data, bytes.length);
 }
 
+static void send_message(struct machine *m, struct fuzz_input *input, unsigned step)
+{
+	if (step == RAW)
+		fuzz_send_raw(m->socket, &m->fds, input);
+	else if (step == COMMAND)
+		fuzz_send_message(m->socket, &m->fds, input, 7, VFIO_USER_TYPE_COMMAND);
+	else if (step == REPLY)
+		fuzz_send_message(m->socket, &m->fds, input, m->server->dma.next_id, VFIO_USER_TYPE_REPLY);
+}
+
 static void run(struct machine *m, struct fuzz_input *input)
 {
-	switch (fuzz_take8(input) % STEPS) {
-	case RAW:
-		fuzz_send_raw(m->socket, &m->fds, input);
-		break;
-	case COMMAND:
-		fuzz_send_message(m->socket, &m->fds, input, 7, VFIO_USER_TYPE_COMMAND);
-		break;
-	case REPLY:
-		fuzz_send_message(m->socket, &m->fds, input, m->server->dma.next_id, VFIO_USER_TYPE_REPLY);
+	unsigned step = fuzz_take8(input) % STEPS;
+	struct fuzz_bytes bytes;
+
+	switch (step) {
+	case DURING:
+		bytes = fuzz_take_bytes(input, fuzz_take16(input));
+		m->during = (struct fuzz_input){ bytes.data, bytes.length };
 		break;
 	case DISPATCH:
 		dispatch(m);
@@ -78,8 +88,40 @@ static void run(struct machine *m, struct fuzz_input *input)
 	case POKE:
 		poke(m, input);
 		break;
+	default:
+		send_message(m, input, step);
+		break;
 	}
 }
+
+/* ---- between the memory map and the server: what the client does while the device waits ---- */
+
+static void send_during(struct machine *m)
+{
+	struct fuzz_input during = m->during;
+
+	m->during.left = 0;
+	while (during.left)
+		send_message(m, &during, fuzz_take8(&during) % STEPS);
+}
+
+static int remote_read(void *data, uint64_t address, void *buffer, size_t length)
+{
+	struct machine *m = data;
+
+	send_during(m);
+	return vtr_vfio_user_remote.read(m->server, address, buffer, length);
+}
+
+static int remote_write(void *data, uint64_t address, const void *buffer, size_t length)
+{
+	struct machine *m = data;
+
+	send_during(m);
+	return vtr_vfio_user_remote.write(m->server, address, buffer, length);
+}
+
+static const struct vtr_remote_impl remote = { .read = remote_read, .write = remote_write };
 
 static void init(struct machine *m)
 {
@@ -107,6 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!m.server)
 		abort();
 	m.server->dma_timeout_ms = 1;
+	m.during.left = 0;
+	vtr_memory_set_remote(m.memory, &remote, &m);
 	for (unsigned steps = 0; input.left && steps < MAX_STEPS; steps++)
 		run(&m, &input);
 	dispatch(&m);

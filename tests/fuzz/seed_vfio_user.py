@@ -25,7 +25,7 @@ def raw(data, which=0):
     return struct.pack('<BBH', 0, which, len(data)) + data
 
 
-# ---- the server's inputs: RAW, COMMAND, REPLY, DISPATCH, POKE
+# ---- the server's inputs: RAW, COMMAND, REPLY, DURING, DISPATCH, POKE
 
 
 def command(number, body=b'', **how):
@@ -36,11 +36,15 @@ def answer(number, body=b'', **how):
     return message(2, number, body, **how)
 
 
-DISPATCH = b'\3'
+def during(*messages):
+    return struct.pack('<BH', 3, sum(map(len, messages))) + b''.join(messages)
+
+
+DISPATCH = b'\4'
 
 
 def poke(offset, data):
-    return struct.pack('<BHH', 4, offset, len(data)) + data
+    return struct.pack('<BHH', 5, offset, len(data)) + data
 
 
 def hello(data=JSON):
@@ -80,7 +84,13 @@ def chain(out, inn):
 
 REMOTE = 0x100000
 ACCESS = struct.pack('<QQ', REMOTE, 8)
-REMOTE_READ = hello() + dma_map(0, 0x10000) + dma_map(REMOTE, 0x1000, 0) + live() + chain(REMOTE, 0x5000)
+REMOTE_MEMORY = hello() + dma_map(0, 0x10000) + dma_map(REMOTE, 0x1000, 0) + live()
+
+
+def remote_read(*messages):
+    """A chain whose readable part is remote, and what the client sends while the device waits for it."""
+    return REMOTE_MEMORY + during(*messages) + chain(REMOTE, 0x5000) + DISPATCH * 3
+
 
 SERVER = {
     'information': hello()
@@ -101,15 +111,23 @@ SERVER = {
     'accesses': hello() + read(0, 64) + write(0x2000, b'12345678', flags=0) + read(0x3fff, 2) + read(0, 256, 7)
     + command(WRITE_MULTI, struct.pack('<Q', 2) + struct.pack('<QII8s', 0x2000, 4, 4, b'abcd') * 2),
     'queue': hello() + dma_map(0, 0x10000) + set_irqs(0x24, 2, 0, 3, which=fds(3, EVENT)) + live() + chain(0x4000, 0x5000) + DISPATCH * 2,
-    'remote': REMOTE_READ + answer(DMA_READ, ACCESS + b'12345678') + DISPATCH * 2,
-    'remote-write': hello() + dma_map(0, 0x10000) + dma_map(REMOTE, 0x1000, 0) + live() + chain(0x4000, REMOTE)
-    + answer(DMA_WRITE, ACCESS) + DISPATCH * 2,
-    'remote-error': REMOTE_READ + answer(DMA_READ, flags=ERROR) + DISPATCH * 2,
-    'remote-short': REMOTE_READ + answer(DMA_READ, ACCESS + b'123') + DISPATCH * 2,
-    'remote-unmap': REMOTE_READ + read(0, 4) + dma_unmap(REMOTE, 0x1000) + DISPATCH * 3,
-    'remote-reset': REMOTE_READ + write(0x3000, b'\0\0') + command(RESET) + DISPATCH * 3,
-    'remote-never': REMOTE_READ + DISPATCH * 3,
-    'remote-rings': hello() + dma_map(0, 0x10000, 0) + live() + chain(0x4000, 0x5000) + answer(DMA_READ, ACCESS[:8]) + DISPATCH * 2,
+    'remote': remote_read(answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-write': REMOTE_MEMORY + during(answer(DMA_WRITE, ACCESS)) + chain(0x4000, REMOTE) + DISPATCH * 3,
+    'remote-write-header': REMOTE_MEMORY + during(answer(DMA_WRITE)) + chain(0x4000, REMOTE) + DISPATCH * 3,
+    'remote-error': remote_read(answer(DMA_READ, flags=ERROR)),
+    'remote-short': remote_read(answer(DMA_READ, ACCESS + b'123')),
+    'remote-busy': remote_read(read(0, 4), write(0x3000, b'\0\0'), command(99), answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-unmap': remote_read(read(0, 4), dma_unmap(REMOTE, 0x1000), answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-reset': remote_read(write(0x3000, b'\0\0'), command(RESET), answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-status': remote_read(write(20, b'\0'), answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-multi': remote_read(
+        command(WRITE_MULTI, struct.pack('<Q', 2) + struct.pack('<QII8s', 0x3000, 4, 2, b'') + struct.pack('<QII8s', 20, 4, 1, b'')),
+    ),
+    'remote-map': remote_read(dma_map(0x200000, 0x1000), answer(DMA_READ, ACCESS + b'12345678')),
+    'remote-twice': remote_read(answer(DMA_READ, ACCESS + b'12345678') * 2),
+    'remote-never': remote_read(),
+    'remote-gone': remote_read(raw(struct.pack('<HHIII', 1, RESET, 3, 0, 0))),
+    'remote-rings': hello() + dma_map(0, 0x10000, 0) + live() + during(answer(DMA_READ, ACCESS[:8])) + chain(0x4000, 0x5000) + DISPATCH * 2,
     'too-many-fds': hello() + command(GET_INFO, bytes(16), which=fds(17, NULL)),
     'half': hello() + raw(struct.pack('<HHIII', 1, REGION_WRITE, 1000, 0, 0) + b'half', fds(2, NULL)),
     'sizes': raw(struct.pack('<HHIII', 1, VERSION, 3, 0, 0)),

@@ -2,6 +2,7 @@
 """The server's life: its socket, clients that come and go, fds that it inherits, and nothing that grows."""
 import os
 import random
+import resource
 import socket
 import stat
 import struct
@@ -54,6 +55,25 @@ class Clients(ServerCase):
         first.close()
         self.assertEqual(second.receive().command, VERSION)
         self.assertTrue(second.alive())
+
+    def test_out_of_fds(self):
+        """A client that cannot be accepted waits, without keeping the server busy, until it can be."""
+        limits = resource.prlimit(self.server.process.pid, resource.RLIMIT_NOFILE)
+        highest = max(int(name) for name in os.listdir(f"/proc/{self.server.process.pid}/fd"))
+        resource.prlimit(self.server.process.pid, resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+        client = self.connect(version=False)
+        busy = self.processor_time()
+        time.sleep(0.3)
+        self.assertLess(self.processor_time() - busy, 0.1)
+        self.assertFalse(self.server.status()["connected"])
+        resource.prlimit(self.server.process.pid, resource.RLIMIT_NOFILE, limits)
+        client.version()
+        self.assertTrue(client.alive())
+
+    def processor_time(self):
+        with open(f"/proc/{self.server.process.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def test_next_finds_a_new_device(self):
         memory = self.memory(0x8000)
