@@ -5,7 +5,7 @@
 #
 #   the kit's static busybox, installed by /init itself (tests/vm/guest/init, packed always);
 #   -m MODULE    the kernel module with all it depends on, uncompressed as /modules/NN-NAME.ko in load order
-#   -p PROGRAM   into /bin, with the shared libraries it is linked to in the places where its loader looks for them
+#   -p PROGRAM   into /bin, with the shared libraries it is linked to in /lib
 #   FILE[:PATH]  any file, to PATH (default: /bin and its own name)
 set -eu
 
@@ -32,21 +32,22 @@ trap 'rm -rf "$root" "$out.tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 chmod 755 "$root"
-mkdir -p "$root/bin" "$root/modules" "$root/dev" "$root/proc" "$root/sys" "$root/tmp"
+mkdir -p "$root/bin" "$root/lib" "$root/modules" "$root/dev" "$root/proc" "$root/sys" "$root/tmp"
 cp "$kit/tree/usr/bin/busybox" "$root/bin/"
 cp "$(dirname "$0")/guest/init" "$root/init"
 
-# A program's libraries, its loader among them, keep the paths that ldd tells.
+# A program's libraries go where every loader looks; the loader itself keeps the path that the program names.
 add_program() {
 	cp "$1" "$root/bin/"
 	ldd "$1" >"$root/ldd" || fail "$1 is not a dynamic program that runs here"
 	if missing=$(grep 'not found' "$root/ldd"); then fail "$1 lacks a library: $missing"; fi
-	sed -n 's/.*=> \(\/[^ ]*\) (.*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' "$root/ldd" >"$root/libraries"
-	while read -r library; do
-		mkdir -p "$root$(dirname "$library")"
-		cp -L "$library" "$root$library"
-	done <"$root/libraries"
-	rm "$root/ldd" "$root/libraries"
+	sed -n 's/.*=> \(\/[^ ]*\) (.*/\1/p' "$root/ldd" | while read -r library; do
+		cp -L "$library" "$root/lib/$(basename "$library")"
+	done
+	loader=$(sed -n 's/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' "$root/ldd")
+	mkdir -p "$root$(dirname "$loader")"
+	cp -L "$loader" "$root$loader"
+	rm "$root/ldd"
 }
 
 for module in $modules; do

@@ -139,6 +139,7 @@ make_kernel() {
 }
 
 if have_tree && have_kernel; then
+	say "ready in $kit"
 	exit 0
 fi
 [ "$(uname -m)" = x86_64 ] || fail "the kit is for x86_64, this machine is $(uname -m)" "run it on an x86_64 machine"
@@ -165,5 +166,5 @@ if ! { have_tree && have_kernel; }; then
 	make_apt
 	have_tree || make_tree
 	have_kernel || make_kernel
-	say "ready: $(du -sm "$kit/tree" "$kit/kernel" | awk '{ s += $1 } END { print s }') MB, Linux $(ls "$kit/kernel/lib/modules")"
+	say "ready in $kit: $(du -sm "$kit/tree" "$kit/kernel" | awk '{ s += $1 } END { print s }') MB, Linux $(ls "$kit/kernel/lib/modules")"
 fi
