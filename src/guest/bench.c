@@ -262,10 +262,12 @@ int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *ou
 	}
 	bench.pid = vtr_guest_peer_pid(bench.guest);
 	run(&bench);
-	if (json)
+	if (json) {
 		json_dumpf(bench.rows, out, JSON_INDENT(2));
-	else
+		fputc('\n', out);
+	} else {
 		print(bench.rows, out);
+	}
 	code = !vtr_guest_connected(bench.guest) ? VTR_GUEST_GONE : bench.failed ? VTR_GUEST_FAILED : VTR_GUEST_OK;
 finish:
 	json_decref(bench.rows);

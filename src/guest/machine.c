@@ -195,9 +195,13 @@ static int connect_and_map(struct vtr_guest *guest)
 			return vtr_guest_fail(guest, -result, "no memory for the guest: %s", strerror(-result));
 	}
 	guest->client = vtr_vfio_user_client_connect(guest->options.vfio_user, guest->timeout_ms);
-	if (!guest->client)
-		return vtr_guest_fail(guest, errno, "cannot talk to a device at %s: %s; start one with: vitrine --vfio-user %s",
-		                      guest->options.vfio_user, strerror(errno), guest->options.vfio_user);
+	if (!guest->client) {
+		bool nobody = errno == ENOENT || errno == ECONNREFUSED;
+
+		return vtr_guest_fail(guest, errno, "cannot talk to a device at %s: %s%s%s", guest->options.vfio_user,
+		                      strerror(errno), nobody ? "; start one with: vitrine --vfio-user " : "",
+		                      nobody ? guest->options.vfio_user : "");
+	}
 	vtr_vfio_user_client_set_dma(guest->client, &dma_impl, guest);
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
 		int result = vtr_guest_map(guest, i);

@@ -241,10 +241,12 @@ int vtr_guest_probe(const struct vtr_guest_options *options, bool json, FILE *ou
 		vtr_log(VTR_LOG_ERROR, "the device stopped answering: %s", vtr_guest_error(guest));
 		goto close;
 	}
-	if (json)
+	if (json) {
 		json_dumpf(device, out, JSON_INDENT(2));
-	else
+		fputc('\n', out);
+	} else {
 		print(device, out);
+	}
 	code = VTR_GUEST_OK;
 close:
 	json_decref(device);

@@ -57,6 +57,30 @@ static bool in_order(struct vtr_check *check, const void *row)
 	return true;
 }
 
+/* A fenced command that is done at once waits for the flushes before it. */
+static bool quick_behind_slow(struct vtr_check *check, const void *row)
+{
+	struct vtr_guest *guest = check->guest;
+	struct virtio_gpu_resource_flush flush = flush_of(1);
+	struct virtio_gpu_ctrl_hdr info = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO,
+		                            .flags = VIRTIO_GPU_FLAG_FENCE,
+		                            .fence_id = 2 };
+	struct vtr_guest_message first, second;
+	uint32_t written;
+	uint16_t head;
+
+	return make_screen(check) &&
+	       vtr_expect_success(check, "posting", vtr_guest_post(guest, VTR_GUEST_CONTROL, &first, &flush, sizeof(flush), 24)) &&
+	       vtr_expect_success(check, "posting", vtr_guest_post(guest, VTR_GUEST_CONTROL, &second, &info, sizeof(info), 408)) &&
+	       vtr_expect_success(check, "doorbell", vtr_guest_kick(guest, VTR_GUEST_CONTROL, false)) &&
+	       vtr_expect_success(check, "waiting",
+	                          vtr_guest_collect(guest, VTR_GUEST_CONTROL, &head, &written, guest->timeout_ms)) &&
+	       vtr_expect_value(check, "the first chain back is the flush", head, (uint64_t)first.head) &&
+	       vtr_expect_success(check, "waiting",
+	                          vtr_guest_collect(guest, VTR_GUEST_CONTROL, &head, &written, guest->timeout_ms)) &&
+	       vtr_expect_value(check, "the second is the other command", head, (uint64_t)second.head);
+}
+
 static bool echoed(struct vtr_check *check, const void *row)
 {
 	struct virtio_gpu_ctrl_hdr request = {
@@ -139,6 +163,7 @@ static bool unref_behind_flush(struct vtr_check *check, const void *row)
 
 static const struct vtr_check_case cases[] = {
 	{ "in-order", in_order, NULL, BLOB },
+	{ "quick-behind-slow", quick_behind_slow, NULL, BLOB },
 	{ "echoed", echoed },
 	{ "none-without", none_without },
 	{ "on-errors", on_errors },
