@@ -241,6 +241,7 @@ static bool unref_while_shown(struct vtr_check *check, const void *row)
 	struct vtr_image image = { 0 };
 	bool passed = show_2d(check, &image, FORMAT, 7) &&
 	              vtr_expect_ok(check, "RESOURCE_UNREF of what is shown", vtr_command_unref(guest, ID)) &&
+	              vtr_expect_blank(check, 0) &&
 	              vtr_expect_response(check, "RESOURCE_FLUSH of it", vtr_command_flush(guest, ID, vtr_check_whole(&image)),
 	                                  VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID) &&
 	              vtr_expect_alive(check);

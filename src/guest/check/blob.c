@@ -172,7 +172,8 @@ static bool attach_errors(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
 	uint64_t ram = guest->areas[VTR_GUEST_RAM].address;
-	struct virtio_gpu_mem_entry good = { ram, PAGE, 0 }, empty = { ram, 0, 0 }, lost = { UINT64_C(0x700000000000), PAGE, 0 };
+	struct virtio_gpu_mem_entry good = { ram, PAGE, 0 }, half = { ram, PAGE / 2, 0 }, empty = { ram, 0, 0 },
+				    lost = { UINT64_C(0x700000000000), PAGE, 0 };
 	struct virtio_gpu_resource_attach_backing claims = {
 		.hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
 		.resource_id = ID,
@@ -180,6 +181,9 @@ static bool attach_errors(struct vtr_check *check, const void *row)
 	};
 
 	return vtr_expect_ok(check, "RESOURCE_CREATE_BLOB without entries", vtr_command_create_blob(guest, ID, PAGE, NULL, 0)) &&
+	       vtr_expect_error(check, "RESOURCE_ATTACH_BACKING of no entries", vtr_command_attach(guest, ID, NULL, 0)) &&
+	       vtr_expect_response(check, "RESOURCE_ATTACH_BACKING of less than the blob", vtr_command_attach(guest, ID, &half, 1),
+	                           VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER) &&
 	       vtr_expect_response(check, "RESOURCE_ATTACH_BACKING of an entry of no length",
 	                           vtr_command_attach(guest, ID, &empty, 1), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER) &&
 	       vtr_expect_response(check, "RESOURCE_ATTACH_BACKING of an entry that is nowhere",
@@ -224,6 +228,27 @@ static bool uuid(struct vtr_check *check, const void *row)
 	                           VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID);
 }
 
+/* More resources, or more entries in all of them together, than the device holds: refused, and room again after freeing. */
+static bool too_many(struct vtr_check *check, const void *row)
+{
+	uint32_t n_entries = *(const uint32_t *)row, n = 0, response = VIRTIO_GPU_RESP_OK_NODATA;
+	struct vtr_guest *guest = check->guest;
+	struct virtio_gpu_mem_entry *entries = calloc(n_entries, sizeof(*entries));
+
+	if (!entries)
+		return vtr_check_fail(check, "expected memory for %u entries, got none", n_entries);
+	for (uint32_t i = 0; i < n_entries; i++)
+		entries[i] = (struct virtio_gpu_mem_entry){ guest->areas[VTR_GUEST_RAM].address + i % 2 * PAGE, 16, 0 };
+	while (response == VIRTIO_GPU_RESP_OK_NODATA && n < 4 * VTR_MAX_RESOURCES)
+		response = vtr_command_create_blob(guest, ++n, 16, entries, n_entries);
+	bool passed =
+		vtr_expect_response(check, "RESOURCE_CREATE_BLOB, again and again", response, VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY) &&
+		vtr_expect_ok(check, "RESOURCE_UNREF of the first", vtr_command_unref(guest, 1)) &&
+		vtr_expect_ok(check, "RESOURCE_CREATE_BLOB after that", vtr_command_create_blob(guest, 1, 16, entries, n_entries));
+	free(entries);
+	return passed;
+}
+
 /* Many lives of one id: what it held is given back. */
 static bool create_and_unref(struct vtr_check *check, const void *row)
 {
@@ -257,6 +282,8 @@ static const struct vtr_check_case cases[] = {
 	{ "create-host3d-guest",
 	  CREATE(ID, VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST, 0, PAGE, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
 	{ "create-unknown-memory-type", CREATE(ID, 99, 0, PAGE, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
+	{ "create-unknown-flag",
+	  CREATE(ID, VIRTIO_GPU_BLOB_MEM_GUEST, 1u << 31, PAGE, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
 	{ "create-size-0", CREATE(ID, GUEST_MEMORY, 0, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
 	{ "create-size-2^63", CREATE(ID, GUEST_MEMORY, UINT64_C(1) << 63, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
 	{ "create-size-2^64-1", CREATE(ID, GUEST_MEMORY, UINT64_MAX, 1, { { START, 0, PAGE } }, .expected = PARAMETER) },
@@ -282,6 +309,8 @@ static const struct vtr_check_case cases[] = {
 	{ "attach-errors", attach_errors, NULL, BLOB },
 	{ "transfer-is-no-op", transfer_is_no_op, NULL, BLOB },
 	{ "uuid", uuid, NULL, BLOB | VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_UUID) },
+	{ "too-many-resources", too_many, &(const uint32_t){ 1 }, BLOB },
+	{ "too-many-entries", too_many, &(const uint32_t){ VTR_MAX_ENTRIES }, BLOB },
 	{ "create-and-unref", create_and_unref, NULL, BLOB },
 };
 

@@ -76,6 +76,9 @@ bool vtr_expect_pixels(struct vtr_check *check, uint32_t scanout, bool cursor, u
                        vtr_pixel_func pixel, const void *data);
 bool vtr_expect_pattern(struct vtr_check *check, uint32_t scanout, const struct vtr_pattern *pattern);
 
+/* Nothing is shown: black, in the size of the output. */
+bool vtr_expect_blank(struct vtr_check *check, uint32_t scanout);
+
 /* Pattern `inside` in the rectangle, `outside` around it; either moved: pixel x, y of the screen is pixel x + dx, y + dy. */
 struct vtr_patchwork {
 	struct vtr_pattern outside, inside;

@@ -132,6 +132,22 @@ bool vtr_expect_pattern(struct vtr_check *check, uint32_t scanout, const struct 
 	return vtr_expect_pixels(check, scanout, false, pattern->width, pattern->height, pattern_pixel, pattern);
 }
 
+static uint32_t black(const void *data, uint32_t x, uint32_t y)
+{
+	return 0;
+}
+
+bool vtr_expect_blank(struct vtr_check *check, uint32_t scanout)
+{
+	struct virtio_gpu_resp_display_info info;
+
+	if (!vtr_expect_response(check, "GET_DISPLAY_INFO", vtr_command_display_info(check->guest, &info),
+	                         VIRTIO_GPU_RESP_OK_DISPLAY_INFO))
+		return false;
+	const struct virtio_gpu_rect *mode = &info.pmodes[scanout].r;
+	return vtr_expect_pixels(check, scanout, false, mode->width, mode->height, black, NULL);
+}
+
 static uint32_t patchwork_pixel(const void *data, uint32_t x, uint32_t y)
 {
 	const struct vtr_patchwork *p = data;

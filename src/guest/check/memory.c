@@ -128,6 +128,7 @@ static bool detach_and_attach(struct vtr_check *check, const void *row)
 	struct vtr_image_layout layout = { *(const enum vtr_guest_memory *)row, W, H, .ranges = 21 };
 	struct vtr_image images[2] = { 0 };
 	bool passed = vtr_check_show(check, &images[0], &layout, ID, 1) &&
+	              vtr_expect_pattern(check, 0, &(struct vtr_pattern){ W, H, 1 }) &&
 	              vtr_expect_success(check, "laying out an image", vtr_image_init(&images[1], guest, &layout));
 
 	for (uint32_t frame = 2; passed && frame < 6; frame++) {
@@ -135,6 +136,7 @@ static bool detach_and_attach(struct vtr_check *check, const void *row)
 
 		vtr_image_draw_all(image, &(struct vtr_pattern){ W, H, frame });
 		passed = vtr_expect_ok(check, "RESOURCE_DETACH_BACKING of what is shown", vtr_command_detach(guest, ID)) &&
+		         vtr_expect_pattern(check, 0, &(struct vtr_pattern){ W, H, frame - 1 }) /* what was read stays */ &&
 		         vtr_expect_answer(check, "RESOURCE_FLUSH without backing",
 		                           vtr_command_flush(guest, ID, vtr_check_whole(image))) &&
 		         vtr_expect_ok(check, "RESOURCE_ATTACH_BACKING",

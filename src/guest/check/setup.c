@@ -84,6 +84,16 @@ static bool reset_forgets(struct vtr_check *check, const void *row)
 	                           VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID);
 }
 
+static bool reset_blanks(struct vtr_check *check, const void *row)
+{
+	struct vtr_image image = { 0 };
+	bool passed = vtr_check_show(check, &image, &(struct vtr_image_layout){ VTR_GUEST_RAM, 64, 48 }, 1, 0) &&
+	              vtr_expect_recovery(check) && vtr_expect_blank(check, 0);
+
+	vtr_image_finish(&image);
+	return passed;
+}
+
 static bool reset_with_flushes_pending(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
@@ -202,6 +212,7 @@ static const struct vtr_check_case cases[] = {
 	{ "works-with-nothing", works_without, &(const struct negotiation_row){ .without = UINT64_MAX } },
 	{ "small-queue", small_queue },
 	{ "reset-forgets", reset_forgets },
+	{ "reset-blanks", reset_blanks, NULL, VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB), true },
 	{ "reset-with-flushes-pending", reset_with_flushes_pending, NULL, VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB) },
 	{ "queues", queues },
 	{ "queue-reset", queue_reset, NULL, VTR_FEATURE(VIRTIO_F_RING_RESET) },
