@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""A vitrine of its own for a test: two headless outputs, a vfio-user socket and a control socket in a directory."""
+import signal
+import subprocess
+import time
+
+START_SECONDS = 30
+END_SECONDS = 20
+
+
+class Device:
+    """A running vitrine."""
+
+    def __init__(self, program, directory, *options):
+        self.socket = directory / "gpu.sock"
+        self.control = directory / "control.sock"
+        self.log_path = directory / "vitrine.log"
+        self.log = self.log_path.open("w", encoding="utf-8")
+        command = [program, "--vfio-user", self.socket, "--control", self.control, "--display", "headless",
+                   "--output", "1280x800", "--output", "1024x768,name=second", *options]
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def wait_ready(self):
+        """True when both sockets are there."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self.socket.exists() and self.control.exists():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def end(self):
+        """Asks it to end; None when it did as it should, else what went wrong."""
+        if self.process.poll() is not None:
+            return f"it had ended before, with status {self.process.returncode}"
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return f"it did not end within {END_SECONDS} s of SIGTERM"
+        return None if status == 0 else f"it ended with status {status}"
+
+    def close(self):
+        """Leaves nothing running."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
