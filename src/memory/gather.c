@@ -21,7 +21,8 @@
  *   mapped, much of it in short ranges        a copy that fetches the next range meanwhile (copy.h)
  *   remote                                    as few requests as possible, each being a round trip to the VMM
  *
- * After -ECANCELED from the remote side the map has changed and the spans may be gone: it is returned without another look at them.
+ * While a request waits the map may change, and with it whatever was made from it: the spans themselves may be gone. After a
+ * change, whichever region it was about, -ECANCELED is returned without another look at them.
  */
 
 /* Index of the span that holds offset, which is inside the image; tries guess and the spans after it first. */
@@ -75,6 +76,23 @@ enum reading {
 	READ_FETCH,  // by request to the VMM, also where there is a mapping
 };
 
+/* What may be gone when a request was answered: asked before and after it. */
+static uint64_t generation_of(const struct vtr_memory *memory)
+{
+	return memory ? vtr_memory_generation(memory) : 0;
+}
+
+/* Reads length bytes of one span, skip bytes in. */
+static int read_span(const struct vtr_span *span, uint64_t skip, uint8_t *to, size_t length, enum reading how, const void *ahead)
+{
+	const struct vtr_memory *memory = span->region->memory;
+	uint64_t generation = generation_of(memory);
+	int error = how == READ_FETCH ? vtr_region_fetch(span->region, span->offset + skip, to, length)
+	                              : vtr_region_read(span->region, span->offset + skip, to, length, ahead);
+
+	return generation_of(memory) == generation ? error : -ECANCELED;
+}
+
 /* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
 static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, enum reading how)
 {
@@ -85,8 +103,7 @@ static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, u
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
 		const void *ahead = how == READ_STREAM ? ahead_of(spans, i, skip) : NULL;
-		int error = how == READ_FETCH ? vtr_region_fetch(span->region, span->offset + skip, to, piece)
-		                              : vtr_region_read(span->region, span->offset + skip, to, piece, ahead);
+		int error = read_span(span, skip, to, piece, how, ahead);
 
 		if (error)
 			return error;
@@ -179,10 +196,12 @@ int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *
 		const struct vtr_span *span = &spans->items[i];
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
+		const struct vtr_memory *memory = span->region->memory;
+		uint64_t generation = generation_of(memory);
 		int error = vtr_region_write(span->region, span->offset + skip, from, piece);
 
-		if (error)
-			return error;
+		if (error || generation_of(memory) != generation)
+			return error ? error : -ECANCELED;
 		offset += piece;
 		from += piece;
 		length -= piece;

@@ -634,6 +634,54 @@ static void test_from_file_error(gconstpointer data)
 	vtr_spans_finish(&spans);
 }
 
+/* Another region of the spans goes while one is asked for, and its user drops them at once, as users do. */
+struct spans_user {
+	struct vtr_memory_listener listener;
+	struct vtr_memory *memory;
+	struct vtr_spans spans;
+};
+
+static void user_removing(struct vtr_memory_listener *listener, struct vtr_region *region)
+{
+	vtr_spans_finish(&((struct spans_user *)listener)->spans);
+}
+
+static int removes_next(void *data, uint64_t address, void *buffer, size_t length)
+{
+	struct spans_user *user = data;
+
+	memset(buffer, 0, length);
+	return vtr_memory_remove(user->memory, address + PAGE, PAGE);
+}
+
+static int writes_and_removes_next(void *data, uint64_t address, const void *buffer, size_t length)
+{
+	return vtr_memory_remove(((struct spans_user *)data)->memory, address + PAGE, PAGE);
+}
+
+static void test_spans_go_while_asked(gconstpointer data)
+{
+	static const struct vtr_remote_impl remote = { .read = removes_next, .write = writes_and_removes_next };
+	const struct vtr_mem_entry entry = { 0, 2 * PAGE, 0 };
+	struct spans_user user = { .listener.removing = user_removing, .memory = vtr_memory_create() };
+	static uint8_t bytes[2 * PAGE];
+	int result;
+
+	vtr_memory_set_remote(user.memory, &remote, &user);
+	vtr_memory_add_listener(user.memory, &user.listener);
+	g_assert_cmpint(vtr_memory_add(user.memory, 0, PAGE, -1, 0, true), ==, 0);
+	g_assert_cmpint(vtr_memory_add(user.memory, PAGE, PAGE, -1, 0, true), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&user.spans, user.memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpuint(user.spans.count, ==, 2);
+	if (GPOINTER_TO_INT(data))
+		result = vtr_spans_write(&user.spans, 0, bytes, sizeof(bytes));
+	else
+		result = vtr_spans_gather(&user.spans, 0, 2 * PAGE, 1, 2 * PAGE, bytes, 2 * PAGE);
+	g_assert_cmpint(result, ==, -ECANCELED);
+	g_assert_cmpuint(user.spans.count, ==, 0);
+	vtr_memory_destroy(user.memory);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -652,6 +700,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/spans/read/random", test_random_reads);
 	g_test_add_func("/spans/region-removed", test_region_removed);
 	g_test_add_func("/spans/remote-goes-while-asked", test_remote_goes_while_asked);
+	g_test_add_data_func("/spans/spans-go-while-asked/gather", GINT_TO_POINTER(false), test_spans_go_while_asked);
+	g_test_add_data_func("/spans/spans-go-while-asked/write", GINT_TO_POINTER(true), test_spans_go_while_asked);
 	g_test_add_func("/spans/from-file", test_from_file);
 	return g_test_run();
 }
