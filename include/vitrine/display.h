@@ -17,8 +17,8 @@
  *
  * An output is the host's side of a scanout: a window, a connector, a headless picture. A display shows outputs. The device thread
  * produces frames, the display's own thread shows them; between them stands one frame queue per output (newest wins; the damage of
- * a frame that was never shown is added to the next one; a frame that is not shown is reported as dropped) and one queue of events
- * coming back. Neither side ever waits for the other.
+ * a frame that was never shown is added to the next one, and so are its pixels when the next one brings nothing newer; a frame that is
+ * not shown is reported as dropped) and one queue of events coming back. Neither side ever waits for the other.
  *
  *   device thread                                   display thread
  *   vtr_output_begin_frame -> fill -> submit  ==>   impl->frame: vtr_output_take_frame ... vtr_frame_finish
@@ -48,7 +48,7 @@ enum vtr_frame_content {
 struct vtr_frame {
 	struct vtr_output *output;
 	uint64_t sequence;      /* per output, from 1, without gaps at submit */
-	uint64_t flushed_ns;    /* CLOCK_MONOTONIC, when the guest's flush arrived */
+	uint64_t flushed_ns;    /* CLOCK_MONOTONIC, when the guest's flush arrived; 0: not made for a flush */
 	enum vtr_frame_content content;
 	uint32_t width, height; /* of the picture, pixels */
 	uint32_t format;        /* DRM fourcc */
@@ -86,6 +86,7 @@ struct vtr_event {
 	uint32_t output;        /* index */
 	uint64_t sequence;
 	uint64_t time_ns;       /* CLOCK_MONOTONIC */
+	uint64_t flushed_ns;    /* FRAME_DONE: the frame's */
 	bool dropped;
 	uint64_t buffer_id;     /* IMPORT_FAILED */
 	struct vtr_error error; /* IMPORT_FAILED */

@@ -11,7 +11,8 @@
  *
  * Damage is never lost: a frame that the display takes holds everything that changed since the last frame whose pixels it took and
  * did not give up. Two regions see to that: `pending` passes its damage on when it is replaced, and `unread` (display thread) keeps
- * the damage of frames that came without pixels or were given up. A change of size or format damages everything.
+ * the damage of frames that came without pixels or were given up. A change of size or format damages everything. Nor are pixels
+ * that nobody can read again: a frame that brings nothing takes over what the replaced one brought.
  *
  * Memory: a frame's resources go when it is finished; the little that is left lives until its events were read. A device thread
  * that never reads its events is stopped by MAX_FRAMES.
@@ -87,6 +88,7 @@ static void report(struct vtr_frame *base, uint64_t presented_ns)
 	frame->done.event = (struct vtr_event){
 		.type = VTR_EVENT_FRAME_DONE,
 		.time_ns = presented_ns ? presented_ns : vtr_now_ns(),
+		.flushed_ns = base->flushed_ns,
 		.dropped = !presented_ns,
 	};
 	post(frame, &frame->done);
@@ -136,6 +138,27 @@ void vtr_frame_discard(struct vtr_frame *frame)
 		release(frame);
 }
 
+/* No pixels, and nothing that changed: the last picture is the right one (the memory of a frozen scanout is gone). */
+static bool brings_nothing(const struct vtr_frame *frame, struct vtr_layout layout)
+{
+	return layout.width && !has_pixels(frame) && !pixman_region32_not_empty((pixman_region32_t *)&frame->damage);
+}
+
+/* What the display did not see yet of the last picture goes on waiting with frame. */
+static void take_content(struct vtr_frame *frame, struct vtr_frame *from)
+{
+	frame->content = from->content;
+	frame->buffer = from->buffer;
+	frame->path = from->path;
+	frame->offset = from->offset;
+	frame->modifier = from->modifier;
+	frame->stride = from->stride;
+	frame->pixels = from->pixels;
+	frame->staging = from->staging;
+	from->buffer = NULL;
+	from->staging = NULL;
+}
+
 void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame)
 {
 	struct vtr_layout layout = layout_of(frame);
@@ -152,6 +175,8 @@ void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame)
 	/* Taken out first and united without the lock: a display that looks meanwhile finds nothing and is called again. */
 	struct vtr_frame *replaced = swap_pending(output, NULL);
 	if (replaced) {
+		if (brings_nothing(frame, layout) && vtr_layout_equal(layout_of(replaced), layout))
+			take_content(frame, replaced);
 		vtr_damage_add(&frame->damage, &replaced->damage, layout);
 		report(replaced, 0);
 		release(replaced);

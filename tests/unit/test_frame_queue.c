@@ -113,6 +113,37 @@ static void test_damage(void)
 	mute_set_finish(&set);
 }
 
+/* A frame that brings nothing newer does not push pixels out that were not seen yet. */
+static void test_pixels_wait(void)
+{
+	struct mute_set set;
+
+	mute_set_init(&set);
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_BUFFER, 5, 5, 1, 1));
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_UNREAD, 0, 0, 0, 0));
+	assert_done(set.outputs, 1, 0);
+	struct vtr_frame *frame = vtr_output_take_frame(set.output);
+	g_assert_cmpuint(frame->sequence, ==, 2);
+	g_assert_cmpint(frame->content, ==, VTR_FRAME_BUFFER);
+	assert_region(&frame->damage, 0, 0, 64, 48);
+	vtr_frame_finish(frame, 1);
+
+	/* something did change: what waited is out of date */
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_BUFFER, 5, 5, 1, 1));
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_UNREAD, 6, 5, 1, 1));
+	frame = vtr_output_take_frame(set.output);
+	g_assert_cmpint(frame->content, ==, VTR_FRAME_UNREAD);
+	vtr_frame_finish(frame, 2);
+
+	/* black shows nothing of it */
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_BUFFER, 5, 5, 1, 1));
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_BLANK, 0, 0, 0, 0));
+	frame = vtr_output_take_frame(set.output);
+	g_assert_cmpint(frame->content, ==, VTR_FRAME_BLANK);
+	vtr_frame_finish(frame, 3);
+	mute_set_finish(&set);
+}
+
 static void test_damage_stays_small(void)
 {
 	struct mute_set set;
@@ -448,6 +479,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/frame-queue/newest-wins", test_newest_wins);
 	g_test_add_func("/frame-queue/damage", test_damage);
+	g_test_add_func("/frame-queue/pixels-wait", test_pixels_wait);
 	g_test_add_func("/frame-queue/damage-stays-small", test_damage_stays_small);
 	g_test_add_func("/frame-queue/discard", test_discard);
 	g_test_add_func("/frame-queue/presented-then-finished", test_presented_then_finished);
