@@ -54,7 +54,7 @@ struct vtr_scanout_status {
 	uint64_t dropped;         /* of these, never shown */
 	uint64_t timeouts;        /* flushes completed because the display did not answer in time */
 	uint64_t bytes_copied;    /* by the CPU on the way to the display, 2D transfers included */
-	uint64_t cpu_ns;          /* device-thread CPU time spent on flushes */
+	uint64_t cpu_ns;          /* CPU time of the device thread for its frames, 2D transfers included */
 	uint64_t present_p50_us, present_p99_us; /* flush to presented, of the last 1024 frames; 0 without samples */
 };
 

@@ -26,7 +26,8 @@ enum {
 	VTR_MAX_DIMENSION = 16384,       /* width and height of a resource or framebuffer */
 	VTR_CURSOR_SIZE = 64,
 	VTR_MAX_PENDING_FLUSHES = 1024,  /* no more than the queue can hold */
-	VTR_MAX_CURSOR_BYTES = 1048576,  /* of a resource used as a cursor; its image takes 16 KiB */
+	VTR_MAX_IMAGES = 512,            /* 2D resources: each holds an fd, of which a process has 1024 */
+	VTR_MAX_BUFFERS = 64,            /* dmabufs of resources, likewise; more than can be shown at a time */
 
 	/* vfio-user */
 	VTR_MAX_MESSAGE_FDS = 16,
@@ -39,6 +40,8 @@ enum {
 	VTR_MAX_CONTROL_REPLY = 4194304, /* what a client takes; a status with VTR_MAX_REGIONS regions is 0.4 MB */
 };
 
+/* Largest dmabuf that is made of a resource, 16384x16384 pixels: the kernel keeps a pointer per page of it. */
+#define VTR_MAX_BUFFER_SIZE (UINT64_C(1) << 30)
 /* Largest blob the device accepts; it takes none of our memory. */
 #define VTR_MAX_BLOB_SIZE (UINT64_C(1) << 40)
 /* Host memory of 2D resources and of the pixels copied for displays together, unless --max-hostmem says otherwise. */

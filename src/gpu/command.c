@@ -4,8 +4,9 @@
  * offered, sent on the right queue, long enough, room for the answer); handlers see only what passed. Every chain is answered
  * exactly once: here, or, for a fenced flush, by the flush queue.
  *
- * Fences complete in order. Only flushes wait for anything (the display); any other fenced command lets the waiting flushes go
- * first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait for a display.
+ * Fences complete in order. Only flushes wait for anything (the display); whatever else is answered with a fence, errors included,
+ * lets the waiting flushes go first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait
+ * for a display.
  */
 #include "gpu/command.h"
 
@@ -125,8 +126,6 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 	bool answered = request->queue == VTR_GPU_CONTROLQ; /* the Linux driver gives cursor commands no room for an answer */
 	if (got < (long)command->size || (answered && request->chain->in_size < command->response_size))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
-	if ((request->command.hdr.flags & VIRTIO_GPU_FLAG_FENCE) && command->type != VIRTIO_GPU_CMD_RESOURCE_FLUSH)
-		vtr_flush_complete_all(gpu);
 	return command->handler(gpu, request);
 }
 
@@ -150,6 +149,8 @@ static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 		                  type);
 	}
 	request.response.hdr = vtr_gpu_response_header(&request, type);
+	if (request.response.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		vtr_flush_complete_all(gpu);
 	vtr_gpu_answer(gpu, queue, chain, &request.response, size);
 }
 

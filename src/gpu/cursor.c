@@ -8,22 +8,19 @@
 static bool read_image(struct vtr_gpu *gpu, struct vtr_resource *resource, uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE])
 {
 	uint32_t format = DRM_FORMAT_ARGB8888; /* a blob has no format: what the Linux driver uses for cursors */
-	uint64_t size = VTR_CURSOR_SIZE * VTR_CURSOR_SIZE * 4;
-	struct vtr_error error;
+	uint32_t pixels[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE];
 
 	if (resource->image) {
 		if (resource->image->width != VTR_CURSOR_SIZE || resource->image->height != VTR_CURSOR_SIZE)
 			return false;
 		format = resource->image->format;
-	} else if (resource->size < size) {
+	} else if (resource->size < sizeof(pixels)) {
 		return false;
 	}
 	vtr_resource_resolve(gpu, resource);
-	if (vtr_resource_pixels(resource)->length > VTR_MAX_CURSOR_BYTES)
-		return false;
-	const void *pixels = vtr_resource_view(resource, &error);
-	if (!pixels) {
-		vtr_gpu_log_guest(gpu, "cursor resource %u: %s", resource->id, error.text);
+	int error = vtr_spans_read(vtr_resource_pixels(resource), 0, pixels, sizeof(pixels));
+	if (error) {
+		vtr_gpu_log_guest(gpu, "cursor resource %u: %s", resource->id, strerror(-error));
 		return false;
 	}
 	return vtr_image_convert(pixels, format, VTR_CURSOR_SIZE * 4, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, image) == 0;
@@ -50,7 +47,6 @@ uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *requ
 		if (command->hot_x >= VTR_CURSOR_SIZE || command->hot_y >= VTR_CURSOR_SIZE || !read_image(gpu, resource, image))
 			return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	}
-	scanout->cursor_resource = command->resource_id;
 	move(scanout, &command->pos);
 	vtr_output_set_cursor(scanout->output, command->resource_id ? image : NULL, command->hot_x, command->hot_y);
 	return VIRTIO_GPU_RESP_OK_NODATA;

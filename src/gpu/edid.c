@@ -22,8 +22,8 @@
 enum {
 	BLOCK = 128,
 	DESCRIPTOR = 18,
-	TEXT = 13,	 /* characters of a text descriptor */
-	MAX_MM = 2550,	 /* of a display size: one byte of centimetres */
+	TEXT = 13,       /* characters of a text descriptor */
+	MAX_MM = 2550,   /* of a display size: one byte of centimetres */
 	MIN_ACTIVE = 64, /* drivers take no less */
 	MAX_ACTIVE = 65535,
 	MIN_REFRESH = 1000, /* mHz */
@@ -229,7 +229,7 @@ static const struct standard {
 	uint8_t aspect;
 } standards[] = {
 	{ 1920, 1080, 3 }, { 1680, 1050, 0 }, { 1600, 1200, 1 }, { 1600, 900, 3 },
-	{ 1440, 900, 0 },  { 1280, 1024, 2 }, { 1280, 800, 0 },	 { 1280, 720, 3 },
+	{ 1440, 900, 0 },  { 1280, 1024, 2 }, { 1280, 800, 0 },  { 1280, 720, 3 },
 };
 
 enum { N_STANDARDS = sizeof(standards) / sizeof(standards[0]) };
@@ -318,7 +318,7 @@ static void put_header(uint8_t *edid, const struct vtr_mode *mode, uint32_t seri
 	edid[20] = 0xa0; /* digital, 8 bits a colour, no particular interface */
 	edid[21] = (uint8_t)(millimetres(mode->width) / 10);
 	edid[22] = (uint8_t)(millimetres(mode->height) / 10);
-	edid[23] = 120;	 /* gamma 2.2 */
+	edid[23] = 120;  /* gamma 2.2 */
 	edid[24] = 0x06; /* RGB 4:4:4, sRGB, the preferred timing is the native one */
 	memcpy(edid + 25, chromaticity, sizeof(chromaticity));
 }
@@ -359,9 +359,9 @@ static void put_displayid_parameters(uint8_t *p, const struct vtr_mode *mode)
 	put16(p + 2, millimetres(mode->height) * 10);
 	put16(p + 4, mode->width);
 	put16(p + 6, mode->height);
-	p[9] = 120;								     /* gamma 2.2 */
+	p[9] = 120;                                                                  /* gamma 2.2 */
 	p[10] = (uint8_t)smaller((longer * 100 + shorter / 2) / shorter - 100, 255); /* aspect ratio */
-	p[11] = (8 - 1) << 4 | (8 - 1);						     /* bits a colour */
+	p[11] = (8 - 1) << 4 | (8 - 1);                                              /* bits a colour */
 }
 
 /* DisplayID 1.3, 4.12 */
@@ -406,7 +406,7 @@ static void put_dummy(uint8_t *d)
 }
 
 static void put_descriptors(uint8_t *d, const struct vtr_mode *mode, const struct vtr_mode *first, const char *name,
-			    uint32_t serial)
+                            uint32_t serial)
 {
 	const struct timing timing = cvt_timing(first);
 	char text[TEXT + 1];

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "gpu/gpu.h"
 
@@ -29,35 +28,38 @@ static void answer_head(struct vtr_gpu *gpu)
 	free(flush);
 }
 
-/* Answers what is ready, and looks after the deadline of what is then first. */
-static void answer_ready(struct vtr_gpu *gpu)
+/* The displays in mask did not answer in time. */
+static void note_stalled(struct vtr_gpu *gpu, uint32_t mask)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_scanout *scanout = &gpu->scanouts[i];
+
+		if (!(mask & 1u << i))
+			continue;
+		if (!scanout->stalled)
+			vtr_log_limited(&scanout->log, VTR_LOG_INFO,
+			                "output %s: the display does not answer; the guest goes on without it",
+			                vtr_output_name(scanout->output));
+		scanout->stalled = true;
+		scanout->stats.timeouts++;
+	}
+}
+
+/* Answers what is ready or over its time, and looks after the deadline of what is then first. */
+static void answer_due(struct vtr_gpu *gpu)
 {
 	uint64_t now = vtr_now_ns();
 
-	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now))
+	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now)) {
+		note_stalled(gpu, gpu->flushes.head->waiting);
 		answer_head(gpu);
+	}
 	vtr_timer_arm(gpu->flushes.timer, gpu->flushes.head ? gpu->flushes.head->deadline_ns : 0);
 }
 
 static void deadline_passed(void *data)
 {
-	struct vtr_gpu *gpu = data;
-	struct vtr_flush *head = gpu->flushes.head;
-
-	if (head && head->deadline_ns <= vtr_now_ns())
-		for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
-			struct vtr_scanout *scanout = &gpu->scanouts[i];
-
-			if (!(head->waiting & 1u << i))
-				continue;
-			if (!scanout->stalled)
-				vtr_log_limited(&scanout->log, VTR_LOG_INFO,
-				                "output %s: the display does not answer; the guest goes on without it",
-				                vtr_output_name(scanout->output));
-			scanout->stalled = true;
-			scanout->stats.timeouts++;
-		}
-	answer_ready(gpu);
+	answer_due(data);
 }
 
 int vtr_flush_queue_init(struct vtr_gpu *gpu)
@@ -78,7 +80,7 @@ void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequen
 	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
 		if (flush->waiting & 1u << scanout && flush->sequence[scanout] <= sequence)
 			flush->waiting &= ~(1u << scanout);
-	answer_ready(gpu);
+	answer_due(gpu);
 }
 
 void vtr_flush_complete_all(struct vtr_gpu *gpu)
@@ -159,20 +161,11 @@ static bool damage_of(const struct vtr_scanout *scanout, const struct virtio_gpu
 	return true;
 }
 
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 static void flush_scanout(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t now,
                           struct vtr_flush *flush)
 {
-	uint64_t cpu = thread_cpu_ns(), sequence = vtr_scanout_present(gpu, scanout, damage, now);
+	uint64_t sequence = vtr_scanout_present(gpu, scanout, damage, now);
 
-	scanout->stats.cpu_ns += thread_cpu_ns() - cpu;
 	if (sequence) {
 		flush->waiting |= 1u << scanout->id;
 		flush->sequence[scanout->id] = sequence;
@@ -202,7 +195,5 @@ uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	}
 	if (flush.waiting && command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
 		wait_for_display(gpu, request, &flush, now);
-	else if (command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
-		vtr_flush_complete_all(gpu); /* nothing to wait for: the fence is next, so those before it are due */
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

@@ -61,7 +61,6 @@ static void gpu_reset(struct vtr_virtio_device *device)
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
-		gpu->scanouts[i].cursor_resource = 0;
 	}
 	vtr_resource_destroy_all(gpu);
 	gpu->config.events_read = 0;
@@ -125,6 +124,11 @@ static void region_added(struct vtr_memory_listener *listener, struct vtr_region
 	vtr_resources_region_added(gpu_from_listener(listener));
 }
 
+static void present_again(void *data)
+{
+	vtr_scanouts_present_again(data);
+}
+
 /* ---- life ---- */
 
 struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory, struct vtr_outputs *outputs,
@@ -150,9 +154,14 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 	gpu->output_events = vtr_loop_add_fd(loop, vtr_outputs_event_fd(outputs), EPOLLIN, output_events, gpu);
 	if (!gpu->output_events)
 		goto finish_flushes;
+	gpu->again = vtr_loop_add_event(loop, present_again, gpu);
+	if (!gpu->again)
+		goto remove_output_events;
 	gpu->memory_listener = (struct vtr_memory_listener){ .removing = region_removing, .added = region_added };
 	vtr_memory_add_listener(memory, &gpu->memory_listener);
 	return gpu;
+remove_output_events:
+	vtr_source_remove(gpu->output_events);
 finish_flushes:
 	vtr_flush_queue_finish(gpu);
 finish_device:
@@ -170,6 +179,7 @@ void vtr_gpu_destroy(struct vtr_gpu *gpu)
 		return;
 	gpu_reset(&gpu->base);
 	vtr_memory_remove_listener(gpu->base.memory, &gpu->memory_listener);
+	vtr_source_remove(gpu->again);
 	vtr_source_remove(gpu->output_events);
 	vtr_flush_queue_finish(gpu);
 	vtr_virtio_device_finish(&gpu->base);

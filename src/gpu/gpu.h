@@ -28,6 +28,7 @@ struct vtr_gpu {
 	struct vtr_gpu_options options;
 	struct vtr_outputs *outputs;
 	struct vtr_source *output_events;
+	struct vtr_source *again; /* event: vtr_scanouts_present_again() */
 	struct vtr_memory_listener memory_listener;
 	struct virtio_gpu_config config;
 

@@ -13,6 +13,7 @@
 #include <drm_fourcc.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include <vitrine/dmabuf.h>
 
@@ -23,13 +24,11 @@
 
 static bool can_udmabuf(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *why)
 {
-	struct vtr_buffer *buffer = vtr_resource_buffer(scanout->resource);
-
-	if (!buffer) {
+	if (!vtr_resource_buffer(gpu, scanout->resource)) {
 		*why = scanout->resource->no_buffer;
 		return false;
 	}
-	if (scanout->refused_buffer == vtr_buffer_id(buffer)) {
+	if (scanout->resource->refused & 1u << scanout->id) {
 		*why = scanout->refused;
 		return false;
 	}
@@ -168,6 +167,14 @@ static bool staging_fits(const struct vtr_gpu *gpu)
 	return bytes <= gpu->options.max_hostmem;
 }
 
+/* The VMM had something to tell us first. Once that is done the pixels can be read, and nobody else may ask for them: the guest
+ * has its answer, and the display waits. */
+static void read_again(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	scanout->again = true;
+	vtr_event_raise(gpu->again);
+}
+
 static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame, enum vtr_path path)
 {
 	const struct vtr_scanout_layout *layout = &scanout->layout;
@@ -189,7 +196,9 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 	if (error) {
 		/* half a picture is worse than the last one; what was not read stays in unread */
 		vtr_staging_cancel(staging);
-		if (error != -ECANCELED)
+		if (error == -ECANCELED)
+			read_again(gpu, scanout);
+		else
 			vtr_log_limited(&scanout->log, VTR_LOG_WARN, "output %s: the guest's memory cannot be read: %s",
 			                vtr_output_name(scanout->output), strerror(-error));
 	} else {
@@ -199,9 +208,9 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 	pixman_region32_fini(&stale);
 }
 
-static void attach_buffer(struct vtr_scanout *scanout, struct vtr_frame *frame)
+static void attach_buffer(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame)
 {
-	struct vtr_buffer *buffer = vtr_resource_buffer(scanout->resource);
+	struct vtr_buffer *buffer = vtr_resource_buffer(gpu, scanout->resource);
 
 	frame->content = VTR_FRAME_BUFFER;
 	frame->buffer = vtr_buffer_lock(buffer);
@@ -218,7 +227,7 @@ static void attach_content(struct vtr_gpu *gpu, struct vtr_scanout *scanout, str
 	if (!rung || demand == VTR_DEMAND_NONE)
 		frame->content = VTR_FRAME_UNREAD;
 	else if (rung->zero_copy && demand == VTR_DEMAND_DMABUF)
-		attach_buffer(scanout, frame);
+		attach_buffer(gpu, scanout, frame);
 	else
 		attach_pixels(gpu, scanout, frame, rung->path);
 	frame->path = rung ? rung->path : VTR_PATH_NONE;
@@ -227,12 +236,12 @@ static void attach_content(struct vtr_gpu *gpu, struct vtr_scanout *scanout, str
 
 /* ---- frames ---- */
 
-static void note_in_flight(struct vtr_scanout *scanout, uint64_t sequence, uint64_t flushed_ns)
+uint64_t vtr_scanout_cpu_ns(void)
 {
-	size_t slot = sequence % VTR_FRAMES_IN_FLIGHT;
+	struct timespec now;
 
-	scanout->stats.in_flight[slot].sequence = sequence;
-	scanout->stats.in_flight[slot].flushed_ns = flushed_ns;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
 static void fill_geometry(struct vtr_scanout *scanout, struct vtr_frame *frame)
@@ -252,13 +261,23 @@ static void fill_geometry(struct vtr_scanout *scanout, struct vtr_frame *frame)
 	}
 }
 
+/* Frames that were not made for a flush do not count. */
+static void count_flush(struct vtr_scanout_stats *stats, uint64_t flushed_ns, bool dropped)
+{
+	stats->frames += flushed_ns != 0;
+	stats->dropped += flushed_ns && dropped;
+}
+
 /* damage is in scanout->unread already. */
 static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_output_demand demand, uint64_t flushed_ns)
 {
+	uint64_t cpu = vtr_scanout_cpu_ns();
 	struct vtr_frame *frame = vtr_output_begin_frame(scanout->output);
 
-	if (!frame)
+	if (!frame) {
+		count_flush(&scanout->stats, flushed_ns, true);
 		return 0;
+	}
 	fill_geometry(scanout, frame);
 	frame->flushed_ns = flushed_ns;
 	if (scanout->resource)
@@ -271,15 +290,15 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 		scanout->holds_buffer = frame->content == VTR_FRAME_BUFFER;
 	}
 	uint64_t sequence = frame->sequence;
-	note_in_flight(scanout, sequence, flushed_ns);
 	vtr_output_submit(scanout->output, frame);
+	scanout->stats.cpu_ns += vtr_scanout_cpu_ns() - cpu;
 	return sequence;
 }
 
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t flushed_ns)
 {
-	if (scanout->resource)
-		vtr_scanout_thaw(gpu, scanout);
+	if (vtr_scanout_frozen(scanout))
+		vtr_resource_resolve(gpu, scanout->resource);
 	if (damage) {
 		vtr_region_add(&scanout->unread, damage);
 		vtr_staging_note_damage(scanout->output, damage);
@@ -296,16 +315,21 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 			continue;
 		/* Copied pixels: a dmabuf would go on showing memory that may be used for something else now. */
 		bool incomplete = scanout->holds_buffer || pixman_region32_not_empty(&scanout->unread);
-		if (incomplete && (may_fetch || vtr_resource_pixels(resource)->cpu))
+		if (incomplete && (may_fetch || vtr_scanout_path(gpu, scanout, NULL, NULL) != VTR_PATH_FETCHED))
 			present(gpu, scanout, VTR_DEMAND_PIXELS, 0);
 	}
 }
 
-void vtr_scanouts_backing_attached(struct vtr_gpu *gpu, struct vtr_resource *resource)
+void vtr_scanouts_present_again(struct vtr_gpu *gpu)
 {
-	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (gpu->scanouts[i].resource == resource && !resource->image)
-			vtr_scanout_set(gpu, &gpu->scanouts[i], resource, &gpu->scanouts[i].layout);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_scanout *scanout = &gpu->scanouts[i];
+		bool again = scanout->again;
+
+		scanout->again = false;
+		if (again)
+			vtr_scanout_present(gpu, scanout, NULL, 0);
+	}
 }
 
 static void add_sample(struct vtr_scanout_stats *stats, uint64_t ns)
@@ -317,33 +341,27 @@ static void add_sample(struct vtr_scanout_stats *stats, uint64_t ns)
 
 void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event)
 {
-	struct vtr_scanout_stats *stats = &scanout->stats;
-	size_t slot = event->sequence % VTR_FRAMES_IN_FLIGHT;
-	uint64_t flushed_ns = stats->in_flight[slot].sequence == event->sequence ? stats->in_flight[slot].flushed_ns : 0;
-
 	if (!event->dropped)
 		scanout->stalled = false;
-	if (flushed_ns) {
-		stats->in_flight[slot].flushed_ns = 0;
-		stats->frames++;
-		if (event->dropped)
-			stats->dropped++;
-		else if (event->time_ns > flushed_ns)
-			add_sample(stats, event->time_ns - flushed_ns);
-	}
+	count_flush(&scanout->stats, event->flushed_ns, event->dropped);
+	if (event->flushed_ns && !event->dropped && event->time_ns > event->flushed_ns)
+		add_sample(&scanout->stats, event->time_ns - event->flushed_ns);
 	vtr_flush_frame_done(gpu, scanout->id, event->sequence);
-	if (flushed_ns && gpu->frame_func)
+	if (event->flushed_ns && gpu->frame_func)
 		gpu->frame_func(scanout->id, gpu->frame_data);
 }
 
 void vtr_scanout_import_failed(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event)
 {
+	struct vtr_resource *resource = vtr_resource_find_buffer(gpu, event->buffer_id);
 	pixman_region32_t all;
 
-	scanout->refused_buffer = event->buffer_id;
-	scanout->refused = event->error;
-	if (!scanout->resource)
+	if (!resource)
 		return;
+	resource->refused |= 1u << scanout->id;
+	scanout->refused = event->error;
+	if (scanout->resource != resource)
+		return; /* the guest flipped; the display has its last picture until the guest flushes the next one */
 	pixman_region32_init_rect(&all, 0, 0, scanout->layout.width, scanout->layout.height);
 	vtr_scanout_present(gpu, scanout, &all, 0);
 	pixman_region32_fini(&all);

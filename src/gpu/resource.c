@@ -9,6 +9,7 @@
 #include "gpu/resource.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include <vitrine/dmabuf.h>
@@ -28,6 +29,15 @@ struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id)
 	while (resource && resource->id != id)
 		resource = resource->next;
 	return resource;
+}
+
+struct vtr_resource *vtr_resource_find_buffer(struct vtr_gpu *gpu, uint64_t buffer_id)
+{
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			if (resource->buffer && vtr_buffer_id(resource->buffer) == buffer_id)
+				return resource;
+	return NULL;
 }
 
 static struct vtr_resource *resource_create(struct vtr_gpu *gpu, uint32_t id)
@@ -64,6 +74,7 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 	}
 	resource->image = image;
 	gpu->resources.hostmem += image->pixels.length;
+	gpu->resources.images++;
 	return resource;
 }
 
@@ -72,23 +83,29 @@ const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource)
 	return resource->image ? &resource->image->pixels : &resource->backing;
 }
 
-/* What was made from the pixels; displays keep what they locked. */
-static void drop_derived(struct vtr_resource *resource)
+/* Displays keep what they locked. */
+static void drop_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	vtr_view_destroy(resource->view);
-	resource->view = NULL;
+	gpu->resources.buffers -= resource->buffer != NULL;
 	vtr_buffer_drop(resource->buffer);
 	resource->buffer = NULL;
 	resource->buffer_tried = false;
+	resource->refused = 0;
 }
 
 static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
 {
 	if (!resource->image) {
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
-		drop_derived(resource);
+		drop_buffer(gpu, resource);
 	}
 	vtr_spans_finish(&resource->backing);
+}
+
+static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	if (!resource->image)
+		vtr_scanouts_thaw(gpu, resource);
 }
 
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
@@ -99,6 +116,7 @@ void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, str
 	resource->backing = *spans;
 	resource->generation = vtr_memory_generation(gpu->base.memory);
 	gpu->resources.entries += n_entries;
+	have_spans(gpu, resource);
 }
 
 void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource)
@@ -118,9 +136,10 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 		link = &(*link)->next;
 	*link = resource->next;
 	gpu->resources.count--;
-	drop_derived(resource);
+	drop_buffer(gpu, resource);
 	vtr_resource_detach(gpu, resource);
 	if (resource->image) {
+		gpu->resources.images--;
 		gpu->resources.hostmem -= resource->image->pixels.length;
 		vtr_image_destroy(resource->image);
 	}
@@ -148,43 +167,42 @@ bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)
 		vtr_gpu_log_guest(gpu, "resource %u: its memory is not all there: %s", resource->id, error.text);
 		return false;
 	}
+	have_spans(gpu, resource);
 	return true;
 }
 
-struct vtr_buffer *vtr_resource_buffer(struct vtr_resource *resource)
+/* A guest may show one resource after another: those that are not shown now give way. */
+static void drop_unshown_buffers(struct vtr_gpu *gpu)
+{
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			if (resource->buffer && !resource->shown)
+				drop_buffer(gpu, resource);
+}
+
+struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	const struct vtr_spans *pixels = vtr_resource_pixels(resource);
 
 	if (resource->buffer_tried || !pixels->count)
 		return resource->buffer;
 	resource->buffer_tried = true;
+	if (pixels->length > VTR_MAX_BUFFER_SIZE) {
+		vtr_error_set(&resource->no_buffer, VTR_ERROR_GUEST, EFBIG,
+		              "the resource's memory is larger than %" PRIu64 " MiB, the most that is made a dmabuf",
+		              VTR_MAX_BUFFER_SIZE >> 20);
+		return NULL;
+	}
+	if (gpu->resources.buffers >= VTR_MAX_BUFFERS)
+		drop_unshown_buffers(gpu);
 	int fd = vtr_udmabuf_create(pixels, &resource->no_buffer);
 	if (fd < 0)
 		return NULL;
 	resource->buffer = vtr_buffer_create(VTR_PATH_UDMABUF, fd, 0, pixels->length);
 	if (!resource->buffer)
 		vtr_error_set(&resource->no_buffer, VTR_ERROR_HOST, ENOMEM, "out of memory");
+	gpu->resources.buffers += resource->buffer != NULL;
 	return resource->buffer;
-}
-
-const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error)
-{
-	const struct vtr_spans *pixels = vtr_resource_pixels(resource);
-
-	if (!pixels->count) {
-		vtr_error_set(error, VTR_ERROR_GUEST, EFAULT, "the resource has no memory");
-		return NULL;
-	}
-	if (!resource->view)
-		resource->view = vtr_view_create(pixels, error);
-	if (!resource->view)
-		return NULL;
-	int failed = vtr_view_refresh(resource->view, pixels);
-	if (failed) {
-		vtr_error_set(error, VTR_ERROR_HOST, -failed, "the resource's memory cannot be read");
-		return NULL;
-	}
-	return vtr_view_data(resource->view);
 }
 
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region)
@@ -198,5 +216,6 @@ void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *regio
 void vtr_resources_region_added(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		vtr_scanout_thaw(gpu, &gpu->scanouts[i]);
+		if (vtr_scanout_frozen(&gpu->scanouts[i]))
+			vtr_resource_resolve(gpu, gpu->scanouts[i].resource);
 }

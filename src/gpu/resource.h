@@ -13,7 +13,7 @@ struct vtr_gpu;
 
 /*
  * A guest resource. Its pixels lie in `pixels`: for a blob the guest's backing itself, for a 2D resource host memory that the
- * guest fills by transfers. What is derived from the pixels (dmabuf, view) is made lazily and goes with them.
+ * guest fills by transfers. The dmabuf of the pixels is made lazily and goes with them.
  */
 struct vtr_resource {
 	struct vtr_resource *next; /* vtr_resource_table.buckets[] */
@@ -29,7 +29,7 @@ struct vtr_resource {
 	struct vtr_buffer *buffer; /* dmabuf of the pixels, or NULL */
 	bool buffer_tried;
 	struct vtr_error no_buffer; /* why buffer is NULL after it was tried */
-	struct vtr_view *view;      /* linear view of the pixels, or NULL */
+	uint32_t refused;           /* bit per scanout: its display cannot import buffer */
 
 	uint32_t shown; /* bit per scanout */
 	bool has_uuid;
@@ -43,9 +43,12 @@ struct vtr_resource_table {
 	uint32_t count;
 	uint64_t entries; /* of all resources */
 	uint64_t hostmem; /* bytes of all 2D images */
+	uint32_t images;  /* how many of them, */
+	uint32_t buffers; /* and how many dmabufs: each holds an fd */
 };
 
-struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id); /* NULL: no such id */
+struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id);               /* NULL: no such id */
+struct vtr_resource *vtr_resource_find_buffer(struct vtr_gpu *gpu, uint64_t buffer_id); /* NULL: nobody's any more */
 
 /* Creates a resource; the id was checked to be free. Return NULL when out of memory. */
 struct vtr_resource *vtr_resource_create_blob(struct vtr_gpu *gpu, uint32_t id, uint64_t size);
@@ -55,23 +58,22 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource);
 void vtr_resource_destroy_all(struct vtr_gpu *gpu);
 
-/* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. */
+/* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. Scanouts that show a blob thaw. */
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
                          struct vtr_spans *spans);
 /* Forgets the backing. Scanouts that show a blob freeze first. */
 void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource);
 
-/* Resolves the backing if it is not and the memory map has changed since the last try. True when it is resolved. */
+/* Resolves the backing if it is not and the memory map has changed since the last try. True when it is resolved; scanouts that show
+ * a blob thaw when it was not before. */
 bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource);
 
 /* Where the pixels are; empty when they are nowhere now. */
 const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource);
 
-/* The dmabuf of the pixels, made at the first call; NULL with the reason in resource->no_buffer. */
-struct vtr_buffer *vtr_resource_buffer(struct vtr_resource *resource);
-
-/* A linear view of the pixels, made at the first call and refreshed at each; NULL with *error. Valid until the backing changes. */
-const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
+/* The dmabuf of the pixels of a resource that is shown, made at the first call; NULL with the reason in resource->no_buffer. Valid
+ * until the backing changes or the resource is not shown any more. */
+struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource);
 
 /* For the memory listener: a region goes; everything made from it goes first. */
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);

@@ -27,7 +27,8 @@ uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request 
 	    command->height > VTR_MAX_DIMENSION)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	/* at most 2^30 bytes each: the sum cannot overflow */
-	if (gpu->resources.hostmem + vtr_image_bytes(command->width, command->height) > gpu->options.max_hostmem)
+	if (gpu->resources.images >= VTR_MAX_IMAGES ||
+	    gpu->resources.hostmem + vtr_image_bytes(command->width, command->height) > gpu->options.max_hostmem)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	if (!vtr_resource_create_2d(gpu, command->resource_id, command->width, command->height, format))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -129,7 +130,6 @@ uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
 	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
-	vtr_scanouts_backing_attached(gpu, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -162,11 +162,14 @@ uint32_t vtr_gpu_resource_assign_uuid(struct vtr_gpu *gpu, struct vtr_gpu_reques
 	return VIRTIO_GPU_RESP_OK_RESOURCE_UUID;
 }
 
-static void count_copied(struct vtr_gpu *gpu, const struct vtr_resource *resource, uint64_t bytes)
+/* A transfer is work for the scanouts that show the resource. */
+static void count_transfer(struct vtr_gpu *gpu, const struct vtr_resource *resource, uint64_t bytes, uint64_t cpu_ns)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (resource->shown & 1u << i)
+		if (resource->shown & 1u << i) {
 			gpu->scanouts[i].stats.bytes_copied += bytes;
+			gpu->scanouts[i].stats.cpu_ns += cpu_ns;
+		}
 }
 
 uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
@@ -188,8 +191,9 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 	if (!vtr_range_fits(command->offset, bytes, resource->backing.length))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	pixman_box32_t box = { (int32_t)r->x, (int32_t)r->y, (int32_t)(r->x + r->width), (int32_t)(r->y + r->height) };
+	uint64_t cpu = vtr_scanout_cpu_ns();
 	if (vtr_image_transfer(resource->image, &box, &resource->backing, command->offset) < 0)
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
-	count_copied(gpu, resource, (uint64_t)r->width * 4 * r->height);
+	count_transfer(gpu, resource, (uint64_t)r->width * 4 * r->height, vtr_scanout_cpu_ns() - cpu);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

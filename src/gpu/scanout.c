@@ -61,10 +61,11 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 	return scanout->resource && !vtr_resource_pixels(scanout->resource)->count;
 }
 
-void vtr_scanout_thaw(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 {
-	if (vtr_scanout_frozen(scanout) && vtr_resource_resolve(gpu, scanout->resource))
-		all_unread(scanout);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (gpu->scanouts[i].resource == resource)
+			all_unread(&gpu->scanouts[i]);
 }
 
 /* ---- commands ---- */

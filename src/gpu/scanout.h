@@ -14,16 +14,12 @@
 struct vtr_gpu;
 struct vtr_resource;
 
-/* Frames on their way to the display: when each was flushed. Displays hold two or three at a time. */
-enum { VTR_FRAMES_IN_FLIGHT = 64, VTR_LATENCY_SAMPLES = 1024 };
+enum { VTR_LATENCY_SAMPLES = 1024 };
 
 struct vtr_scanout_stats {
 	uint64_t frames, dropped, timeouts;
 	uint64_t bytes_copied;
 	uint64_t cpu_ns;
-	struct {
-		uint64_t sequence, flushed_ns; /* flushed_ns 0: not the guest's flush, does not count */
-	} in_flight[VTR_FRAMES_IN_FLIGHT];
 	uint32_t latency_us[VTR_LATENCY_SAMPLES];
 	uint64_t samples;
 };
@@ -46,10 +42,10 @@ struct vtr_scanout {
 	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
 	bool stalled;             /* the display missed a deadline and has not answered since */
 
-	uint64_t refused_buffer; /* the buffer that the display could not import, 0: none */
-	struct vtr_error refused;
+	bool again; /* reading the pixels was cut short: once more, from the loop */
+
+	struct vtr_error refused; /* why the display could not import the last buffer that it could not */
 	enum vtr_path logged_path;
-	uint32_t cursor_resource; /* 0: no cursor */
 
 	struct vtr_scanout_stats stats;
 	struct vtr_log_limit log;
@@ -70,10 +66,8 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout);
 /* The resource's memory is about to go: what was not read of it is read now, so that the last picture stays right. Memory that can
  * only be had by request is read only when may_fetch: not while the VMM waits for us. */
 void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch);
-/* The resource has a backing again: scanouts that show it show the new one from the next flush or read on. */
-void vtr_scanouts_backing_attached(struct vtr_gpu *gpu, struct vtr_resource *resource);
-/* Memory came: a frozen scanout is shown again from the next flush or read on. */
-void vtr_scanout_thaw(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
+/* The resource has memory again: scanouts that show it show that from the next flush or read on. */
+void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 
 /* ---- present.c: from a scanout to a frame ---- */
 
@@ -84,6 +78,12 @@ uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, c
 
 /* The best usable path now; with refusals (VTR_PATH_COUNT of them) also why each better one is not, and how many these are. */
 enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
+
+/* Presents the scanouts again whose pixels could not be read to the end. */
+void vtr_scanouts_present_again(struct vtr_gpu *gpu);
+
+/* CPU time of the device thread, for the statistics. */
+uint64_t vtr_scanout_cpu_ns(void);
 
 /* The output's events. */
 void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event);
