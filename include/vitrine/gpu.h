@@ -71,6 +71,21 @@ struct vtr_gpu_status {
 };
 VTR_API void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status);
 
+/* What a scanout shows as one image in memory, for an embedding VMM that draws its console with pixman or encodes frames. */
+struct vtr_scanout_view {
+	const uint8_t *data;    /* the picture's first byte */
+	uint32_t width, height; /* pixels */
+	uint32_t stride;        /* bytes */
+	uint32_t format;        /* DRM fourcc */
+};
+
+/* The pages of the guest's memory side by side, without a copy where they can be mapped so; made at the first call and kept with the
+ * resource. What the guest draws shows at once, flushed or not. Valid until the next call of any function of the library on the device
+ * thread: when the memory goes, so does the view, before the VMM's unmapping is answered; when it comes back, so does the view.
+ * 0, or -errno with *error (may be NULL): -ENOENT (no such scanout, or the guest shows nothing), REVOKED EFAULT (its memory is not there
+ * now), UNSUPPORTED EOPNOTSUPP (memory that came without a mappable fd), or an error of vtr_view_create(). */
+VTR_API int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t scanout, struct vtr_scanout_view *view, struct vtr_error *error);
+
 /* Called on the device thread after a scanout's frame count changed (a frame was shown or dropped). One listener; NULL removes. */
 typedef void (*vtr_gpu_frame_func)(uint32_t scanout, void *data);
 VTR_API void vtr_gpu_set_frame_listener(struct vtr_gpu *gpu, vtr_gpu_frame_func func, void *data);

@@ -93,11 +93,18 @@ static void drop_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->refused = 0;
 }
 
+static void drop_derived(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	drop_buffer(gpu, resource);
+	vtr_view_destroy(resource->view);
+	resource->view = NULL;
+}
+
 static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
 {
 	if (!resource->image) {
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
-		drop_buffer(gpu, resource);
+		drop_derived(gpu, resource);
 	}
 	vtr_spans_finish(&resource->backing);
 }
@@ -136,7 +143,7 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 		link = &(*link)->next;
 	*link = resource->next;
 	gpu->resources.count--;
-	drop_buffer(gpu, resource);
+	drop_derived(gpu, resource);
 	vtr_resource_detach(gpu, resource);
 	if (resource->image) {
 		gpu->resources.images--;
@@ -203,6 +210,28 @@ struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource 
 		vtr_error_set(&resource->no_buffer, VTR_ERROR_HOST, ENOMEM, "out of memory");
 	gpu->resources.buffers += resource->buffer != NULL;
 	return resource->buffer;
+}
+
+const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error)
+{
+	const struct vtr_spans *pixels = vtr_resource_pixels(resource);
+
+	if (!pixels->count) {
+		vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the guest's memory is not there now");
+		return NULL;
+	}
+	/* Asking the VMM for bytes can change the memory map, and the view with it. */
+	if (!pixels->cpu) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "part of the memory can only be had by request");
+		return NULL;
+	}
+	if (!resource->view)
+		resource->view = vtr_view_create(pixels, error);
+	else if (vtr_view_refresh(resource->view, pixels) < 0) {
+		vtr_error_set(error, VTR_ERROR_HOST, EFAULT, "the memory's file was truncated");
+		return NULL;
+	}
+	return resource->view ? vtr_view_data(resource->view) : NULL;
 }
 
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region)

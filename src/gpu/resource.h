@@ -13,7 +13,7 @@ struct vtr_gpu;
 
 /*
  * A guest resource. Its pixels lie in `pixels`: for a blob the guest's backing itself, for a 2D resource host memory that the
- * guest fills by transfers. The dmabuf of the pixels is made lazily and goes with them.
+ * guest fills by transfers. What is made of the pixels (dmabuf, view) is made lazily and goes with them.
  */
 struct vtr_resource {
 	struct vtr_resource *next; /* vtr_resource_table.buckets[] */
@@ -29,6 +29,7 @@ struct vtr_resource {
 	struct vtr_buffer *buffer; /* dmabuf of the pixels, or NULL */
 	bool buffer_tried;
 	struct vtr_error no_buffer; /* why buffer is NULL after it was tried */
+	struct vtr_view *view;      /* linear view of the pixels, or NULL */
 	uint32_t refused;           /* bit per scanout: its display cannot import buffer */
 
 	uint32_t shown; /* bit per scanout */
@@ -74,6 +75,9 @@ const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource)
 /* The dmabuf of the pixels of a resource that is shown, made at the first call; NULL with the reason in resource->no_buffer. Valid
  * until the backing changes or the resource is not shown any more. */
 struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource);
+
+/* A linear view of the pixels, made at the first call and up to date after each; NULL with *error. Valid until the backing changes. */
+const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
 
 /* For the memory listener: a region goes; everything made from it goes first. */
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);

@@ -6,6 +6,8 @@
  */
 #include "gpu/scanout.h"
 
+#include <errno.h>
+
 #include "gpu/gpu.h"
 
 void vtr_scanout_init(struct vtr_scanout *scanout, uint32_t id, struct vtr_output *output)
@@ -66,6 +68,30 @@ void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (gpu->scanouts[i].resource == resource)
 			all_unread(&gpu->scanouts[i]);
+}
+
+int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout_view *view, struct vtr_error *error)
+{
+	struct vtr_scanout *scanout = id < gpu->n_scanouts ? &gpu->scanouts[id] : NULL;
+	struct vtr_error failure;
+
+	if (!scanout || !scanout->resource)
+		return vtr_error_set(error, VTR_ERROR_GUEST, ENOENT, "the guest shows nothing on scanout %u", id);
+	vtr_resource_resolve(gpu, scanout->resource);
+	const uint8_t *data = vtr_resource_view(scanout->resource, &failure);
+	if (!data) {
+		if (error)
+			*error = failure;
+		return -failure.code;
+	}
+	*view = (struct vtr_scanout_view){
+		.data = data + scanout->layout.offset,
+		.width = scanout->layout.width,
+		.height = scanout->layout.height,
+		.stride = scanout->layout.stride,
+		.format = scanout->layout.format,
+	};
+	return 0;
 }
 
 /* ---- commands ---- */

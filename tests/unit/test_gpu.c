@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scanouts whose memory goes and comes, and the cursor: what stays on the screen. */
+#include <drm_fourcc.h>
+
 #include "gpu_machine.h"
 
 enum { OTHER = 0x20000 }; /* where a second picture is */
@@ -81,6 +83,36 @@ static void test_freeze_and_thaw(gconstpointer data)
 	g_assert_false(gpu_machine_status(&machine, 0).frozen);
 	gpu_machine_flush(&machine, 1);
 	g_assert_cmphex(shown(&machine, 0), ==, 0x33333333);
+	gpu_machine_destroy(&machine);
+}
+
+/* The linear view is the guest's memory itself, goes with it, and comes back with it. */
+static void test_view(gconstpointer data)
+{
+	bool by_guest = GPOINTER_TO_INT(data);
+	struct gpu_machine machine;
+	struct vtr_scanout_view view;
+	struct vtr_error error;
+
+	start(&machine, &(struct vtr_gpu_options){ 0 }, 1);
+	g_assert_cmpint(vtr_gpu_scanout_view(machine.gpu, 1, &view, &error), ==, -ENOENT);
+	g_assert_cmpint(vtr_gpu_scanout_view(machine.gpu, 0, &view, &error), ==, -ENOENT);
+	gpu_machine_show_blob(&machine, 0, 1, 0);
+	g_assert_cmpint(vtr_gpu_scanout_view(machine.gpu, 0, &view, &error), ==, 0);
+	g_assert_cmpuint(view.width, ==, GPU_WIDTH);
+	g_assert_cmpuint(view.height, ==, GPU_HEIGHT);
+	g_assert_cmpuint(view.stride, ==, GPU_STRIDE);
+	g_assert_cmphex(view.format, ==, DRM_FORMAT_XRGB8888);
+	gpu_machine_paint(&machine, 0, 0x5a); /* after the view was made: it is no copy */
+	for (size_t i = 0; i < GPU_BYTES; i++)
+		g_assert_cmphex(view.data[i], ==, 0x5a);
+
+	take_memory(&machine, by_guest);
+	g_assert_cmpint(vtr_gpu_scanout_view(machine.gpu, 0, &view, &error), ==, -EFAULT);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_REVOKED);
+	give_memory(&machine, by_guest);
+	g_assert_cmpint(vtr_gpu_scanout_view(machine.gpu, 0, &view, &error), ==, 0);
+	g_assert_cmphex(view.data[GPU_BYTES - 1], ==, 0x5a);
 	gpu_machine_destroy(&machine);
 }
 
@@ -256,6 +288,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_data_func("/unit/gpu/freeze/unmapped", GINT_TO_POINTER(false), test_freeze_and_thaw);
 	g_test_add_data_func("/unit/gpu/freeze/detached", GINT_TO_POINTER(true), test_freeze_and_thaw);
+	g_test_add_data_func("/unit/gpu/view/unmapped", GINT_TO_POINTER(false), test_view);
+	g_test_add_data_func("/unit/gpu/view/detached", GINT_TO_POINTER(true), test_view);
 	g_test_add_data_func("/unit/gpu/last-picture/unmapped", GINT_TO_POINTER(false), test_last_picture_is_not_pushed_out);
 	g_test_add_data_func("/unit/gpu/last-picture/detached", GINT_TO_POINTER(true), test_last_picture_is_not_pushed_out);
 	g_test_add_data_func("/unit/gpu/thaw-of-two/unmapped", GINT_TO_POINTER(false), test_thaw_of_two);
