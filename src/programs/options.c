@@ -63,32 +63,51 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
+/* Digits and nothing before them: strtoull() takes blanks and signs, too, and makes 2^64 - 1 of " -1". */
+static int parse_digits(const char *text, uint64_t *value, const char **end)
+{
+	char *stop;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	*value = strtoull(text, &stop, 10);
+	*end = stop;
+	return errno ? -EINVAL : 0;
+}
+
 static int parse_size(const char *text, uint64_t *size)
 {
 	static const char suffixes[] = "KMG";
-	char *end;
+	const char *end;
+	uint64_t value;
 
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
+	if (parse_digits(text, &value, &end) < 0)
+		return -EINVAL;
 	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
 	unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
 
-	if (errno || end == text || *text == '-' || (*end && (!suffix || end[1])) || !value || value > UINT64_MAX >> shift)
+	if ((*end && (!suffix || end[1])) || !value || value > UINT64_MAX >> shift)
 		return -EINVAL;
-	*size = (uint64_t)value << shift;
+	*size = value << shift;
 	return 0;
 }
 
 static int parse_fd(const char *text, int *fd)
 {
-	char *end;
+	const char *end;
+	uint64_t value;
 
-	errno = 0;
-	long value = strtol(text, &end, 10);
-	if (errno || end == text || *end || value < 0 || value > INT32_MAX)
+	if (parse_digits(text, &value, &end) < 0 || *end || value > INT32_MAX)
 		return -EINVAL;
 	*fd = (int)value;
 	return 0;
+}
+
+static int parse_socket(const char *text, const char **path)
+{
+	*path = text;
+	return *text ? 0 : -EINVAL;
 }
 
 static int parse_path(const char *text, enum vtr_path *path)
@@ -113,8 +132,7 @@ static int apply(struct options *options, int id, const char *argument)
 {
 	switch (id) {
 	case OPTION_VFIO_USER:
-		options->vfio_user = argument;
-		return 0;
+		return parse_socket(argument, &options->vfio_user);
 	case OPTION_FD:
 		return parse_fd(argument, &options->fd);
 	case OPTION_DISPLAY:
@@ -125,8 +143,7 @@ static int apply(struct options *options, int id, const char *argument)
 	case OPTION_PATH:
 		return parse_path(argument, &options->force_path);
 	case OPTION_CONTROL:
-		options->control = argument;
-		return 0;
+		return parse_socket(argument, &options->control);
 	case OPTION_MAX_HOSTMEM:
 		return parse_size(argument, &options->max_hostmem);
 	case OPTION_NO_BLOB:

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <vitrine/control.h>
 #include <vitrine/display.h>
@@ -136,6 +137,18 @@ static void stop(struct vitrine *vitrine)
 	vtr_loop_destroy(vitrine->loop);
 }
 
+/* Guest memory comes as fds, up to VTR_MAX_REGIONS of them; the usual limit is 1024, for the sake of programs that call select().
+ */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct vitrine vitrine = { 0 };
@@ -146,6 +159,7 @@ int main(int argc, char **argv)
 		return status;
 	vtr_log_set_level(options.log_level);
 	signal(SIGPIPE, SIG_IGN);
+	raise_fd_limit();
 	int error = start(&vitrine, &options);
 	if (!error) {
 		vtr_log(VTR_LOG_INFO, "vitrine " VTR_VERSION ": serving %s, display %s", vitrine.transport, options.display);

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""vitrine's command line: what it prints, what it refuses, and what it leaves behind.
+
+    test_cli.py VITRINE
+"""
+import pathlib
+import re
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import tap
+from vfio_user import Client
+
+PROGRAM = sys.argv.pop(1)
+SECONDS = 20
+
+
+def run(*arguments, **options):
+    """Runs vitrine to its end, which must come by itself."""
+    return subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False, **options)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="vitrine-cli-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.path = self.folder / "gpu.sock"
+
+    def start(self, *arguments, **options):
+        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, **options)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def wait_for(self, what, condition):
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, what)
+            time.sleep(0.01)
+
+    def serve(self, *arguments, **options):
+        """A vitrine that serves self.path."""
+        process = self.start("--vfio-user", self.path, *arguments, **options)
+        self.wait_for("it serves its socket", lambda: process.poll() is not None or self.answers())
+        self.assertIsNone(process.poll())
+        return process
+
+    def answers(self):
+        try:
+            self.connect()
+        except OSError:
+            return False
+        return True
+
+    def connect(self):
+        """Connects, negotiates, and goes again: a device serves one client at a time."""
+        with Client(str(self.path)):
+            pass
+
+    def end(self, process, number=signal.SIGTERM):
+        process.send_signal(number)
+        self.assertEqual(process.wait(SECONDS), 0)
+
+
+class Prints(Case):
+    def test_help(self):
+        result = run("--help")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for option in ("--vfio-user", "--fd", "--display", "--output", "--path", "--control", "--max-hostmem", "--no-blob",
+                       "--log-level", "--help", "--version"):
+            self.assertIn(option, result.stdout)
+
+    def test_version(self):
+        result = run("--version")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, r"\Avitrine \d+\.\d+\.\d+\n\Z")
+
+
+WRONG_VALUES = {
+    "vfio-user": ["", "x" * 200],
+    "fd": ["", "-1", "x", "1x", " 1", "+1", "4294967296", "99999999999999999999"],
+    "display": ["", "gtk"],
+    "output": ["", "0x0", "1280", "1280x", "1280x800@", "1280x800@0", "16385x1", "1x16385", "1280x800,name=", "1280x800 ",
+               "1280x800,name=" + "n" * 32, "-1x1"],
+    "path": ["", "none", "best", "virgl", "vfio-dmabuf", "Mapped"],
+    "control": ["", "x" * 200],
+    "max-hostmem": ["", "0", "-1", " -1", "1T", "1GG", "G", "1.5G", "99999999999999999999", "99999999999G"],
+    "log-level": ["", "loud"],
+}
+
+
+class Refuses(Case):
+    def refused(self, result, status, *words):
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertEqual(result.stdout, "")
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def test_no_transport(self):
+        self.refused(run(), 2, "--vfio-user", "--fd", "--help")
+
+    def test_two_transports(self):
+        self.refused(run("--vfio-user", self.path, "--fd", 3), 2, "--vfio-user", "--fd")
+
+    def test_unknown_option(self):
+        self.refused(run("--vfio-user", self.path, "--frobnicate"), 2, "--frobnicate", "--help")
+
+    def test_missing_value(self):
+        self.refused(run("--vfio-user"), 2, "--vfio-user", "--help")
+
+    def test_stray_word(self):
+        self.refused(run("--vfio-user", self.path, "stray"), 2, "stray")
+
+    def test_too_many_outputs(self):
+        self.refused(run("--vfio-user", self.path, *["--output", "640x480"] * 17), 2, "--output")
+
+    def test_socket_in_use(self):
+        process = self.serve()
+        self.refused(run("--vfio-user", self.path), 1, str(self.path), "in use", "another path")
+        self.assertTrue(self.answers())
+        self.end(process)
+
+    def test_control_socket_in_use(self):
+        control = self.folder / "control.sock"
+        process = self.serve("--control", control)
+        self.refused(run("--vfio-user", self.folder / "other.sock", "--control", control), 1, str(control), "another path")
+        self.assertFalse((self.folder / "other.sock").exists())
+        self.end(process)
+
+    def test_no_folder(self):
+        self.refused(run("--vfio-user", self.folder / "missing" / "gpu.sock"), 1, "missing/gpu.sock")
+
+    def test_a_file_in_the_way(self):
+        self.path.write_text("mine")
+        self.refused(run("--vfio-user", self.path), 1, str(self.path))
+        self.assertEqual(self.path.read_text(), "mine")
+
+    def test_fd_that_is_none(self):
+        self.refused(run("--fd", 200), 1, "fd 200")
+
+    def test_fd_that_is_no_socket(self):
+        with open("/dev/null", "rb") as file:
+            self.refused(run("--fd", file.fileno(), pass_fds=[file.fileno()]), 1, f"fd {file.fileno()}")
+
+
+def add_wrong_values():
+    """A test of its own for each wrong value."""
+    for option, values in WRONG_VALUES.items():
+        for value in values:
+            def test(self, option=option, value=value):
+                transport = [] if option in ("vfio-user", "fd") else ["--vfio-user", self.path]
+                status = 1 if len(value) > 108 else 2  # too long for a socket's address: only the system says so
+                self.refused(run(*transport, f"--{option}={value}"), status, value[:20] if status == 1 else f"--{option}")
+            name = re.sub(r"\W", "_", value[:20]) or "empty"
+            while hasattr(Refuses, f"test_{option}_{name}"):
+                name += "_"
+            setattr(Refuses, f"test_{option}_{name}", test)
+
+
+class Serves(Case):
+    def test_socket_is_private(self):
+        for mask in (0o000, 0o077, 0o777):
+            with self.subTest(umask=mask):
+                process = self.serve("--control", self.folder / "control.sock", umask=mask)
+                for path in (self.path, self.folder / "control.sock"):
+                    self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+                self.end(process)
+
+    def test_ends_when_asked(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=number):
+                process = self.serve("--control", self.folder / "control.sock")
+                self.end(process, number)
+                self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_stale_socket_is_replaced(self):
+        process = self.serve()
+        process.kill()
+        process.wait()
+        self.assertTrue(self.path.is_socket())
+        self.end(self.serve())
+
+    def test_stays_silent_about_clients_that_leave(self):
+        process = self.serve("--log-level", "warn")
+        for _ in range(20):
+            self.connect()
+        self.end(process)
+        self.assertEqual(process.stdout.read(), "")
+
+    def test_listening_fd(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.path))
+            listener.listen()
+            process = self.start("--fd", listener.fileno(), pass_fds=[listener.fileno()])
+        for _ in range(2):
+            self.connect()
+        self.end(process)
+        self.assertTrue(self.path.is_socket())  # not ours to remove
+
+    def test_connected_fd(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = self.start("--fd", theirs.fileno(), pass_fds=[theirs.fileno()])
+            theirs.close()
+            with Client(sock=ours):
+                self.end(process)
+
+    def test_many_fds(self):
+        """The limit of fds is the hard one: guest memory comes in fds."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        process = self.serve()
+        limits = pathlib.Path(f"/proc/{process.pid}/limits").read_text(encoding="ascii")
+        soft, hard = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups()
+        self.assertEqual(soft, hard)
+        self.end(process)
+
+
+add_wrong_values()
+if __name__ == "__main__":
+    tap.main()
