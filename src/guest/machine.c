@@ -35,10 +35,6 @@
 
 #include "util/fd.h"
 
-#ifndef VIRTIO_F_RING_RESET
-#define VIRTIO_F_RING_RESET 40
-#endif
-
 enum {
 	DEFAULT_TIMEOUT_MS = 10000,
 	PAGE = 4096,

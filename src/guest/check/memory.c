@@ -149,18 +149,23 @@ static bool detach_and_attach(struct vtr_check *check, const void *row)
 	return passed;
 }
 
-/* The rings themselves go away: no answer can come, but the device lives. */
+/* The rings themselves go away: no answer can come, nothing is written where memory was, and the device lives. */
 static bool unmap_rings(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
+	const struct vring_used *used = guest->queues[VTR_GUEST_CONTROL].ring.used;
 	struct virtio_gpu_ctrl_hdr request = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
 	struct vtr_guest_message message;
 
-	return vtr_expect_success(check, "posting",
+	if (!vtr_expect_alive(check)) /* the device has used the rings */
+		return false;
+	uint16_t before = used->idx;
+	return unmap(check, VTR_GUEST_SYSTEM) &&
+	       vtr_expect_success(check, "posting",
 	                          vtr_guest_post(guest, VTR_GUEST_CONTROL, &message, &request, sizeof(request), 408)) &&
-	       unmap(check, VTR_GUEST_SYSTEM) &&
 	       vtr_expect_success(check, "doorbell", vtr_guest_kick(guest, VTR_GUEST_CONTROL, true)) &&
-	       vtr_expect_success(check, "waiting", vtr_guest_idle(guest, 50)) && map(check, VTR_GUEST_SYSTEM) &&
+	       vtr_expect_success(check, "waiting", vtr_guest_idle(guest, 50)) &&
+	       vtr_expect_value(check, "the used index where no memory is", used->idx, before) && map(check, VTR_GUEST_SYSTEM) &&
 	       vtr_expect_recovery(check);
 }
 

@@ -8,10 +8,6 @@
 
 #include "guest/check/check.h"
 
-#ifndef VIRTIO_F_RING_RESET
-#define VIRTIO_F_RING_RESET 40
-#endif
-
 static bool offers(struct vtr_check *check, const void *row)
 {
 	uint64_t features = vtr_guest_function_features(&check->guest->function);
