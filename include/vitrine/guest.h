@@ -22,8 +22,8 @@ struct vtr_guest;
 /* Kinds of memory that a guest has, as the device gets to know them. */
 enum vtr_guest_memory {
 	VTR_GUEST_SYSTEM, /* RAM for rings and commands: always there */
-	VTR_GUEST_RAM,	  /* RAM for pictures: a sealed memfd */
-	VTR_GUEST_BAR,	  /* the BAR of an assigned device, high up: a memfd of its own */
+	VTR_GUEST_RAM,    /* RAM for pictures: a sealed memfd */
+	VTR_GUEST_BAR,    /* the BAR of an assigned device, high up: a memfd of its own */
 	VTR_GUEST_REMOTE, /* memory without an fd: the device has to ask for its bytes */
 	VTR_GUEST_MEMORY_COUNT,
 };
@@ -36,8 +36,8 @@ VTR_API int vtr_guest_memory_from_name(const char *name, enum vtr_guest_memory *
 struct vtr_guest_options {
 	const char *vfio_user; /* path of the device's socket */
 	const char *control;   /* path of its control socket, for what is shown; may be NULL */
-	int timeout_ms;	       /* of every single wait; 0: 10 seconds */
-	uint32_t pid;	       /* of the device, for CPU time and memory; 0: whoever listens on the socket */
+	int timeout_ms;        /* of every single wait; 0: 10 seconds */
+	uint32_t pid;          /* of the device, for CPU time and memory; 0: whoever listens on the socket */
 };
 
 /* Connects, gives the device all memory and reads the PCI function. NULL with *error (may be NULL) filled. */
@@ -54,7 +54,7 @@ VTR_API int vtr_guest_stop(struct vtr_guest *guest);
 /* Sends one control command and waits for its answer, at most the time-out. request begins with struct virtio_gpu_ctrl_hdr. Bytes
  * of response that the device did not write are 0. Returns the number of bytes written or -errno. */
 VTR_API long vtr_guest_command(struct vtr_guest *guest, const void *request, size_t request_size, void *response,
-			       size_t response_size);
+                               size_t response_size);
 
 /* What the last failure was, a sentence; valid until the next call. */
 VTR_API const char *vtr_guest_error(const struct vtr_guest *guest);
@@ -87,8 +87,8 @@ VTR_API int vtr_guest_demo(const struct vtr_guest_options *options, const struct
 
 struct vtr_guest_check {
 	const char *filter; /* glob over "family/name", with the extended patterns of glibc (!(a|b)); NULL: all */
-	bool list;	    /* print the names only */
-	bool tap;	    /* TAP version 13 in place of PASS and FAIL lines */
+	bool list;          /* print the names only */
+	bool tap;           /* TAP version 13 in place of PASS and FAIL lines */
 };
 /* Runs the conformance suite, a line for each check. With a control socket pictures are compared pixel by pixel; without one those
  * checks are skipped and say so. */

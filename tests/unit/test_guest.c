@@ -287,7 +287,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(ring_tests); i++)
 		g_test_add(ring_tests[i].name, struct ring_fixture, GINT_TO_POINTER(ring_tests[i].event_idx), ring_set_up,
-			   ring_tests[i].run, NULL);
+		           ring_tests[i].run, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
 		char *path = g_strdup_printf("/guest/pattern/format/%s", formats[i].name);
 
