@@ -16,6 +16,7 @@
 #include <vitrine/loop.h>
 
 #include "display/output.h"
+#include "rows.h"
 #include "virtio/device.h"
 #include "vring.h"
 

@@ -13,20 +13,9 @@
 
 #include <vitrine/memory.h>
 
+#include "rows.h"
+
 enum { PAGE = 4096 };
-
-/* Adds a test per row of a table, named prefix and the row's name, its first member. */
-static inline void add_rows(const char *prefix, const void *rows, size_t count, size_t size, GTestDataFunc func)
-{
-	for (size_t i = 0; i < count; i++) {
-		const char *row = (const char *)rows + i * size;
-		g_autofree char *path = g_strconcat(prefix, *(const char *const *)row, NULL);
-
-		g_test_add_data_func(path, row, func);
-	}
-}
-
-#define ADD_ROWS(prefix, rows, func) add_rows(prefix, rows, G_N_ELEMENTS(rows), sizeof((rows)[0]), func)
 
 /* What byte i of a memory file with this seed holds: differs from page to page and from file to file. */
 static inline uint8_t pattern(uint8_t seed, uint64_t i)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "memory/copy.h"
+#include "rows.h"
 
 /* Every alignment of source and target, lengths around the steps that the implementations take. */
 static const struct copy_row {
@@ -48,11 +49,7 @@ static void test_ahead_is_nowhere(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	for (size_t i = 0; i < G_N_ELEMENTS(copy_rows); i++) {
-		g_autofree char *path = g_strconcat("/copy/length/", copy_rows[i].name, NULL);
-
-		g_test_add_data_func(path, &copy_rows[i], test_copy);
-	}
+	ADD_ROWS("/copy/length/", copy_rows, test_copy);
 	g_test_add_func("/copy/ahead-is-nowhere", test_ahead_is_nowhere);
 	return g_test_run();
 }

@@ -226,11 +226,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/flush/stalled-display-does-not-hold-up-others", test_stalled_display_does_not_hold_up_others);
 	g_test_add_func("/unit/gpu/flush/nothing-to-wait-for", test_nothing_to_wait_for);
 	g_test_add_func("/unit/gpu/flush/without-a-fence", test_without_a_fence);
-	for (size_t i = 0; i < G_N_ELEMENTS(followers); i++) {
-		g_autofree char *path = g_strconcat("/unit/gpu/flush/fences-in-order/", followers[i].name, NULL);
-
-		g_test_add_data_func(path, &followers[i], test_fences_in_order);
-	}
+	ADD_ROWS("/unit/gpu/flush/fences-in-order/", followers, test_fences_in_order);
 	g_test_add_func("/unit/gpu/flush/storm", test_storm);
 	g_test_add_data_func("/unit/gpu/flush/device-reset", GINT_TO_POINTER(false), test_reset_while_waiting);
 	g_test_add_data_func("/unit/gpu/flush/queue-reset", GINT_TO_POINTER(true), test_reset_while_waiting);

@@ -13,6 +13,8 @@
 
 #include <vitrine/display.h>
 
+#include "rows.h"
+
 enum { WIDTH = 100, HEIGHT = 60 };
 
 struct scanout {
@@ -726,22 +728,11 @@ static void test_accepts(void)
 	scanout_finish(&scanout);
 }
 
-static void add_rows(const char *prefix, const void *rows, size_t count, size_t size, GTestDataFunc func)
-{
-	for (size_t i = 0; i < count; i++) {
-		const void *row = (const char *)rows + i * size;
-		char *path = g_strconcat(prefix, *(const char *const *)row, NULL);
-
-		g_test_add_data_func(path, row, func);
-		g_free(path);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	add_rows("/headless/format/", format_rows, G_N_ELEMENTS(format_rows), sizeof(format_rows[0]), test_format_pixels);
-	add_rows("/headless/buffer/", buffer_rows, G_N_ELEMENTS(buffer_rows), sizeof(buffer_rows[0]), test_buffer);
+	ADD_ROWS("/headless/format/", format_rows, test_format_pixels);
+	ADD_ROWS("/headless/buffer/", buffer_rows, test_buffer);
 	g_test_add_data_func("/headless/damage-only/pixels", GINT_TO_POINTER(false), test_reads_damage_only);
 	g_test_add_data_func("/headless/damage-only/buffer", GINT_TO_POINTER(true), test_reads_damage_only);
 	g_test_add_func("/headless/refused/no-size", test_cannot_map);

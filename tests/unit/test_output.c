@@ -11,6 +11,7 @@
 #include <vitrine/log.h>
 
 #include "mute_display.h"
+#include "rows.h"
 
 /* ---- vtr_output_parse ---- */
 
@@ -357,12 +358,7 @@ static void test_capture_of_removed_output(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	for (size_t i = 0; i < G_N_ELEMENTS(parse_rows); i++) {
-		char *path = g_strconcat("/output/parse/", parse_rows[i].name, NULL);
-
-		g_test_add_data_func(path, &parse_rows[i], test_parse);
-		g_free(path);
-	}
+	ADD_ROWS("/output/parse/", parse_rows, test_parse);
 	g_test_add_func("/output/sixteen", test_sixteen_outputs);
 	g_test_add_func("/output/add-refuses", test_add_refuses);
 	g_test_add_func("/output/attach-fails", test_attach_fails);

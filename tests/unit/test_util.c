@@ -15,6 +15,7 @@
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
 
+#include "rows.h"
 #include "util/checked.h"
 #include "util/fd.h"
 
@@ -264,14 +265,6 @@ static void test_error(void)
 	g_assert_cmpint(vtr_error_set(NULL, VTR_ERROR_GUEST, EINVAL, "x"), ==, -EINVAL);
 }
 
-static void add_row(const char *prefix, const char *name, const void *row, GTestDataFunc func)
-{
-	char *path = g_strconcat(prefix, name, NULL);
-
-	g_test_add_data_func(path, row, func);
-	g_free(path);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -280,10 +273,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/util/loop/signal", test_loop_signal);
 	g_test_add_func("/util/loop/event-from-thread", test_loop_event_from_thread);
 	g_test_add_func("/util/loop/set-events", test_loop_set_events);
-	for (size_t i = 0; i < G_N_ELEMENTS(range_rows); i++)
-		add_row("/util/range/", range_rows[i].name, &range_rows[i], test_range);
-	for (size_t i = 0; i < G_N_ELEMENTS(overlap_rows); i++)
-		add_row("/util/overlap/", overlap_rows[i].name, &overlap_rows[i], test_overlap);
+	ADD_ROWS("/util/range/", range_rows, test_range);
+	ADD_ROWS("/util/overlap/", overlap_rows, test_overlap);
 	g_test_add_func("/util/fd/memfd-is-sealed", test_memfd_is_sealed);
 	g_test_add_func("/util/fd/unix-listen", test_unix_listen);
 	g_test_add_func("/util/log/limit", test_log_limit);
