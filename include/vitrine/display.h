@@ -153,8 +153,8 @@ VTR_API void vtr_staging_cancel(struct vtr_staging *staging);
 /* The guest's cursor: image 64x64 pixels of ARGB8888 (premultiplied as the guest made it), copied; NULL hides it. */
 struct vtr_cursor {
 	bool visible;
-	int32_t x, y;           /* hot spot's position in the picture */
-	uint32_t hot_x, hot_y;
+	int32_t x, y;           /* where the image's upper left corner is in the picture, as Linux and QEMU have it */
+	uint32_t hot_x, hot_y;  /* the pixel of the image that points: for a host cursor of the same shape */
 	uint64_t serial;        /* changes with the image */
 	uint32_t image[64 * 64];
 };

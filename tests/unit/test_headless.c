@@ -497,20 +497,20 @@ static void test_cursor(void)
 	image[1] = 0x80400000;		  /* half, premultiplied */
 	image[64 * 63 + 63] = 0xff00ff00; /* the last one, opaque */
 	vtr_output_set_cursor(scanout.output, image, 2, 3);
-	vtr_output_move_cursor(scanout.output, 12, 13);
+	vtr_output_move_cursor(scanout.output, 10, 10);
 	take_picture(&scanout, true, &answer);
 	g_assert_cmphex(pixel(&answer, 10, 10), ==, 0xffffff);
 	g_assert_cmphex(pixel(&answer, 11, 10), ==, 0x502030);
 	g_assert_cmphex(pixel(&answer, 12, 10), ==, 0x204060);
 	answer_finish(&answer);
 
-	vtr_output_move_cursor(scanout.output, -62 + 2, -63 + 3); /* only the last column is left */
+	vtr_output_move_cursor(scanout.output, -62, -63); /* only the last column is left */
 	take_picture(&scanout, true, &answer);
 	g_assert_cmphex(pixel(&answer, 1, 0), ==, 0x00ff00);
 	g_assert_cmphex(pixel(&answer, 0, 0), ==, 0x204060);
 	answer_finish(&answer);
 
-	vtr_output_move_cursor(scanout.output, WIDTH + 1, HEIGHT + 2); /* one pixel in the corner */
+	vtr_output_move_cursor(scanout.output, WIDTH - 1, HEIGHT - 1); /* one pixel in the corner */
 	take_picture(&scanout, true, &answer);
 	g_assert_cmphex(pixel(&answer, WIDTH - 1, HEIGHT - 1), ==, 0xffffff);
 	answer_finish(&answer);
@@ -525,7 +525,7 @@ static void test_cursor(void)
 	g_assert_cmphex(pixel(&answer, 0, HEIGHT - 1), ==, 0x204060);
 	answer_finish(&answer);
 	vtr_output_set_cursor(scanout.output, NULL, 0, 0);
-	vtr_output_move_cursor(scanout.output, 12, 13);
+	vtr_output_move_cursor(scanout.output, 10, 10);
 	take_picture(&scanout, true, &answer);
 	g_assert_cmphex(pixel(&answer, 10, 10), ==, 0x204060);
 	answer_finish(&answer);

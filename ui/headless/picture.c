@@ -45,7 +45,7 @@ pixman_image_t *headless_picture_create(uint32_t width, uint32_t height)
 
 /* pixman reads whole words: rows that do not begin on one are copied first, one by one. */
 static bool read_unaligned(pixman_image_t *picture, const pixman_box32_t *box, const uint8_t *data, uint32_t stride,
-			   pixman_format_code_t format)
+                           pixman_format_code_t format)
 {
 	int width = box->x2 - box->x1;
 	pixman_image_t *line = pixman_image_create_bits_no_clear(format, width, 1, NULL, 0);
@@ -61,7 +61,7 @@ static bool read_unaligned(pixman_image_t *picture, const pixman_box32_t *box, c
 }
 
 static bool read_aligned(pixman_image_t *picture, const pixman_box32_t *box, const void *data, uint32_t stride,
-			 pixman_format_code_t format)
+                         pixman_format_code_t format)
 {
 	int width = pixman_image_get_width(picture), height = pixman_image_get_height(picture);
 	pixman_image_t *source = pixman_image_create_bits_no_clear(format, width, height, (uint32_t *)data, (int)stride);
@@ -69,13 +69,13 @@ static bool read_aligned(pixman_image_t *picture, const pixman_box32_t *box, con
 	if (!source)
 		return false;
 	pixman_image_composite32(PIXMAN_OP_SRC, source, NULL, picture, box->x1, box->y1, 0, 0, box->x1, box->y1, box->x2 - box->x1,
-				 box->y2 - box->y1);
+	                         box->y2 - box->y1);
 	pixman_image_unref(source);
 	return true;
 }
 
 bool headless_picture_read(pixman_image_t *picture, const pixman_region32_t *region, const void *data, uint32_t stride,
-			   uint32_t fourcc)
+                           uint32_t fourcc)
 {
 	pixman_format_code_t format;
 	bool aligned = !((uintptr_t)data % 4) && !(stride % 4) && stride <= INT_MAX, ok = find_format(fourcc, &format);
@@ -84,18 +84,16 @@ bool headless_picture_read(pixman_image_t *picture, const pixman_region32_t *reg
 
 	for (int i = 0; i < count && ok; i++)
 		ok = aligned ? read_aligned(picture, &boxes[i], data, stride, format)
-			     : read_unaligned(picture, &boxes[i], data, stride, format);
+		             : read_unaligned(picture, &boxes[i], data, stride, format);
 	return ok;
 }
 
 /* Where the image's corner comes to lie, held where pixman can count and nothing is visible. */
-static int corner(int32_t position, uint32_t hot)
+static int corner(int32_t position)
 {
-	int64_t value = (int64_t)position - hot;
-
-	if (value < -VTR_CURSOR_SIZE)
+	if (position < -VTR_CURSOR_SIZE)
 		return -VTR_CURSOR_SIZE;
-	return value > VTR_MAX_DIMENSION ? VTR_MAX_DIMENSION : (int)value;
+	return position > VTR_MAX_DIMENSION ? VTR_MAX_DIMENSION : position;
 }
 
 pixman_image_t *headless_picture_with_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor)
@@ -109,13 +107,13 @@ pixman_image_t *headless_picture_with_cursor(pixman_image_t *picture, const stru
 	if (!cursor->visible)
 		return copy;
 	pixman_image_t *image = pixman_image_create_bits_no_clear(PIXMAN_a8r8g8b8, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE,
-								  (uint32_t *)cursor->image, VTR_CURSOR_SIZE * 4);
+	                                                          (uint32_t *)cursor->image, VTR_CURSOR_SIZE * 4);
 	if (!image) {
 		pixman_image_unref(copy);
 		return NULL;
 	}
-	pixman_image_composite32(PIXMAN_OP_OVER, image, NULL, copy, 0, 0, 0, 0, corner(cursor->x, cursor->hot_x),
-				 corner(cursor->y, cursor->hot_y), VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
+	pixman_image_composite32(PIXMAN_OP_OVER, image, NULL, copy, 0, 0, 0, 0, corner(cursor->x), corner(cursor->y),
+	                         VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
 	pixman_image_unref(image);
 	return copy;
 }

@@ -40,7 +40,8 @@ static bool make_screen(struct vtr_check *check)
 	return passed;
 }
 
-/* The screen with the cursor's upper left corner at x, y (which may be off the screen). */
+/* The screen with the cursor's upper left corner at x, y (which may be off the screen): what a position is, whatever the hot spot.
+ */
 struct scene {
 	bool visible;
 	int32_t x, y;
@@ -58,7 +59,7 @@ static uint32_t scene_pixel(const void *data, uint32_t x, uint32_t y)
 
 static bool expect_cursor(struct vtr_check *check, bool visible, int32_t x, int32_t y)
 {
-	return vtr_expect_pixels(check, 0, true, W, H, scene_pixel, &(struct scene){ visible, x - HOT_X, y - HOT_Y });
+	return vtr_expect_pixels(check, 0, true, W, H, scene_pixel, &(struct scene){ visible, x, y });
 }
 
 static bool picture(struct vtr_check *check, const void *row)
@@ -77,7 +78,8 @@ static bool picture(struct vtr_check *check, const void *row)
 
 static bool edges(struct vtr_check *check, const void *row)
 {
-	static const int32_t places[][2] = { { 0, 0 }, { W - 1, 0 }, { 0, H - 1 }, { W - 1, H - 1 }, { W + 500, H + 500 } };
+	static const int32_t places[][2] = { { 0, 0 },    { W - 1, 0 },      { 0, H - 1 }, { W - 1, H - 1 }, { W + 500, H + 500 },
+		                             { -9, -20 }, { -SIZE + 1, 30 }, { 30, -SIZE } };
 	struct vtr_guest *guest = check->guest;
 	bool passed = make_screen(check) && make_cursor(check, CURSOR, SIZE, SIZE);
 
