@@ -106,11 +106,18 @@ static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool 
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
 		drop_derived(gpu, resource);
 	}
+	gpu->resources.spans -= resource->backing.count;
 	vtr_spans_finish(&resource->backing);
+}
+
+bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans)
+{
+	return gpu->resources.spans + spans->count <= VTR_MAX_TOTAL_ENTRIES;
 }
 
 static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
+	gpu->resources.spans += resource->backing.count;
 	if (!resource->image)
 		vtr_scanouts_thaw(gpu, resource);
 }
@@ -172,6 +179,11 @@ bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->generation = generation;
 	if (vtr_spans_resolve(&resource->backing, gpu->base.memory, resource->entries, resource->n_entries, &error) < 0) {
 		vtr_gpu_log_guest(gpu, "resource %u: its memory is not all there: %s", resource->id, error.text);
+		return false;
+	}
+	if (!vtr_resource_spans_fit(gpu, &resource->backing)) {
+		vtr_gpu_log_guest(gpu, "resource %u: its memory now lies in too many ranges", resource->id);
+		vtr_spans_finish(&resource->backing);
 		return false;
 	}
 	have_spans(gpu, resource);

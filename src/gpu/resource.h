@@ -43,6 +43,7 @@ struct vtr_resource_table {
 	struct vtr_resource *buckets[VTR_RESOURCE_BUCKETS];
 	uint32_t count;
 	uint64_t entries; /* of all resources */
+	uint64_t spans;   /* that they resolve to; may be more, where one entry lies in many regions */
 	uint64_t hostmem; /* bytes of all 2D images */
 	uint32_t images;  /* how many of them, */
 	uint32_t buffers; /* and how many dmabufs: each holds an fd */
@@ -58,6 +59,9 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 /* Frees it; scanouts that show it must have been disabled. */
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource);
 void vtr_resource_destroy_all(struct vtr_gpu *gpu);
+
+/* True when so many more spans are not too many. */
+bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans);
 
 /* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. Scanouts that show a blob thaw. */
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
@@ -76,7 +80,8 @@ const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource)
  * until the backing changes or the resource is not shown any more. */
 struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource);
 
-/* A linear view of the pixels, made at the first call and up to date after each; NULL with *error. Valid until the backing changes. */
+/* A linear view of the pixels, made at the first call and up to date after each; NULL with *error. Valid until the backing changes.
+ */
 const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
 
 /* For the memory listener: a region goes; everything made from it goes first. */

@@ -62,6 +62,8 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	int failed = got < (long)bytes ? -EFAULT : 0;
 	if (!failed)
 		failed = vtr_spans_resolve(&backing->spans, gpu->base.memory, backing->entries, count, &error);
+	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
+		failed = -ENOMEM;
 	if (!failed && backing->spans.length >= min_size)
 		return VIRTIO_GPU_RESP_OK_NODATA;
 	free(backing->entries);

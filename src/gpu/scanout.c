@@ -127,17 +127,21 @@ uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 	return VIRTIO_GPU_RESP_OK_EDID;
 }
 
-/* The scanout and resource that a SET_SCANOUT names. *resource is NULL when the scanout is to be disabled (resource id 0). */
-static uint32_t find_target(struct vtr_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct vtr_scanout **scanout,
-                            struct vtr_resource **resource)
+/* The scanout and resource that a SET_SCANOUT names. Resource id 0 disables the scanout: then, too, *resource is NULL, and the
+ * response is the command's. */
+static uint32_t begin_set(struct vtr_gpu *gpu, uint32_t scanout_id, uint32_t resource_id, struct vtr_scanout **scanout,
+                          struct vtr_resource **resource)
 {
+	*resource = NULL;
 	if (scanout_id >= gpu->n_scanouts)
 		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 	*scanout = &gpu->scanouts[scanout_id];
-	*resource = resource_id ? vtr_resource_find(gpu, resource_id) : NULL;
-	if (resource_id && !*resource)
-		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	if (!resource_id) {
+		vtr_scanout_disable(gpu, *scanout);
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	}
+	*resource = vtr_resource_find(gpu, resource_id);
+	return *resource ? VIRTIO_GPU_RESP_OK_NODATA : VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 }
 
 /* True when rect is not empty and lies inside width x height. */
@@ -152,14 +156,10 @@ uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	const struct virtio_gpu_set_scanout *command = &request->command.set_scanout;
 	struct vtr_scanout *scanout;
 	struct vtr_resource *resource;
-	uint32_t error = find_target(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
+	uint32_t response = begin_set(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
 
-	if (error != VIRTIO_GPU_RESP_OK_NODATA)
-		return error;
-	if (!resource) {
-		vtr_scanout_disable(gpu, scanout);
-		return VIRTIO_GPU_RESP_OK_NODATA;
-	}
+	if (!resource)
+		return response;
 	const struct vtr_image *image = resource->image;
 	if (!image || !rect_fits(&command->r, image->width, image->height))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
@@ -206,14 +206,10 @@ uint32_t vtr_gpu_set_scanout_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 	struct vtr_scanout_layout layout;
 	struct vtr_scanout *scanout;
 	struct vtr_resource *resource;
-	uint32_t error = find_target(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
+	uint32_t response = begin_set(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
 
-	if (error != VIRTIO_GPU_RESP_OK_NODATA)
-		return error;
-	if (!resource) {
-		vtr_scanout_disable(gpu, scanout);
-		return VIRTIO_GPU_RESP_OK_NODATA;
-	}
+	if (!resource)
+		return response;
 	if (resource->image || !blob_layout(command, resource->size, &layout))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	vtr_scanout_set(gpu, scanout, resource, &layout);

@@ -279,8 +279,14 @@ static inline const void *gpu_machine_call(struct gpu_machine *machine, const vo
 
 /* Runs until condition holds; the test fails after two seconds. */
 #define GPU_WAIT(machine, condition)                                                                                               \
-	for (uint64_t end = vtr_now_ns() + UINT64_C(2000000000); !(condition); vtr_loop_dispatch((machine)->loop, 1))              \
-	g_assert_cmpuint(vtr_now_ns(), <, end)
+	do {                                                                                                                       \
+		uint64_t end = vtr_now_ns() + UINT64_C(2000000000);                                                                \
+                                                                                                                                   \
+		while (!(condition)) {                                                                                             \
+			g_assert_cmpuint(vtr_now_ns(), <, end);                                                                    \
+			vtr_loop_dispatch((machine)->loop, 1);                                                                     \
+		}                                                                                                                  \
+	} while (0)
 
 /* Lets an output go on that was stuck. */
 static inline void gpu_machine_unstick(struct gpu_machine *machine, unsigned output)

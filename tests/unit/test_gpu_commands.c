@@ -154,6 +154,34 @@ static void test_create_blob(gconstpointer data)
 	gpu_machine_destroy(&machine);
 }
 
+/* Few entries over many small regions are many spans: those are counted, too. */
+static void test_many_spans(void)
+{
+	enum { REGIONS = 2048, ENTRIES = 128, BLOBS = VTR_MAX_TOTAL_ENTRIES / (REGIONS * ENTRIES) };
+	static struct {
+		struct virtio_gpu_resource_create_blob blob;
+		struct virtio_gpu_mem_entry entries[ENTRIES];
+	} create;
+	struct gpu_machine machine;
+
+	start(&machine, &(struct vtr_gpu_options){ 0 });
+	for (unsigned i = 0; i < REGIONS; i++)
+		g_assert_cmpint(vtr_memory_add(machine.memory, GPU_RAM + i, 1, -1, 0, true), ==, 0);
+	create.blob = gpu_create_blob(0, 0).blob;
+	create.blob.nr_entries = ENTRIES;
+	for (unsigned i = 0; i < ENTRIES; i++)
+		create.entries[i] = (struct virtio_gpu_mem_entry){ .addr = GPU_RAM, .length = REGIONS };
+	for (uint32_t id = 1; id <= BLOBS; id++) {
+		create.blob.resource_id = id;
+		GPU_ASSERT_OK(&machine, create);
+	}
+	create.blob.resource_id = BLOBS + 1;
+	g_assert_cmphex(GPU_CALL(&machine, create)->type, ==, MEMORY);
+	g_assert_cmphex(unref(&machine, 1), ==, OK);
+	GPU_ASSERT_OK(&machine, create);
+	gpu_machine_destroy(&machine);
+}
+
 /* ---- SET_SCANOUT_BLOB: a framebuffer of 64x32 pixels in a blob that holds just that at offset 128 ---- */
 
 enum { BLOB_SIZE = GPU_BYTES + 128 };
@@ -396,6 +424,7 @@ int main(int argc, char **argv)
 	ADD_ROWS("/unit/gpu/set-scanout-blob/", layout_rows, test_layout);
 	ADD_ROWS("/unit/gpu/transfer/", transfer_rows, test_transfer);
 	g_test_add_func("/unit/gpu/many-images", test_many_images);
+	g_test_add_func("/unit/gpu/many-spans", test_many_spans);
 	g_test_add_func("/unit/gpu/uuid", test_uuid);
 	g_test_add_func("/unit/gpu/features", test_features);
 	g_test_add_func("/unit/gpu/mode-change", test_mode_change);
