@@ -18,7 +18,6 @@ enum {
 	/* virtio */
 	VTR_MAX_QUEUE_SIZE = 1024,
 	VTR_MAX_CHAIN = 4096,            /* descriptors of one chain, direct and indirect; 262144 entries arrive in about 1030 */
-	VTR_MAX_REQUEST = 4194304 + 4096, /* bytes of one control request: a header and VTR_MAX_ENTRIES entries */
 
 	/* virtio-gpu */
 	VTR_MAX_SCANOUTS = 16,           /* VIRTIO_GPU_MAX_SCANOUTS */
@@ -37,7 +36,7 @@ enum {
 	/* control socket */
 	VTR_MAX_CONTROL_CLIENTS = 16,
 	VTR_MAX_CONTROL_LINE = 65536,    /* a request */
-	VTR_MAX_CONTROL_REPLY = 4194304, /* what a client takes; a status with VTR_MAX_REGIONS regions is 0.4 MB */
+	VTR_MAX_CONTROL_REPLY = 16777216, /* what a client takes; a status with VTR_MAX_REGIONS regions is 7 MB */
 };
 
 /* Largest dmabuf that is made of a resource, 16384x16384 pixels: the kernel keeps a pointer per page of it. */

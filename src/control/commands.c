@@ -149,8 +149,7 @@ static bool decode(struct vtr_control_client *client, const struct command *comm
 	json_t *value;
 
 	set_defaults(&client->arguments);
-	json_object_foreach(request, key, value)
-	{
+	json_object_foreach (request, key, value) {
 		if (!strcmp(key, "command"))
 			continue;
 		int i = find_argument(key);

@@ -8,7 +8,7 @@
 
 #include "vitrinectl.h"
 
-enum { LABEL_WIDTH = 20 };
+enum { LABEL_WIDTH = 20, MAX_REGIONS_SHOWN = 24 };
 
 static struct {
 	const char *bold, *good, *bad, *dim, *end;
@@ -69,7 +69,8 @@ static void print_features(const json_t *names)
 	size_t i;
 
 	label("guest features");
-	json_array_foreach(names, i, name) printf("%s%s", i ? " " : "", json_string_value(name));
+	json_array_foreach (names, i, name)
+		printf("%s%s", i ? " " : "", json_string_value(name));
 	puts(json_array_size(names) ? "" : "none (no driver yet)");
 }
 
@@ -79,12 +80,16 @@ static void print_regions(const json_t *regions)
 	int64_t bytes = 0;
 	size_t i;
 
-	json_array_foreach(regions, i, region) bytes += number(region, "size");
+	json_array_foreach (regions, i, region)
+		bytes += number(region, "size");
 	label("memory");
 	print_size(bytes);
 	printf(" in %zu regions\n", json_array_size(regions));
-	json_array_foreach(regions, i, region)
-	{
+	json_array_foreach (regions, i, region) {
+		if (i == MAX_REGIONS_SHOWN) {
+			printf("  %*s and %zu more\n", LABEL_WIDTH, "", json_array_size(regions) - i);
+			break;
+		}
 		printf("  %*s %-18s ", LABEL_WIDTH, "", text(region, "address"));
 		print_size(number(region, "size"));
 		printf(" %s%s%s\n", text(region, "kind"), truth(region, "writable") ? "" : " read-only",
@@ -99,8 +104,7 @@ static void print_path(const json_t *scanout)
 
 	label("path");
 	printf("%s%s%s\n", json_array_size(refusals) ? colours.bad : colours.good, text(scanout, "path"), colours.end);
-	json_array_foreach(refusals, i, refusal)
-	{
+	json_array_foreach (refusals, i, refusal) {
 		label(i ? "" : "  why not");
 		printf("%s: %s\n", text(refusal, "path"), text(refusal, "reason"));
 	}
@@ -169,5 +173,6 @@ void ctl_print_status(const json_t *status)
 	puts(" of host memory");
 	label("commands");
 	printf("%" PRId64 ", %" PRId64 " refused\n", number(status, "commands"), number(status, "errors"));
-	json_array_foreach(scanouts, i, scanout) print_scanout(scanout);
+	json_array_foreach (scanouts, i, scanout)
+		print_scanout(scanout);
 }
