@@ -33,6 +33,11 @@ enum {
 	VTR_MAX_DATA_XFER = 1048576,
 	VTR_MAX_MESSAGE = VTR_MAX_DATA_XFER + 4096,
 
+	/* assigned devices */
+	VTR_MAX_VFIO_DEVICES = 16,
+	VTR_MAX_VFIO_MAPPINGS = 64,       /* of one device by an embedding VMM; a BAR with an MSI-X table in it takes two */
+	VTR_MAX_VFIO_REGION_INFO = 65536, /* bytes of what a device says about one region */
+
 	/* control socket */
 	VTR_MAX_CONTROL_CLIENTS = 16,
 	VTR_MAX_CONTROL_LINE = 65536,    /* a request */

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_VFIO_H
+#define VITRINE_VFIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <vitrine/api.h>
+#include <vitrine/error.h>
+#include <vitrine/memory.h>
+
+/*
+ * Assigned devices: PCI devices that a guest owns through VFIO. A frame that lies scattered in the BAR of one becomes a single
+ * dmabuf, made on the same VFIO device that the VMM uses.
+ *
+ * Three ways lead to that dmabuf, by what the caller knows of the frame's pieces: region and offset, host addresses inside the
+ * VMM's own mapping of the BAR, or guest addresses. All merge neighbours, refuse what cannot be one dmabuf, and tell whose fault a
+ * failure is: what the guest could have got right is its error, and is found before the kernel is asked.
+ *
+ * docs/vfio-embedding.md shows the use in a VMM. Thread: one device or list belongs to one thread; different ones may be used at
+ * the same time.
+ */
+
+/* ---- getting a device ---- */
+
+/*
+ * A VFIO device's fd, as the text says where it comes from:
+ *
+ *   fd=N                    inherited; N becomes the caller's, and CLOEXEC
+ *   pid=PID[,device=BDF]    a duplicate of the one that a running process (a VMM) holds; device= when it holds several
+ *   bdf=BDF                 opened here: /dev/vfio/devices and /dev/iommu where the kernel has them, else group and container
+ *
+ * BDF is a PCI address as lspci prints it, 0000:01:00.0 or 01:00.0. What came by SCM_RIGHTS needs nothing of this: it goes straight
+ * into vtr_vfio_device_create(). While the fd is open the device stays open, also when the process it came from ends. An fd
+ * (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled, the missing right or step named: HOST, or UNSUPPORTED
+ * ENOSYS when this kernel cannot duplicate. Not to be called with text of a guest.
+ */
+VTR_API int vtr_vfio_acquire(const char *text, struct vtr_error *error);
+
+/* ---- one device ---- */
+
+/* What a device's backend can do, found once when it is created. Asked before every use: what is not there is never tried. */
+enum vtr_vfio_capability {
+	VTR_VFIO_DMA_BUF = 1 << 0,       /* dmabufs of region ranges (VFIO_DEVICE_FEATURE_DMA_BUF) */
+	VTR_VFIO_REGION_MMAP = 1 << 1,   /* a BAR may be mapped, in whole or in parts */
+	VTR_VFIO_BAR_ADDRESSES = 1 << 2, /* configuration space tells where the guest has put the BARs */
+};
+
+/* A part of a region that may be accessed directly. */
+struct vtr_vfio_area {
+	uint64_t offset; /* in the region */
+	uint64_t size;
+};
+
+/* A memory BAR (a VFIO region: the index is that of the BAR). */
+struct vtr_vfio_region {
+	uint64_t size;   /* bytes; 0: no such BAR, or an I/O BAR */
+	int fd;          /* to map from, the device's; -1 when the backend gives none */
+	uint64_t offset; /* of the region's first byte in fd */
+	bool readable;
+	bool writable;
+	struct vtr_vfio_area *areas; /* mappable parts in ascending order, none touching another */
+	size_t n_areas;              /* 0: nothing may be mapped */
+	uint64_t address;            /* guest address, as last read; kept while decoding is off */
+	bool decoded;                /* the BAR answers at that address */
+};
+
+enum { VTR_VFIO_BARS = 6 };
+
+struct vtr_vfio_device;
+
+/*
+ * Looks at an open VFIO device: regions, capabilities, BAR addresses. Takes fd (also on failure). NULL with *error (may be NULL)
+ * filled: HOST EINVAL (fd is no VFIO device, or one that was never bound to an IOMMU), UNSUPPORTED ENODEV (no PCI device), HOST
+ * EPROTO (an answer that contradicts itself), HOST ENOMEM, or HOST with what the kernel said. A device without VTR_VFIO_DMA_BUF is
+ * no failure.
+ */
+VTR_API struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error *error);
+VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device); /* dmabufs made of it stay valid but revoked; NULL is fine */
+
+/* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device". Valid as long as the device. */
+VTR_API const char *vtr_vfio_device_name(const struct vtr_vfio_device *device);
+
+/* Or'ed enum vtr_vfio_capability. */
+VTR_API uint32_t vtr_vfio_device_capabilities(const struct vtr_vfio_device *device);
+/* May dmabufs be made of it? 0, or -errno with *error (may be NULL) filled: UNSUPPORTED and the reason, for status displays. */
+VTR_API int vtr_vfio_device_probe_dmabuf(const struct vtr_vfio_device *device, struct vtr_error *error);
+
+/* BAR number bar, or NULL when there is no such number. Valid as long as the device. */
+VTR_API const struct vtr_vfio_region *vtr_vfio_device_region(const struct vtr_vfio_device *device, uint32_t bar);
+
+/* Reads the BARs' guest addresses again. 1 when one has changed, 0 when none, -errno when configuration space cannot be read (then
+ * no BAR is decoded) or does not tell (-EOPNOTSUPP). */
+VTR_API int vtr_vfio_device_refresh(struct vtr_vfio_device *device);
+
+/*
+ * Tells where the caller has mapped [offset, offset + size) of a BAR in its own address space, for iovecs. Nothing is read or
+ * written there. 0, -EINVAL (size 0, not inside the BAR, or host wraps), -EEXIST (overlaps another mapping of the device) or
+ * -ENOSPC (VTR_MAX_VFIO_MAPPINGS).
+ */
+VTR_API int vtr_vfio_device_add_mapping(struct vtr_vfio_device *device, uint32_t bar, uint64_t offset, const void *host,
+                                        uint64_t size);
+/* Forgets the mapping that begins at host: 0 or -ENOENT. */
+VTR_API int vtr_vfio_device_remove_mapping(struct vtr_vfio_device *device, const void *host);
+
+/* ---- all devices of a guest ---- */
+
+struct vtr_vfio_devices;
+
+VTR_API struct vtr_vfio_devices *vtr_vfio_devices_create(void);          /* NULL when out of memory */
+VTR_API void vtr_vfio_devices_destroy(struct vtr_vfio_devices *devices); /* and the devices in it; NULL is fine */
+/* Takes device when it returns 0; -ENOSPC (VTR_MAX_VFIO_DEVICES). */
+VTR_API int vtr_vfio_devices_add(struct vtr_vfio_devices *devices, struct vtr_vfio_device *device);
+/* Gives device back to the caller. 0 or -ENOENT. */
+VTR_API int vtr_vfio_devices_remove(struct vtr_vfio_devices *devices, struct vtr_vfio_device *device);
+/* The i-th device in order of adding, or NULL. */
+VTR_API struct vtr_vfio_device *vtr_vfio_devices_get(const struct vtr_vfio_devices *devices, size_t i);
+/* vtr_vfio_device_refresh() of all: true when a BAR has moved, appeared or gone. */
+VTR_API bool vtr_vfio_devices_refresh(struct vtr_vfio_devices *devices);
+
+/* A place in a device's memory. */
+struct vtr_vfio_place {
+	struct vtr_vfio_device *device;
+	uint32_t bar;
+	uint64_t offset; /* in the region */
+	uint64_t length; /* bytes from here to the end of the region or mapping */
+};
+
+/* Where guest address lies, by the BAR addresses as last read. False when it is in no BAR that answers. */
+VTR_API bool vtr_vfio_devices_find(const struct vtr_vfio_devices *devices, uint64_t address, struct vtr_vfio_place *place);
+
+/* ---- dmabufs ---- */
+
+struct vtr_vfio_range {
+	uint32_t bar;
+	uint64_t offset; /* in the region */
+	uint64_t length;
+};
+
+/*
+ * Makes one dmabuf of count ranges of one BAR, in order: byte i of the dmabuf is byte i of the ranges one behind the other.
+ * Neighbours that continue each other are merged. Every range that remains must begin and end on a page, but for the end of the
+ * last one, whose last page is then part of the dmabuf as a whole. Overlaps and repetitions are allowed. One allocation, time
+ * linear in count.
+ *
+ * Returns an fd (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled:
+ * GUEST EINVAL (no range, no length, not on page borders), GUEST EOVERFLOW (offset + length wraps), GUEST ENODEV (no such BAR),
+ * GUEST ERANGE (beyond its end), GUEST EACCES (a part of the BAR that may not be accessed directly), GUEST EXDEV (several BARs or
+ * devices), GUEST E2BIG (count over VTR_MAX_ENTRIES); UNSUPPORTED EOPNOTSUPP (what vtr_vfio_device_probe_dmabuf() says); REVOKED
+ * (the kernel refuses, and the device does not decode its memory or is not there at the moment); HOST with anything else the kernel
+ * says.
+ *
+ * While the guest has the device's memory decoding off the dmabuf is made all the same, and is revoked: importers get ENODEV until
+ * decoding is on again.
+ */
+VTR_API int vtr_vfio_device_create_dmabuf(struct vtr_vfio_device *device, const struct vtr_vfio_range *ranges, size_t count,
+                                          struct vtr_error *error);
+
+/* The same of host addresses, all inside mappings (vtr_vfio_device_add_mapping()) of one BAR. GUEST EFAULT when one is in no
+ * mapping. */
+VTR_API int vtr_vfio_devices_dmabuf_from_iovec(struct vtr_vfio_devices *devices, const struct iovec *iov, size_t count,
+                                               struct vtr_error *error);
+
+/* The same of guest addresses, all inside one BAR. BAR addresses are read again first. GUEST EFAULT when one is in no BAR, REVOKED
+ * ENODEV when it is in one whose decoding is off. */
+VTR_API int vtr_vfio_devices_dmabuf_from_entries(struct vtr_vfio_devices *devices, const struct vtr_mem_entry *entries,
+                                                 size_t count, struct vtr_error *error);
+
+/* The same of spans of guest memory (src/dmabuf/vfio.c). Also UNSUPPORTED EOPNOTSUPP (a span lies in RAM or in no BAR of these
+ * devices) and REVOKED EFAULT (a region was removed). */
+VTR_API int vtr_vfio_devices_dmabuf_from_spans(struct vtr_vfio_devices *devices, const struct vtr_spans *spans,
+                                               struct vtr_error *error);
+
+/*
+ * Why an importer refused a VFIO dmabuf of `ranges` ranges with errno value code: fills *error and returns -code. REVOKED for
+ * ENODEV, which comes back by itself; UNSUPPORTED for what the importing driver or the topology of the machine cannot do; HOST
+ * else.
+ */
+VTR_API int vtr_vfio_import_error(struct vtr_error *error, int code, size_t ranges);
+
+#endif
