@@ -54,9 +54,9 @@ struct vtr_vfio_area {
 	uint64_t size;
 };
 
-/* A memory BAR (a VFIO region: the index is that of the BAR). */
+/* A BAR (a VFIO region: the index is that of the BAR). An I/O BAR has no mappable parts and is never decoded. */
 struct vtr_vfio_region {
-	uint64_t size;   /* bytes; 0: no such BAR, or an I/O BAR */
+	uint64_t size;   /* bytes; 0: no such BAR */
 	int fd;          /* to map from, the device's; -1 when the backend gives none */
 	uint64_t offset; /* of the region's first byte in fd */
 	bool readable;

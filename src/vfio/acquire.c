@@ -27,7 +27,8 @@ bool vtr_vfio_parse_bdf(const char *text, char bdf[VTR_VFIO_BDF])
 	unsigned domain = 0, bus, slot, function;
 	int end = 0;
 
-	if (strlen(text) >= VTR_VFIO_BDF)
+	/* no blanks, signs or 0x, which sscanf() would take */
+	if (strlen(text) >= VTR_VFIO_BDF || text[strspn(text, "0123456789abcdefABCDEF:.")])
 		return false;
 	if (!(sscanf(text, "%x:%x:%x.%x%n", &domain, &bus, &slot, &function, &end) == 4 && !text[end])) {
 		domain = 0;
