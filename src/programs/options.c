@@ -17,7 +17,7 @@ static const char usage[] =
 	"  --vfio-user PATH        serve the device over vfio-user on the UNIX socket PATH\n"
 	"                          (QEMU >= 10.1: -device "
 	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"PATH\"}}')\n"
-	"  --fd N                  the same on the inherited socket N\n"
+	"  --fd N                  the same on the inherited socket N; a connected one ends the device when it closes\n"
 	"\n"
 	"Display:\n"
 	"  --display headless      no window: pacing, status and screenshots (default)\n"

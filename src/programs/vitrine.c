@@ -85,6 +85,7 @@ static int start_transport(struct vitrine *vitrine, const struct options *option
 	if (!vitrine->vfio_user)
 		return failed(vitrine->transport,
 		              errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
+	vtr_vfio_user_server_on_end(vitrine->vfio_user, quit, vitrine);
 	return 0;
 }
 

@@ -216,6 +216,16 @@ class Serves(Case):
             with Client(sock=ours):
                 self.end(process)
 
+    def test_connected_fd_is_all_there_is(self):
+        """When the VMM has gone nobody can come any more."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = self.start("--fd", theirs.fileno(), pass_fds=[theirs.fileno()])
+            theirs.close()
+            with Client(sock=ours):
+                pass
+        self.assertEqual(process.wait(timeout=10), 0)
+
     def test_many_fds(self):
         """The limit of fds is the hard one: guest memory comes in fds."""
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)

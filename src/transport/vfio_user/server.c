@@ -194,6 +194,8 @@ static void disconnect(struct vtr_vfio_user_server *server)
 
 	server->lost = false;
 	serve_listener(server, true);
+	if (server->listener < 0 && server->end)
+		server->end(server->end_data);
 }
 
 /* Serves what was held and what the socket has, but leaves the loop its turn. */
@@ -390,10 +392,17 @@ static void unlink_socket(const struct vtr_vfio_user_server *server)
 		unlink(server->path);
 }
 
+void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data)
+{
+	server->end = func;
+	server->end_data = data;
+}
+
 void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server)
 {
 	if (!server)
 		return;
+	server->end = NULL;
 	if (server->socket >= 0)
 		disconnect(server);
 	unlink_socket(server);

@@ -60,6 +60,8 @@ struct vtr_vfio_user_server {
 	int unmask_fd; // eventfd by which the client unmasks INTx, or -1
 	struct vtr_source *unmask_source;
 
+	void (*end)(void *data); // when the only connection there can be has closed; may be NULL
+	void *end_data;
 	unsigned dma_timeout_ms;
 	struct vtr_vfio_user_status status;
 	struct vtr_log_limit log_limit;
