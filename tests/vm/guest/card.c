@@ -206,8 +206,14 @@ int card_flush(struct card *card, const struct frame *frame)
 
 int card_set_cursor(struct card *card, uint32_t seed)
 {
-	struct drm_mode_cursor cursor = {
-		.flags = DRM_MODE_CURSOR_BO, .crtc_id = card->crtc, .width = CURSOR_SIZE, .height = CURSOR_SIZE
+	struct drm_mode_cursor2 cursor = {
+		.flags = DRM_MODE_CURSOR_BO,
+		.crtc_id = card->crtc,
+		.width = CURSOR_SIZE,
+		.height = CURSOR_SIZE,
+		/* must not move the image: a position is that of its upper left corner */
+		.hot_x = 9,
+		.hot_y = 20,
 	};
 	struct frame image = FRAME_NONE;
 	int ret = create_dumb(card, CURSOR_SIZE, CURSOR_SIZE, &image);
@@ -215,7 +221,7 @@ int card_set_cursor(struct card *card, uint32_t seed)
 	if (ret == 0) {
 		picture_draw_cursor((uint32_t *)(void *)image.map, seed);
 		cursor.handle = image.handle;
-		ret = guest_check(ioctl(card->fd, DRM_IOCTL_MODE_CURSOR, &cursor), "set the cursor");
+		ret = guest_check(ioctl(card->fd, DRM_IOCTL_MODE_CURSOR2, &cursor), "set the cursor");
 	}
 	card_free_frame(card, &image); /* the plane keeps what it shows */
 	return ret;
