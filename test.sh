@@ -5,7 +5,7 @@
 #
 # Builds in build-test/ (VITRINE_TEST_BUILD overrides), four times:
 #   gcc     all suites, the guest in a virtual machine and `meson install` among them
-#   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: unit, protocol, conformance and display tests, fuzz corpora
+#   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: all suites but meson install
 #   tsan    clang with ThreadSanitizer: the tests where threads meet
 #   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (60)
 # docs/testing.md has more.
@@ -55,7 +55,7 @@ sanitize='-Dwerror=true -Db_lundef=false -Dbuildtype=debugoptimized'
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 # shellcheck disable=SC2086 # options
 compile asan $sanitize -Db_sanitize=address,undefined
-run_suites asan --suite unit --suite protocol --suite check --suite ui --suite fuzz
+run_suites asan --suite unit --suite protocol --suite check --suite ui --suite fuzz --suite vm
 
 # shellcheck disable=SC2086
 compile tsan $sanitize -Db_sanitize=thread

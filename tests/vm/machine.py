@@ -313,6 +313,14 @@ class Vitrine:
         path = self.work / "vitrine.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def quit(self, timeout=10):
+        """Asks vitrine to end and returns its exit status."""
+        self.ask("quit")
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"vitrine does not end within {timeout} s") from None
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
 

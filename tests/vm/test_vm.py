@@ -87,7 +87,17 @@ class Session:
         self.vitrine.start()
         return self
 
-    def __exit__(self, *_):
+    def check_end(self):
+        """The program ends when it is asked to, with nothing left behind; a sanitizer's findings would be its exit status."""
+        with self.tap.case(f"{self.name}: vitrine ends when asked", self.logs):
+            status = self.vitrine.quit()
+            expect(status == 0, f"vitrine ended with status {status}")
+            left = [path.name for path in (self.vitrine.socket, self.vitrine.control) if path.exists()]
+            expect(not left, f"sockets are left: {left}")
+
+    def __exit__(self, failed, *_):
+        if not failed:
+            self.check_end()
         self.guest.stop()
         self.vitrine.stop()
 
@@ -166,6 +176,14 @@ def session_blob(tap, environment):
             expect(frames == 40, f"{frames} frames")
         with session.case("status tells what is shown and how"):
             check_status(session)
+        with session.case("the driver lets go of the device and takes it again"):
+            session.guest.send("quit")
+            session.guest.wait_for("@@DONE", 30)
+            session.guest.run("cd /sys/bus/virtio/drivers/virtio_gpu && for device in virtio*; do "
+                              "echo $device >unbind && echo $device >bind || break; done; cd /")
+            session.guest.enter("guest-scanout")
+            session.show("vfio 9")
+            session.expect_picture(9)
         with session.case("the guest reboots"):
             session.guest.send("quit")
             session.guest.send("reboot -f")
@@ -242,7 +260,8 @@ class Inside:
         self.work.mkdir()
         programs = [environment.programs[name] for name in ("vitrine", "vitrinectl", "vitrine-guest")]
         initramfs = environment.kit.initramfs(self.work / "initramfs.gz", programs=programs, modules=())
-        self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator)
+        # 2 GB: instrumented programs need more than others
+        self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator, memory_mb=2048)
 
     @contextlib.contextmanager
     def case(self, name):
