@@ -143,8 +143,8 @@ static int check_seals(int fd, struct vtr_error *error)
 		                     "instead of memory-backend-file");
 	if (!(seals & F_SEAL_SHRINK))
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EPERM,
-		                     "guest memory is a memfd without F_SEAL_SHRINK: the VMM must seal it "
-		                     "(QEMU's memory-backend-memfd does, unless seal=off)");
+		                     "guest memory is a memfd without F_SEAL_SHRINK, or a file on tmpfs: the VMM must seal it "
+		                     "(QEMU's memory-backend-memfd does, unless seal=off; memory-backend-file cannot)");
 	if (seals & F_SEAL_WRITE)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EPERM,
 		                     "guest memory is sealed against writing (F_SEAL_WRITE): udmabuf takes writable memfds only");

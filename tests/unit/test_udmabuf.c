@@ -170,14 +170,33 @@ static int open_plain_memfd(void)
 	return pattern_file(1, 4 * PAGE);
 }
 
-static int open_file(void)
+static int open_file_in(const char *directory)
 {
-	g_autofree char *name = NULL;
-	int fd = g_file_open_tmp("vitrine-XXXXXX", &name, NULL);
+	g_autofree char *name = g_build_filename(directory, "vitrine-XXXXXX", NULL);
+	int fd = g_mkstemp(name);
 
+	g_assert_cmpint(fd, >=, 0);
 	g_assert_cmpint(ftruncate(fd, 4 * PAGE), ==, 0);
 	unlink(name);
 	return fd;
+}
+
+/* tmpfs knows seals, and says so of its ordinary files, too. */
+static int open_tmpfs_file(void)
+{
+	return open_file_in("/dev/shm");
+}
+
+static bool is_tmpfs(const char *directory)
+{
+	struct statfs info;
+
+	return statfs(directory, &info) == 0 && info.f_type == TMPFS_MAGIC;
+}
+
+static int open_file(void)
+{
+	return open_file_in(is_tmpfs(g_get_tmp_dir()) ? "." : g_get_tmp_dir());
 }
 
 static int open_write_sealed(void)
@@ -216,6 +235,7 @@ static const struct refused_row {
 	{ "not-sealed", open_plain_memfd, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EPERM, "F_SEAL_SHRINK" },
 	{ "write-sealed", open_write_sealed, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EPERM, "F_SEAL_WRITE" },
 	{ "file", open_file, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EBADFD, "memory-backend-memfd" },
+	{ "tmpfs-file", open_tmpfs_file, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EPERM, "memory-backend-file" },
 	{ "remote", open_remote, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "remote" },
 	{ "window", open_dmabuf, { 0, PAGE }, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "window" },
 	{ "begins-inside-a-page", open_good, { 8, PAGE }, VTR_ERROR_HOST, EINVAL, "page borders" },
