@@ -56,7 +56,7 @@ static int finish_range(struct vtr_vfio_builder *builder, bool tail, struct vtr_
 {
 	const struct vtr_vfio_region *region = &builder->device->regions[builder->dma_buf->region_index];
 	struct vtr_vfio_dma_range *range = last_range(builder);
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), length = range->length;
+	uint64_t page = builder->page, length = range->length;
 
 	if (tail)
 		length = (length + page - 1) & ~(page - 1);
@@ -106,7 +106,7 @@ int vtr_vfio_builder_begin(struct vtr_vfio_builder *builder, size_t count, struc
 {
 	size_t size = sizeof(*builder->feature) + sizeof(*builder->dma_buf) + count * sizeof(builder->dma_buf->dma_ranges[0]);
 
-	*builder = (struct vtr_vfio_builder){ .capacity = count };
+	*builder = (struct vtr_vfio_builder){ .capacity = count, .page = (uint64_t)sysconf(_SC_PAGESIZE) };
 	if (!count)
 		return vtr_error_set(error, VTR_ERROR_GUEST, EINVAL, "a dmabuf of no ranges");
 	if (count > VTR_MAX_ENTRIES)
@@ -125,6 +125,8 @@ int vtr_vfio_builder_add(struct vtr_vfio_builder *builder, struct vtr_vfio_devic
 {
 	int code = check_piece(builder, device, bar, offset, length, error);
 
+	if (!code && !builder->device) // what it cannot do is not prepared either
+		code = vtr_vfio_device_probe_dmabuf(device, error);
 	if (code)
 		return code;
 	if (!vtr_add_u64(builder->length, length, &builder->length))
@@ -189,8 +191,6 @@ static int ask_kernel(struct vtr_vfio_builder *builder, struct vtr_error *error)
 	struct vtr_vfio_feature_dma_buf *dma_buf = builder->dma_buf;
 	int code = finish_range(builder, true, error);
 
-	if (!code)
-		code = vtr_vfio_device_probe_dmabuf(builder->device, error);
 	if (code)
 		return code;
 	builder->feature->argsz =

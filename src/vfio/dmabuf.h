@@ -14,6 +14,7 @@ struct vtr_vfio_builder {
 	size_t capacity;                          // of ranges
 	struct vtr_vfio_device *device;           // of all pieces; NULL before the first
 	uint64_t length;                          // of all pieces
+	uint64_t page;                            // of the host
 	size_t entry;                             // which of the caller's entries is being added, for messages
 };
 

@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The library's VFIO part against a real kernel: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c) checks every errno
+that the kernel's dmabuf export has, revocation, and the ways to a device. The guest's display is a vitrine: its card is the importer."""
+
+import argparse
+import pathlib
+import re
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from machine import Guest, Kit, Vitrine  # noqa: E402
+from tap import Failure, Tap, expect  # noqa: E402
+
+MEMORY, RESET, TEST = "0000:00:05.0", "0000:00:07.0", "0000:00:08.0"
+DEVICES = [
+    "-blockdev", "null-co,node-name=disk,size=1048576,read-zeroes=on", "-device", "nvme,serial=vitrine,drive=disk,addr=07.0",
+    "-device", "pci-testdev,addr=08.0",
+]
+RESULT = re.compile(r"^(not )?ok \d+ - (.*)$")
+
+
+def bind(guest, bdf):
+    """Gives a device to vfio-pci."""
+    guest.run(f"echo vfio-pci > /sys/bus/pci/devices/{bdf}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe")
+
+
+def report(tap, lines):
+    """The program's checks as ours, with what it says about those that failed."""
+    for number, line in enumerate(lines):
+        if found := RESULT.match(line):
+            with tap.case(f"vfio: {found[2]}"):
+                said = lines[number + 1] if number + 1 < len(lines) and lines[number + 1].startswith("# ") else ""
+                expect(not found[1], said)
+        elif line.startswith("# figure"):
+            tap.note(line[2:])
+
+
+def run(tap, guest):
+    with tap.case("vfio: a stock kernel boots and gives devices to vfio-pci", guest.logs):
+        guest.start()
+        guest.wait_ready()
+        for bdf in (MEMORY, RESET, TEST):
+            bind(guest, bdf)
+        guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
+    with tap.case("vfio: all checks ran", guest.logs):
+        lines = guest.run(f"vfio-errnos {MEMORY} {RESET} {TEST} /dev/dri/card0; true", timeout=180)
+        report(tap, lines)
+        plan = [line for line in lines if line.startswith("1..")]
+        count = sum(bool(RESULT.match(line)) for line in lines)
+        expect(plan == [f"1..{count}"], f"{count} checks were seen, the plan is {plan}: {lines[-3:]}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for program in ("vitrine", "vitrinectl", "vfio-errnos"):
+        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
+    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
+    tap, kit = Tap(), Kit()
+    if missing := kit.missing():
+        print(f"1..0 # SKIP {missing}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vitrine-vfio-") as work:
+        work = pathlib.Path(work)
+        vitrine = Vitrine(programs, work)
+        guest = None
+        try:
+            initramfs = kit.initramfs(work / "initramfs.gz", programs=[programs["vfio-errnos"]])
+            guest = Guest(kit, work, initramfs, kit.accelerator(work), gpu=vitrine.socket, extra=DEVICES)
+            vitrine.start()
+            run(tap, guest)
+        except Failure as failure:
+            print(f"Bail out! {failure}")
+            return 1
+        finally:
+            if guest:
+                guest.stop()
+            vitrine.stop()
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
