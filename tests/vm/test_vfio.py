@@ -38,19 +38,27 @@ def report(tap, lines):
             tap.note(line[2:])
 
 
-def run(tap, guest):
-    with tap.case("vfio: a stock kernel boots and gives devices to vfio-pci", guest.logs):
-        guest.start()
-        guest.wait_ready()
-        for bdf in (MEMORY, RESET, TEST):
-            bind(guest, bdf)
-        guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
-    with tap.case("vfio: all checks ran", guest.logs):
-        lines = guest.run(f"vfio-errnos {MEMORY} {RESET} {TEST} /dev/dri/card0; true", timeout=180)
-        report(tap, lines)
-        plan = [line for line in lines if line.startswith("1..")]
-        count = sum(bool(RESULT.match(line)) for line in lines)
-        expect(plan == [f"1..{count}"], f"{count} checks were seen, the plan is {plan}: {lines[-3:]}")
+def boot(guest, devices):
+    guest.start()
+    guest.wait_ready()
+    for bdf in devices:
+        bind(guest, bdf)
+    guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
+
+
+def run(tap, guest, name, devices):
+    """Boots the guest and runs vfio-errnos with these devices."""
+    try:
+        with tap.case(f"vfio: {name}: a stock kernel boots and gives devices to vfio-pci", guest.logs):
+            boot(guest, devices)
+        with tap.case(f"vfio: {name}: all checks ran", guest.logs):
+            lines = guest.run(f"vfio-errnos {' '.join(devices)} /dev/dri/card0; true", timeout=180)
+            report(tap, lines)
+            plan = [line for line in lines if line.startswith("1..")]
+            count = sum(bool(RESULT.match(line)) for line in lines)
+            expect(count and plan == [f"1..{count}"], f"{count} checks were seen, the plan is {plan}: {lines[-3:]}")
+    finally:
+        guest.stop()
 
 
 def main():
@@ -65,18 +73,16 @@ def main():
     with tempfile.TemporaryDirectory(prefix="vitrine-vfio-") as work:
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
-        guest = None
         try:
             initramfs = kit.initramfs(work / "initramfs.gz", programs=[programs["vfio-errnos"]])
-            guest = Guest(kit, work, initramfs, kit.accelerator(work), gpu=vitrine.socket, extra=DEVICES)
+            machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
-            run(tap, guest)
+            run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST))
+            run(tap, Guest(*machine, append="iommu.passthrough=0"), "translated", (MEMORY,))
         except Failure as failure:
             print(f"Bail out! {failure}")
             return 1
         finally:
-            if guest:
-                guest.stop()
             vitrine.stop()
     return tap.finish()
 
