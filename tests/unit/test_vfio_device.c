@@ -33,12 +33,13 @@ static const struct probe_row {
 	const char *name;
 	int error;
 	bool supported;
+	const char *word;
 } probe_rows[] = {
-	{ "there", 0, true },
-	{ "kernel-without", ENOTTY, false },
-	{ "driver-without", EOPNOTSUPP, false },
-	{ "vfio-user-server-without", EINVAL, false },
-	{ "asleep", EIO, false },
+	{ "there", 0, true, "" },
+	{ "kernel-without", ENOTTY, false, "6.19" },
+	{ "driver-without", EOPNOTSUPP, false, "driver" },
+	{ "vfio-user-server-without", EINVAL, false, "6.19" },
+	{ "asleep", EIO, false, "asking" },
 };
 
 static void test_probe(gconstpointer data)
@@ -59,6 +60,7 @@ static void test_probe(gconstpointer data)
 		g_assert_cmpint(error.owner, ==, VTR_ERROR_UNSUPPORTED);
 		g_assert_cmpint(vtr_vfio_device_probe_dmabuf(device, &error), ==, -EOPNOTSUPP);
 		g_assert_nonnull(strstr(error.text, "0000:01:00.0"));
+		g_assert_nonnull(strstr(error.text, row->word));
 	}
 	/* what is not there is never tried */
 	g_assert_cmpuint(fake.gets, ==, row->supported);
@@ -197,6 +199,7 @@ static const struct sparse_row {
 	{ "none", { { 0, 0 } }, 0, 0, 0, { { 0, 0 } }, 0 },
 	{ "to-the-end", { { 63 * MIB, MIB } }, 1, 1, 0, { { 63 * MIB, MIB } }, 1 },
 	{ "overlapping", { { 0, 2 * MIB }, { MIB, MIB } }, 2, 2, EPROTO, { { 0, 0 } }, 0 },
+	{ "overlapping-by-a-byte", { { 0, MIB + 1 }, { MIB, MIB } }, 2, 2, EPROTO, { { 0, 0 } }, 0 },
 	{ "the-same-twice", { { 0, MIB }, { 0, MIB } }, 2, 2, EPROTO, { { 0, 0 } }, 0 },
 	{ "beyond-the-region", { { 63 * MIB, 2 * MIB } }, 1, 1, EPROTO, { { 0, 0 } }, 0 },
 	{ "behind-the-region", { { 65 * MIB, PAGE } }, 1, 1, EPROTO, { { 0, 0 } }, 0 },
@@ -327,6 +330,7 @@ static void test_last_bar(void)
 	fake_reset();
 	fake_region(5, 1 << 20, FAKE_ALL);
 	fake_bar(5, 0xfd000004); // 64 bits, and there is no word for the upper half
+	fake_bar(6, 0x1234);     // what is there instead
 	struct vtr_vfio_device *device = fake_open();
 
 	g_assert_cmphex(vtr_vfio_device_region(device, 5)->address, ==, 0xfd000000);

@@ -108,6 +108,7 @@ static const struct refused_row {
 	{ "wraps", { { 2, UINT64_MAX - PAGE + 1, PAGE } }, 1, EOVERFLOW },
 	{ "wraps-far", { { 2, PAGE, UINT64_MAX } }, 1, EOVERFLOW },
 	{ "beyond", { { 2, 64 * MIB - PAGE, 2 * PAGE } }, 1, ERANGE },
+	{ "beyond-by-a-byte", { { 2, 64 * MIB - PAGE, PAGE + 1 } }, 1, ERANGE },
 	{ "behind", { { 2, 64 * MIB, PAGE } }, 1, ERANGE },
 	{ "beyond-by-merging", { { 2, 64 * MIB - PAGE, PAGE }, { 2, 64 * MIB, PAGE } }, 2, ERANGE },
 	{ "no-such-number", { { 6, 0, PAGE } }, 1, ENODEV },

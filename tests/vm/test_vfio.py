@@ -57,13 +57,16 @@ def run(tap, guest, name, devices):
             plan = [line for line in lines if line.startswith("1..")]
             count = sum(bool(RESULT.match(line)) for line in lines)
             expect(count and plan == [f"1..{count}"], f"{count} checks were seen, the plan is {plan}: {lines[-3:]}")
+        with tap.case(f"vfio: {name}: the example of docs/vfio-embedding.md makes a dmabuf", guest.logs):
+            lines = guest.run(f"vfio-embedding bdf={devices[0]}")
+            expect(lines == [f"dmabuf of {devices[0]}: 8192 bytes"], lines)
     finally:
         guest.stop()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vfio-errnos"):
+    for program in ("vitrine", "vitrinectl", "vfio-errnos", "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
     tap, kit = Tap(), Kit()
@@ -74,7 +77,7 @@ def main():
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
         try:
-            initramfs = kit.initramfs(work / "initramfs.gz", programs=[programs["vfio-errnos"]])
+            initramfs = kit.initramfs(work / "initramfs.gz", programs=[programs["vfio-errnos"], programs["vfio-embedding"]])
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
             run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST))
