@@ -78,7 +78,9 @@ struct vtr_vfio_device;
  * no failure.
  */
 VTR_API struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error *error);
-VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device); /* dmabufs made of it stay valid but revoked; NULL is fine */
+/* Closes its fd. dmabufs made of it go on while another fd of the device is open (the VMM's), and are revoked for good with the last
+ * one. NULL is fine. */
+VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device);
 
 /* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device". Valid as long as the device. */
 VTR_API const char *vtr_vfio_device_name(const struct vtr_vfio_device *device);
@@ -111,7 +113,7 @@ struct vtr_vfio_devices;
 
 VTR_API struct vtr_vfio_devices *vtr_vfio_devices_create(void);          /* NULL when out of memory */
 VTR_API void vtr_vfio_devices_destroy(struct vtr_vfio_devices *devices); /* and the devices in it; NULL is fine */
-/* Takes device when it returns 0; -ENOSPC (VTR_MAX_VFIO_DEVICES). */
+/* Takes device, which is in no list yet, when it returns 0; -ENOSPC (VTR_MAX_VFIO_DEVICES). */
 VTR_API int vtr_vfio_devices_add(struct vtr_vfio_devices *devices, struct vtr_vfio_device *device);
 /* Gives device back to the caller. 0 or -ENOENT. */
 VTR_API int vtr_vfio_devices_remove(struct vtr_vfio_devices *devices, struct vtr_vfio_device *device);

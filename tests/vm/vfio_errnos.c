@@ -630,9 +630,11 @@ int main(int argc, char **argv)
 	check_decoding(devices, device, device_fd, card, dmabuf);
 	check_reset(argv[2], card);
 	check_other_device(argv[3]);
-	close(device_fd);
 	vtr_vfio_devices_destroy(devices);
 	int code = import(card, dmabuf);
+	check(code == 0, "another fd keeps the device open: its dmabufs go on", "%s", strerror(-code));
+	close(device_fd);
+	code = import(card, dmabuf);
 	check(code == -ENODEV, "the device is closed: importers get ENODEV for good", "%s", strerror(-code));
 	printf("1..%d\n", checks);
 	return 0;
