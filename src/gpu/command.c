@@ -2,7 +2,7 @@
 /*
  * From a queue to a handler and back. A request is copied out of guest memory once and checked against its row of the table (known,
  * offered, sent on the right queue, long enough, room for the answer); handlers see only what passed. Every chain is answered
- * exactly once: here, or, for a fenced flush, by the flush queue.
+ * exactly once: here, or, for a fenced flush, by the flush queue. A request that cannot be read just now goes back into its queue.
  *
  * Fences complete in order. Only flushes wait for anything (the display); whatever else is answered with a fence, errors included,
  * lets the waiting flushes go first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait
@@ -91,9 +91,7 @@ struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request 
 
 void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size)
 {
-	long written = chain->in_size < size ? 0 : vtr_chain_write(&gpu->base.queues[queue], chain, 0, response, size);
-
-	vtr_virtio_complete(&gpu->base, queue, chain, written > 0 ? (uint32_t)written : 0);
+	vtr_virtio_answer(&gpu->base, queue, chain, response, size);
 }
 
 static const struct vtr_gpu_command *find_command(const struct vtr_gpu *gpu, uint32_t type, unsigned queue)
@@ -108,12 +106,14 @@ static const struct vtr_gpu_command *find_command(const struct vtr_gpu *gpu, uin
 	return NULL;
 }
 
-/* Copies the request and runs its handler. Returns the response type. */
+/* Copies the request and runs its handler. Returns the response type, or VTR_GPU_AGAIN. */
 static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	size_t size = request->chain->out_size < sizeof(request->command) ? request->chain->out_size : sizeof(request->command);
 	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, 0, &request->command, size);
 
+	if (vtr_virtqueue_is_transient(got))
+		return VTR_GPU_AGAIN;
 	if (got < (long)sizeof(request->command.hdr)) {
 		memset(&request->command.hdr, 0, sizeof(request->command.hdr)); /* no fence that half a header might name */
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -129,7 +129,8 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 	return command->handler(gpu, request);
 }
 
-static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain)
+/* False when the chain went back into the queue. */
+static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain)
 {
 	struct vtr_gpu_request request;
 
@@ -139,9 +140,13 @@ static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 	request.name = "?";
 	uint32_t type = run_request(gpu, &request), size = request.response_size;
 
+	if (type == VTR_GPU_AGAIN) {
+		vtr_virtqueue_unpop(&gpu->base.queues[queue], chain);
+		return false;
+	}
 	gpu->commands++;
 	if (!request.chain)
-		return; /* a flush that waits for its display */
+		return true; /* a flush that waits for its display */
 	if (type >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
 		gpu->errors++;
 		size = sizeof(request.response.hdr);
@@ -152,6 +157,7 @@ static void handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 	if (request.response.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
 		vtr_flush_complete_all(gpu);
 	vtr_gpu_answer(gpu, queue, chain, &request.response, size);
+	return true;
 }
 
 void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
@@ -163,7 +169,8 @@ void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
 		int got = vtr_virtqueue_pop(vq, &chain);
 
 		if (got <= 0)
-			return; /* empty, or broken: the core's to report */
-		handle_chain(gpu, queue, chain);
+			return; /* empty, not now, or broken: the core's to look after */
+		if (!handle_chain(gpu, queue, chain))
+			return;
 	}
 }

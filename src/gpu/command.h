@@ -42,19 +42,23 @@ struct vtr_gpu_request {
 	} response;
 };
 
+/* In the place of a response type: guest memory cannot be read just now (vtr_virtqueue_is_transient). The request goes back into its
+ * queue and is run again from its beginning, so a handler returns this only while nothing came of it. */
+enum { VTR_GPU_AGAIN = 0 };
+
 /* Takes all chains of the queue and answers them. */
 void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue);
 
 /* The response header for request, with its fence when it has one (virtio 1.3, 5.7.6.7). */
 struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request *request, uint32_t type);
 
-/* Writes size bytes of response into chain and returns it to the guest. */
+/* Writes size bytes of response into chain and returns it to the guest: vtr_virtio_answer(). */
 void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size);
 
 /* The DRM fourcc of a virtio-gpu format (virtio 1.3, 5.7.6.8), 0 when there is none. */
 uint32_t vtr_gpu_format_to_fourcc(uint32_t format);
 
-/* ---- handlers: return VIRTIO_GPU_RESP_* ---- */
+/* ---- handlers: return VIRTIO_GPU_RESP_* or VTR_GPU_AGAIN ---- */
 typedef uint32_t (*vtr_gpu_handler)(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 
 uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *request);

@@ -59,7 +59,7 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	if (!backing->entries)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, offset, backing->entries, bytes);
-	int failed = got < (long)bytes ? -EFAULT : 0;
+	int failed = got < 0 ? (int)got : got < (long)bytes ? -EFAULT : 0;
 	if (!failed)
 		failed = vtr_spans_resolve(&backing->spans, gpu->base.memory, backing->entries, count, &error);
 	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
@@ -68,6 +68,8 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 		return VIRTIO_GPU_RESP_OK_NODATA;
 	free(backing->entries);
 	vtr_spans_finish(&backing->spans);
+	if (vtr_virtqueue_is_transient(got))
+		return VTR_GPU_AGAIN;
 	if (!failed || failed == -EINVAL) /* they add up to too little, or one is empty */
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	return failed == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY : VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -194,8 +196,9 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	pixman_box32_t box = { (int32_t)r->x, (int32_t)r->y, (int32_t)(r->x + r->width), (int32_t)(r->y + r->height) };
 	uint64_t cpu = vtr_scanout_cpu_ns();
-	if (vtr_image_transfer(resource->image, &box, &resource->backing, command->offset) < 0)
-		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	int failed = vtr_image_transfer(resource->image, &box, &resource->backing, command->offset);
+	if (failed) /* rows that were copied are copied again */
+		return vtr_virtqueue_is_transient(failed) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_UNSPEC;
 	count_transfer(gpu, resource, (uint64_t)r->width * 4 * r->height, vtr_scanout_cpu_ns() - cpu);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

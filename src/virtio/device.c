@@ -8,7 +8,13 @@
  * device goes silent until the driver resets it. Nothing is consumed and no interrupt sent outside of "live".
  *
  * A doorbell sets a bit and raises a loop event, so that its message is answered before the queue's work begins; rings before
- * DRIVER_OK wait for it. Serving a queue means: switch notifications off, let the device type pop, switch them on, look again.
+ * DRIVER_OK wait for it. Serving a queue means: write the answers that wait, switch notifications off, let the device type pop,
+ * switch them on, look again.
+ *
+ * Remote memory may be out of reach for a moment: the VMM sent something that has to be handled first, or that is being handled. It
+ * is no error of the driver's, so nothing breaks: what was not done stays to be done, and the queue is kicked. That is one try each
+ * turn of the loop, and the same loop handles what was in the way. An answer is written in two steps that are never repeated once
+ * done, its bytes and its used entry: after the second one the memory is the driver's, even if we only think that it failed.
  */
 #include "virtio/device.h"
 
@@ -17,6 +23,8 @@
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <vitrine/log.h>
 
@@ -24,12 +32,100 @@
 
 /* Offered by every device (virtio 1.3, 6). ACCESS_PLATFORM is an offer: addresses are what the transport's memory map says. */
 static const uint64_t core_features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-				      BIT(VIRTIO_F_RING_RESET) | BIT(VIRTIO_F_ACCESS_PLATFORM);
+                                      BIT(VIRTIO_F_RING_RESET) | BIT(VIRTIO_F_ACCESS_PLATFORM);
 
 static bool is_live(const struct vtr_virtio_device *device)
 {
 	return (device->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
 	       !(device->status & (VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED));
+}
+
+/* An answer, and how far it came. */
+struct vtr_virtio_answer {
+	struct vtr_virtio_answer *next;
+	struct vtr_chain *chain;
+	const void *response; /* behind this structure once it waits */
+	uint32_t size;        /* of the response; 0 when it is written */
+	uint32_t written;
+};
+
+/* Goes as far as it can. False when it has to go on later; otherwise the chain is gone. */
+static bool give_answer(struct vtr_virtio_device *device, unsigned index, struct vtr_virtio_answer *answer)
+{
+	struct vtr_virtqueue *queue = &device->queues[index];
+	int ret;
+
+	if (answer->size > 0) {
+		const long written = vtr_chain_write(queue, answer->chain, 0, answer->response, answer->size);
+
+		if (vtr_virtqueue_is_transient(written))
+			return false;
+		answer->written = written > 0 ? (uint32_t)written : 0;
+		answer->size = 0;
+	}
+	ret = vtr_virtqueue_push(queue, answer->chain, answer->written);
+	if (ret == -EAGAIN)
+		return false;
+	if (ret < 0) {
+		if (queue->broken)
+			vtr_virtio_broken(device, queue->why);
+	} else if (vtr_virtqueue_should_interrupt(queue) && device->transport) {
+		device->transport->interrupt_queue(device->transport_data, index);
+	}
+	return true;
+}
+
+/* Keeps a copy of answer for the loop. */
+static void defer_answer(struct vtr_virtio_device *device, unsigned index, const struct vtr_virtio_answer *answer)
+{
+	struct vtr_virtio_answers *waiting = &device->answers[index];
+	struct vtr_virtio_answer *kept = malloc(sizeof(*kept) + answer->size);
+
+	if (!kept) {
+		vtr_chain_free(answer->chain);
+		vtr_virtqueue_break(&device->queues[index], "no memory left for an answer that has to wait");
+		vtr_virtio_broken(device, device->queues[index].why);
+		return;
+	}
+	*kept = *answer;
+	kept->next = NULL;
+	kept->response = kept + 1;
+	if (answer->size > 0)
+		memcpy(kept + 1, answer->response, answer->size);
+	if (waiting->head)
+		waiting->tail->next = kept;
+	else
+		waiting->head = kept;
+	waiting->tail = kept;
+	vtr_virtio_kick(device, index);
+}
+
+/* Takes the first answer that waits off the list, and frees it but for its chain. */
+static void remove_answer(struct vtr_virtio_device *device, unsigned index)
+{
+	struct vtr_virtio_answer *first = device->answers[index].head;
+
+	device->answers[index].head = first->next;
+	free(first);
+}
+
+static void forget_answers(struct vtr_virtio_device *device, unsigned index)
+{
+	while (device->answers[index].head) {
+		vtr_chain_free(device->answers[index].head->chain);
+		remove_answer(device, index);
+	}
+}
+
+/* Gives the answers that wait. False when some still do. */
+static bool give_waiting(struct vtr_virtio_device *device, unsigned index)
+{
+	while (device->answers[index].head) {
+		if (!give_answer(device, index, device->answers[index].head))
+			return false;
+		remove_answer(device, index);
+	}
+	return true;
 }
 
 static void serve_queue(struct vtr_virtio_device *device, unsigned index)
@@ -41,13 +137,17 @@ static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 
 	if (!queue->enabled)
 		return;
-	queue->drained = false;
+	if (!give_waiting(device, index)) {
+		vtr_virtio_kick(device, index);
+		return;
+	}
+	queue->drained = queue->retry = false;
 	vtr_virtqueue_disable_notify(queue);
 	device->impl->notify(device, index);
 	more = vtr_virtqueue_enable_notify(queue);
 	if (queue->broken)
 		vtr_virtio_broken(device, queue->why);
-	else if (more && queue->epoch == epoch && (queue->drained || queue->last_avail != seen))
+	else if (queue->epoch == epoch && (queue->retry || (more && (queue->drained || queue->last_avail != seen))))
 		vtr_virtio_kick(device, index);
 }
 
@@ -68,8 +168,8 @@ static void serve_kicked(void *data)
 }
 
 int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_virtio_device_impl *impl, uint16_t id,
-			   unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
-			   struct vtr_loop *loop)
+                           unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
+                           struct vtr_loop *loop)
 {
 	unsigned i;
 
@@ -92,6 +192,12 @@ int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_vi
 	return 0;
 }
 
+static void reset_queue(struct vtr_virtio_device *device, unsigned index)
+{
+	forget_answers(device, index);
+	vtr_virtqueue_reset(&device->queues[index]);
+}
+
 void vtr_virtio_device_finish(struct vtr_virtio_device *device)
 {
 	unsigned i;
@@ -99,7 +205,7 @@ void vtr_virtio_device_finish(struct vtr_virtio_device *device)
 	vtr_source_remove(device->kick);
 	device->kick = NULL;
 	for (i = 0; i < device->n_queues; i++)
-		vtr_virtqueue_reset(&device->queues[i]);
+		reset_queue(device, i);
 }
 
 uint16_t vtr_virtio_device_id(const struct vtr_virtio_device *device)
@@ -140,22 +246,30 @@ void vtr_virtio_config_changed(struct vtr_virtio_device *device)
 	interrupt_config(device);
 }
 
+/* Gives the answer, or lets it wait: always behind those that wait already. */
+static void answer_chain(struct vtr_virtio_device *device, unsigned index, struct vtr_virtio_answer *answer)
+{
+	assert(index < device->n_queues);
+	/* A chain of before a reset is dead, and its memory the driver's. */
+	if (!is_live(device) || answer->chain->epoch != device->queues[index].epoch)
+		vtr_chain_free(answer->chain);
+	else if (device->answers[index].head || !give_answer(device, index, answer))
+		defer_answer(device, index, answer);
+}
+
+void vtr_virtio_answer(struct vtr_virtio_device *device, unsigned index, struct vtr_chain *chain, const void *response,
+                       uint32_t size)
+{
+	struct vtr_virtio_answer answer = { .chain = chain, .response = response, .size = chain->in_size < size ? 0 : size };
+
+	answer_chain(device, index, &answer);
+}
+
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned index, struct vtr_chain *chain, uint32_t written)
 {
-	struct vtr_virtqueue *queue = &device->queues[index];
+	struct vtr_virtio_answer answer = { .chain = chain, .written = written };
 
-	assert(index < device->n_queues);
-	if (!is_live(device)) {
-		vtr_chain_free(chain);
-		return;
-	}
-	if (vtr_virtqueue_push(queue, chain, written) < 0) {
-		if (queue->broken)
-			vtr_virtio_broken(device, queue->why);
-		return;
-	}
-	if (vtr_virtqueue_should_interrupt(queue) && device->transport)
-		device->transport->interrupt_queue(device->transport_data, index);
+	answer_chain(device, index, &answer);
 }
 
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason)
@@ -191,8 +305,8 @@ static bool accept_features(struct vtr_virtio_device *device)
 {
 	if (!acceptable(device, device->requested_features)) {
 		vtr_log(VTR_LOG_DEBUG,
-			"virtio device %u refuses features 0x%" PRIx64 ": 0x%" PRIx64 " are offered and VERSION_1 is required",
-			device->id, device->requested_features, vtr_virtio_device_features(device));
+		        "virtio device %u refuses features 0x%" PRIx64 ": 0x%" PRIx64 " are offered and VERSION_1 is required",
+		        device->id, device->requested_features, vtr_virtio_device_features(device));
 		return false;
 	}
 	device->driver_features = device->requested_features;
@@ -237,7 +351,7 @@ void vtr_virtio_reset(struct vtr_virtio_device *device)
 	device->kicked = 0;
 	device->impl->reset(device);
 	for (i = 0; i < device->n_queues; i++)
-		vtr_virtqueue_reset(&device->queues[i]);
+		reset_queue(device, i);
 	device->requested_features = device->driver_features = 0;
 }
 
@@ -246,7 +360,7 @@ int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned index)
 	if (index >= device->n_queues || device->queues[index].enabled || !(device->status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return -EINVAL;
 	vtr_virtqueue_start(&device->queues[index], vtr_virtio_has_feature(device, VIRTIO_RING_F_EVENT_IDX),
-			    vtr_virtio_has_feature(device, VIRTIO_RING_F_INDIRECT_DESC));
+	                    vtr_virtio_has_feature(device, VIRTIO_RING_F_INDIRECT_DESC));
 	return 0;
 }
 
@@ -255,7 +369,7 @@ void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned index)
 	assert(index < device->n_queues);
 	device->kicked &= ~(uint32_t)BIT(index);
 	device->impl->queue_reset(device, index);
-	vtr_virtqueue_reset(&device->queues[index]);
+	reset_queue(device, index);
 }
 
 void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned index)

@@ -30,7 +30,7 @@ struct vtr_virtio_device_impl {
 	void (*config_write)(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length);
 	/* The driver set DRIVER_OK. May be NULL. */
 	void (*activate)(struct vtr_virtio_device *device);
-	/* queue may hold new chains: pop until empty. Called from the loop, never from inside a transport's message handler.
+	/* queue may hold new chains: pop until there is none (or -EAGAIN: the core calls again). Called from the loop, never from inside a transport's message handler.
 	 * Whoever stops earlier, after some chains and so as not to starve others, is called again by itself; whoever took none,
 	 * because it can hold no more, calls vtr_virtio_kick() when it can. A broken queue is the core's to report. */
 	void (*notify)(struct vtr_virtio_device *device, unsigned queue);
@@ -44,6 +44,11 @@ struct vtr_virtio_device_impl {
 struct vtr_virtio_transport_impl {
 	void (*interrupt_queue)(void *data, unsigned queue); /* used ring changed and the driver wants to know */
 	void (*interrupt_config)(void *data);		     /* configuration or status changed */
+};
+
+/* Answers of a queue that could not be written yet, in the order they were given. */
+struct vtr_virtio_answers {
+	struct vtr_virtio_answer *head, *tail; /* tail: while there is a head */
 };
 
 struct vtr_virtio_device {
@@ -65,6 +70,7 @@ struct vtr_virtio_device {
 	void *transport_data;
 	struct vtr_source *kick; /* loop event: deferred notifies */
 	uint32_t kicked;	 /* bit per queue */
+	struct vtr_virtio_answers answers[VTR_VIRTIO_MAX_QUEUES]; /* at most as many as chains are in flight */
 };
 
 /* Embedded: queue_sizes holds n_queues maximum sizes (powers of two, at most VTR_MAX_QUEUE_SIZE). memory and loop are used, not
@@ -78,7 +84,12 @@ void vtr_virtio_device_finish(struct vtr_virtio_device *device);
 /* ---- for device types ---- */
 bool vtr_virtio_has_feature(const struct vtr_virtio_device *device, unsigned bit); /* negotiated */
 void vtr_virtio_config_changed(struct vtr_virtio_device *device); /* new generation, configuration interrupt when DRIVER_OK */
-/* Pushes (frees the chain in any case) and interrupts when the driver asked for it. */
+/* Answers the chain: writes size bytes of response to its beginning (none when it has no room for all), pushes it and interrupts when
+ * the driver asked for it. The chain is the core's from now on, and the response copied if need be: what cannot be written now is
+ * written from the loop, in the order of the calls, and forgotten when the queue is reset. */
+void vtr_virtio_answer(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, const void *response,
+		       uint32_t size);
+/* The same for a chain whose bytes, `written`, are there already. */
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
 /* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the driver; queues stop until reset. reason goes to the debug log. */
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);

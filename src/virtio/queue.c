@@ -11,6 +11,9 @@
  * other's wish afterwards; the full fences between the two steps are what keeps a notification from being lost.
  *
  * While remote ring memory is read the transport serves other messages, and the queue may be reset under our feet: the epoch tells.
+ * A request that the transport gave up breaks nothing: pop takes nothing, push leaves the chain with its caller, and both can be
+ * repeated, because no index of ours moves before the last access was made. The request may have been carried out all the same: the
+ * driver then has seen what push writes again, so it must be written alike and before any other.
  */
 #include "virtio/queue.h"
 
@@ -49,7 +52,7 @@ void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indir
 	assert(!queue->enabled && vtr_is_power_of_two(queue->size) && queue->size <= queue->max_size);
 	vtr_ring_init(&queue->desc_ring, queue->memory, queue->desc, queue->size * (uint32_t)sizeof(struct vring_desc), false);
 	vtr_ring_init(&queue->avail_ring, queue->memory, queue->avail, AVAIL_RING + AVAIL_ENTRY * (uint32_t)queue->size + event,
-		      false);
+	              false);
 	vtr_ring_init(&queue->used_ring, queue->memory, queue->used, USED_RING + USED_ENTRY * (uint32_t)queue->size + event, true);
 	queue->event_idx = event_idx;
 	queue->indirect = indirect;
@@ -82,13 +85,17 @@ static bool usable(const struct vtr_virtqueue *queue)
 	return queue->enabled && !queue->broken;
 }
 
-/* Ends a pop or push that failed with ret, unless the queue it was about is gone. */
+/* Ends a pop or push that failed with ret, unless the queue it was about is gone: -EAGAIN when it is worth another try. */
 static int fail(struct vtr_virtqueue *queue, uint32_t epoch, int ret, const char *why)
 {
 	if (queue->epoch != epoch)
 		return -ECANCELED;
+	if (vtr_virtqueue_is_transient(ret)) {
+		queue->retry = true;
+		return -EAGAIN;
+	}
 	vtr_virtqueue_break(queue, why);
-	return ret;
+	return ret == -EAGAIN ? -EIO : ret; /* the remote side's word for it is an error like any other */
 }
 
 /* Finds the head of the next chain: 1, 0 when there is none, -errno with *why. */
@@ -152,6 +159,17 @@ int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain)
 	return ret;
 }
 
+void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain)
+{
+	if (chain->epoch == queue->epoch) {
+		assert(queue->in_flight > 0);
+		queue->last_avail--;
+		queue->in_flight--;
+		queue->retry = true;
+	}
+	vtr_chain_free(chain);
+}
+
 static int put_used(struct vtr_virtqueue *queue, uint16_t head, uint32_t written)
 {
 	const uint32_t epoch = queue->epoch;
@@ -168,23 +186,27 @@ static int put_used(struct vtr_virtqueue *queue, uint16_t head, uint32_t written
 int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uint32_t written)
 {
 	const uint32_t epoch = chain->epoch;
-	const uint16_t head = chain->head;
-	int ret;
+	int ret = -ECANCELED;
 
 	assert(written <= chain->in_size);
-	vtr_chain_free(chain);
 	if (epoch != queue->epoch || !usable(queue))
-		return -ECANCELED;
+		goto free_chain;
 	assert(queue->in_flight > 0);
-	ret = put_used(queue, head, written);
-	if (ret < 0)
-		return fail(queue, epoch, ret, "the device area is not in memory that the device may write");
-	if (epoch != queue->epoch)
-		return -ECANCELED;
-	queue->used_idx++;
-	queue->in_flight--;
-	queue->unsignalled++;
-	return 0;
+	ret = put_used(queue, chain->head, written);
+	if (ret < 0) {
+		ret = fail(queue, epoch, ret, "the device area is not in memory that the device may write");
+		if (ret == -EAGAIN)
+			return ret;
+	} else if (epoch != queue->epoch) {
+		ret = -ECANCELED;
+	} else {
+		queue->used_idx++;
+		queue->in_flight--;
+		queue->unsignalled++;
+	}
+free_chain:
+	vtr_chain_free(chain);
+	return ret;
 }
 
 bool vtr_virtqueue_should_interrupt(struct vtr_virtqueue *queue)
@@ -208,9 +230,15 @@ bool vtr_virtqueue_should_interrupt(struct vtr_virtqueue *queue)
 
 void vtr_virtqueue_disable_notify(struct vtr_virtqueue *queue)
 {
+	const uint32_t epoch = queue->epoch;
+	int ret;
+
 	/* With EVENT_IDX the index the driver compares with simply stays behind (virtio 1.3, 2.7.10.2: flags are 0). */
-	if (usable(queue) && !queue->event_idx && vtr_ring_store16(&queue->used_ring, USED_FLAGS, VRING_USED_F_NO_NOTIFY) < 0)
-		vtr_virtqueue_break(queue, "the device area is not in memory that the device may write");
+	if (!usable(queue) || queue->event_idx)
+		return;
+	ret = vtr_ring_store16(&queue->used_ring, USED_FLAGS, VRING_USED_F_NO_NOTIFY);
+	if (ret < 0 && !vtr_virtqueue_is_transient(ret)) /* a hint need not be given */
+		fail(queue, epoch, ret, "the device area is not in memory that the device may write");
 }
 
 bool vtr_virtqueue_enable_notify(struct vtr_virtqueue *queue)

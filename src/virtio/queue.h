@@ -2,6 +2,7 @@
 #ifndef VTR_VIRTIO_QUEUE_H
 #define VTR_VIRTIO_QUEUE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
  * Split virtqueues, device side (virtio 1.3, 2.7). Rings and buffers are addressed by guest address only: every access goes through
  * the memory map, so memory may come and go between any two of them, and rings may lie in memory that has no CPU mapping.
  * A chain's descriptors are read once and checked when it is popped; reading or writing its bytes can still fail (-EFAULT).
+ * Remote memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again later.
  */
 struct vtr_virtqueue {
 	struct vtr_memory *memory;
@@ -26,6 +28,7 @@ struct vtr_virtqueue {
 	uint16_t used_idx;    /* next used entry to write */
 	uint32_t unsignalled; /* chains pushed since the last look at the driver's wish for interrupts */
 	bool drained;	      /* the last pop found the ring empty */
+	bool retry;	      /* an access could not be made now: whoever serves the queue clears this, and serves it again */
 	uint32_t in_flight;   /* chains popped and not pushed, at most size */
 	uint32_t epoch;	      /* counts starts and resets: chains of an earlier one are dead */
 	struct vtr_ring desc_ring, avail_ring, used_ring; /* while enabled */
@@ -59,12 +62,17 @@ void vtr_virtqueue_reset(struct vtr_virtqueue *queue);
 /* The next chain: 1 and *chain (freed by vtr_virtqueue_push or vtr_chain_free); 0 when the ring is empty, the queue is disabled or
  * was found broken before; -errno when the ring is malformed (-EPROTO), not in memory (-EFAULT or an error of the remote side) or
  * memory is short (-ENOMEM): the queue is then broken and pops nothing until it is reset. -ECANCELED: the queue was reset while a
- * request for remote memory was waiting. */
+ * request for remote memory was waiting. -EAGAIN: not now; nothing was taken, and queue->retry is set. */
 int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain);
 
-/* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it in any case. 0; -ECANCELED (the queue was
- * reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written: the
- * queue is broken now). */
+/* Gives back the chain that was popped last, before anything came of it: it is freed, the next pop finds it again, and queue->retry
+ * is set. */
+void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain);
+
+/* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it but for -EAGAIN. 0; -ECANCELED (the queue
+ * was reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written: the
+ * queue is broken now). -EAGAIN: not now; queue->retry is set, and the same chain has to come again before any other, with the same
+ * `written` and its bytes left alone: the driver may have seen it already. */
 int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uint32_t written);
 
 /* After pushes: true when the driver has to be interrupted (flags or EVENT_IDX; virtio 1.3, 2.7.7 and 2.7.10). False when nothing
@@ -74,11 +82,19 @@ bool vtr_virtqueue_should_interrupt(struct vtr_virtqueue *queue);
 /* Tells the driver that notifications are not needed for now: the device is popping (virtio 1.3, 2.7.10). A hint. */
 void vtr_virtqueue_disable_notify(struct vtr_virtqueue *queue);
 
-/* Asks for a notification for what comes next, then tells whether something came already (pop again then). */
+/* Asks for a notification for what comes next, then tells whether something came already (pop again then). False and queue->retry
+ * when that could not be done now: the driver may not know the wish, so the queue has to be served again unasked. */
 bool vtr_virtqueue_enable_notify(struct vtr_virtqueue *queue);
 
 /* Marks the queue broken; the first reason stays. why: a static string. */
 void vtr_virtqueue_break(struct vtr_virtqueue *queue, const char *why);
+
+/* Is this the result of an access that was given up for a reason of the transport, and will work when it is made again from the
+ * loop? -ECANCELED: something else had to be done first; -EBUSY: we are in the middle of that. */
+static inline bool vtr_virtqueue_is_transient(long result)
+{
+	return result == -ECANCELED || result == -EBUSY;
+}
 
 void vtr_chain_free(struct vtr_chain *chain); /* NULL is fine */
 

@@ -50,14 +50,19 @@ static void fake_activate(struct vtr_virtio_device *device)
 	fake_from_base(device)->activated++;
 }
 
-static void fake_answer(struct fake_device *fake, unsigned queue, struct vtr_chain *chain)
+/* False when the chain cannot be read now and went back. */
+static bool fake_answer(struct fake_device *fake, unsigned queue, struct vtr_chain *chain)
 {
 	uint8_t bytes[16];
 	long length = vtr_chain_read(&fake->base.queues[queue], chain, 0, bytes, sizeof(bytes));
 
-	if (length > 0)
-		length = vtr_chain_write(&fake->base.queues[queue], chain, 0, bytes, (size_t)length);
-	vtr_virtio_complete(&fake->base, queue, chain, length > 0 ? (uint32_t)length : 0);
+	if (vtr_virtqueue_is_transient(length)) {
+		vtr_virtqueue_unpop(&fake->base.queues[queue], chain);
+		return false;
+	}
+	fake->chains++;
+	vtr_virtio_answer(&fake->base, queue, chain, bytes, length > 0 ? (uint32_t)length : 0);
+	return true;
 }
 
 static void fake_notify(struct vtr_virtio_device *device, unsigned queue)
@@ -69,11 +74,12 @@ static void fake_notify(struct vtr_virtio_device *device, unsigned queue)
 	fake->notified[queue]++;
 	while (!fake->hold && (!fake->limit || taken < fake->limit) && vtr_virtqueue_pop(&device->queues[queue], &chain) > 0) {
 		taken++;
-		fake->chains++;
-		if (fake->keep)
+		if (fake->keep) {
+			fake->chains++;
 			fake->held = chain;
-		else
-			fake_answer(fake, queue, chain);
+		} else if (!fake_answer(fake, queue, chain)) {
+			return;
+		}
 	}
 }
 
