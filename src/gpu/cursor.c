@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* The cursor queue: 64x64 images and positions (virtio 1.3, 5.7.6.10). */
 #include <drm_fourcc.h>
+#include <errno.h>
 
 #include "gpu/gpu.h"
 
-/* Copies the cursor's image, whatever the resource's format is. False when there is none to be had. */
-static bool read_image(struct vtr_gpu *gpu, struct vtr_resource *resource, uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE])
+/* Copies the cursor's image, whatever the resource's format is. 0 or -errno. */
+static int read_image(struct vtr_gpu *gpu, struct vtr_resource *resource, uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE])
 {
 	uint32_t format = DRM_FORMAT_ARGB8888; /* a blob has no format: what the Linux driver uses for cursors */
 	uint32_t pixels[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE];
 
 	if (resource->image) {
 		if (resource->image->width != VTR_CURSOR_SIZE || resource->image->height != VTR_CURSOR_SIZE)
-			return false;
+			return -EINVAL;
 		format = resource->image->format;
 	} else if (resource->size < sizeof(pixels)) {
-		return false;
+		return -EINVAL;
 	}
 	vtr_resource_resolve(gpu, resource);
 	int error = vtr_spans_read(vtr_resource_pixels(resource), 0, pixels, sizeof(pixels));
 	if (error) {
 		vtr_gpu_log_guest(gpu, "cursor resource %u: %s", resource->id, strerror(-error));
-		return false;
+		return error;
 	}
-	return vtr_image_convert(pixels, format, VTR_CURSOR_SIZE * 4, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, image) == 0;
+	return vtr_image_convert(pixels, format, VTR_CURSOR_SIZE * 4, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, image);
 }
 
 static void move(struct vtr_scanout *scanout, const struct virtio_gpu_cursor_pos *pos)
@@ -44,8 +45,11 @@ uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *requ
 
 		if (!resource)
 			return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-		if (command->hot_x >= VTR_CURSOR_SIZE || command->hot_y >= VTR_CURSOR_SIZE || !read_image(gpu, resource, image))
+		if (command->hot_x >= VTR_CURSOR_SIZE || command->hot_y >= VTR_CURSOR_SIZE)
 			return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		int error = read_image(gpu, resource, image);
+		if (error)
+			return vtr_virtqueue_is_transient(error) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	}
 	move(scanout, &command->pos);
 	vtr_output_set_cursor(scanout->output, command->resource_id ? image : NULL, command->hot_x, command->hot_y);
