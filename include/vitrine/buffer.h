@@ -17,9 +17,9 @@
  * revoking never wait for a display.
  */
 enum vtr_path {
-	VTR_PATH_NONE,        /* nothing can show it */
-	VTR_PATH_FETCHED,     /* bytes by request to the VMM (DMA_READ) */
-	VTR_PATH_MAPPED,      /* damaged rows copied by the CPU */
+	VTR_PATH_NONE,    /* nothing can show it */
+	VTR_PATH_FETCHED, /* bytes by request to the VMM (DMA_READ) */
+	VTR_PATH_MAPPED,  /* damaged rows copied by the CPU */
 	VTR_PATH_VIRGL,
 	VTR_PATH_UDMABUF,     /* zero copy: a dmabuf over guest RAM */
 	VTR_PATH_VFIO_WINDOW, /* zero copy: a range of a whole-BAR dmabuf */
@@ -38,7 +38,7 @@ struct vtr_buffer;
  * NULL when out of memory. */
 VTR_API struct vtr_buffer *vtr_buffer_create(enum vtr_path path, int dmabuf_fd, uint64_t offset, uint64_t size);
 
-VTR_API void vtr_buffer_drop(struct vtr_buffer *buffer); /* the producer is done with it, once; NULL is fine */
+VTR_API void vtr_buffer_drop(struct vtr_buffer *buffer);               /* the producer is done with it, once; NULL is fine */
 VTR_API struct vtr_buffer *vtr_buffer_lock(struct vtr_buffer *buffer); /* returns buffer */
 VTR_API void vtr_buffer_unlock(struct vtr_buffer *buffer);             /* NULL is fine */
 

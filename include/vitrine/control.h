@@ -25,7 +25,7 @@ struct vtr_control_subject {
 	struct vtr_memory *memory;
 	struct vtr_outputs *outputs;
 	struct vtr_vfio_user_server *vfio_user;
-	const char *transport; /* "vfio-user PATH" */
+	const char *transport;    /* "vfio-user PATH" */
 	void (*quit)(void *data); /* called by the quit command, from inside the control socket's source; NULL: quit is refused */
 	void *data;
 };
@@ -46,10 +46,10 @@ VTR_API const struct vtr_control_command *vtr_control_command(size_t index);
 
 VTR_API int vtr_control_connect(const char *path); /* a socket, or -errno */
 
-/* Sends one request line (JSON without a newline) and waits at most timeout_ms for the reply line. *reply is malloc'ed, NUL-terminated,
- * the caller's to free; *fd is the fd that came with it or -1, the caller's to close (fd may be NULL: closed). 0 or -errno:
- * -ETIMEDOUT, -ECONNRESET (the server hung up), -EPROTO (no line came in VTR_MAX_CONTROL_REPLY bytes, or more than one). After an
- * error the socket is good for nothing but close(). */
+/* Sends one request line (JSON without a newline) and waits at most timeout_ms for the reply line. *reply is malloc'ed,
+ * NUL-terminated, the caller's to free; *fd is the fd that came with it or -1, the caller's to close (fd may be NULL: closed). 0 or
+ * -errno: -ETIMEDOUT, -ECONNRESET (the server hung up), -EPROTO (no line came in VTR_MAX_CONTROL_REPLY bytes, or more than one).
+ * After an error the socket is good for nothing but close(). */
 VTR_API int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd);
 
 #endif

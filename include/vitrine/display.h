@@ -17,8 +17,8 @@
  *
  * An output is the host's side of a scanout: a window, a connector, a headless picture. A display shows outputs. The device thread
  * produces frames, the display's own thread shows them; between them stands one frame queue per output (newest wins; the damage of
- * a frame that was never shown is added to the next one, and so are its pixels when the next one brings nothing newer; a frame that is
- * not shown is reported as dropped) and one queue of events coming back. Neither side ever waits for the other.
+ * a frame that was never shown is added to the next one, and so are its pixels when the next one brings nothing newer; a frame that
+ * is not shown is reported as dropped) and one queue of events coming back. Neither side ever waits for the other.
  *
  *   device thread                                   display thread
  *   vtr_output_begin_frame -> fill -> submit  ==>   impl->frame: vtr_output_take_frame ... vtr_frame_finish
@@ -33,34 +33,34 @@ struct vtr_mode {
 	uint32_t refresh_mhz;   /* millihertz: 60000 is 60 Hz; 0: not paced */
 };
 
-/* "WxH[@HZ][,name=NAME]": 1 to VTR_MAX_DIMENSION pixels, 1 to 1000 Hz with up to three decimals (60 when not given), a name of 1 to 31
- * printable ASCII characters (what an EDID can carry) without a comma. Returns 0, or -EINVAL and leaves both alone. name is left
+/* "WxH[@HZ][,name=NAME]": 1 to VTR_MAX_DIMENSION pixels, 1 to 1000 Hz with up to three decimals (60 when not given), a name of 1 to
+ * 31 printable ASCII characters (what an EDID can carry) without a comma. Returns 0, or -EINVAL and leaves both alone. name is left
  * alone when not given. */
 VTR_API int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32]);
 
 enum vtr_frame_content {
-	VTR_FRAME_BLANK,   /* the scanout is disabled: show black */
-	VTR_FRAME_UNREAD,  /* nothing attached: the output did not want the pixels; for pacing and counting */
-	VTR_FRAME_BUFFER,  /* frame->buffer */
-	VTR_FRAME_PIXELS,  /* frame->pixels */
+	VTR_FRAME_BLANK,  /* the scanout is disabled: show black */
+	VTR_FRAME_UNREAD, /* nothing attached: the output did not want the pixels; for pacing and counting */
+	VTR_FRAME_BUFFER, /* frame->buffer */
+	VTR_FRAME_PIXELS, /* frame->pixels */
 };
 
 struct vtr_frame {
 	struct vtr_output *output;
-	uint64_t sequence;      /* per output, from 1, without gaps at submit */
-	uint64_t flushed_ns;    /* CLOCK_MONOTONIC, when the guest's flush arrived; 0: not made for a flush */
+	uint64_t sequence;   /* per output, from 1, without gaps at submit */
+	uint64_t flushed_ns; /* CLOCK_MONOTONIC, when the guest's flush arrived; 0: not made for a flush */
 	enum vtr_frame_content content;
-	uint32_t width, height; /* of the picture, pixels */
-	uint32_t format;        /* DRM fourcc */
+	uint32_t width, height;   /* of the picture, pixels */
+	uint32_t format;          /* DRM fourcc */
 	pixman_region32_t damage; /* picture coordinates; of the flush when submitted. When taken: everything since the last frame
-				   * whose pixels the display took and did not give up; all of it when size or format changed */
+	                           * whose pixels the display took and did not give up; all of it when size or format changed */
 
 	/* VTR_FRAME_BUFFER: the frame owns one lock */
 	struct vtr_buffer *buffer;
-	enum vtr_path path;     /* how the pixels come; also for PIXELS and UNREAD */
-	uint64_t offset;        /* of the picture's first byte in the dmabuf, vtr_buffer_offset() included */
+	enum vtr_path path; /* how the pixels come; also for PIXELS and UNREAD */
+	uint64_t offset;    /* of the picture's first byte in the dmabuf, vtr_buffer_offset() included */
 	uint64_t modifier;
-	uint32_t stride;        /* bytes; of the buffer or of pixels */
+	uint32_t stride; /* bytes; of the buffer or of pixels */
 
 	/* VTR_FRAME_PIXELS: the whole picture, valid until vtr_frame_finish() */
 	const void *pixels;
@@ -83,10 +83,10 @@ enum vtr_event_type {
 
 struct vtr_event {
 	enum vtr_event_type type;
-	uint32_t output;        /* index */
+	uint32_t output; /* index */
 	uint64_t sequence;
-	uint64_t time_ns;       /* CLOCK_MONOTONIC */
-	uint64_t flushed_ns;    /* FRAME_DONE: the frame's */
+	uint64_t time_ns;    /* CLOCK_MONOTONIC */
+	uint64_t flushed_ns; /* FRAME_DONE: the frame's */
 	bool dropped;
 	uint64_t buffer_id;     /* IMPORT_FAILED */
 	struct vtr_error error; /* IMPORT_FAILED */
@@ -97,14 +97,14 @@ struct vtr_outputs;
 struct vtr_output;
 struct vtr_display;
 
-VTR_API struct vtr_outputs *vtr_outputs_create(void); /* NULL when out of memory or fds */
+VTR_API struct vtr_outputs *vtr_outputs_create(void);          /* NULL when out of memory or fds */
 VTR_API void vtr_outputs_destroy(struct vtr_outputs *outputs); /* after gpu and displays; NULL is fine */
 
-/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: as vtr_output_parse() takes it,
- * NULL for a default ("vitrine-0", ...). The output counts as connected; when the display cannot show it, MODE_CHANGED follows.
- * Returns NULL with errno: ENOSPC, EINVAL (mode or name), ENOMEM. */
+/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: as vtr_output_parse()
+ * takes it, NULL for a default ("vitrine-0", ...). The output counts as connected; when the display cannot show it, MODE_CHANGED
+ * follows. Returns NULL with errno: ENOSPC, EINVAL (mode or name), ENOMEM. */
 VTR_API struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode,
-					   const char *name);
+                                           const char *name);
 VTR_API size_t vtr_outputs_count(const struct vtr_outputs *outputs);
 VTR_API struct vtr_output *vtr_outputs_get(struct vtr_outputs *outputs, size_t index); /* NULL beyond the last */
 
@@ -112,7 +112,8 @@ VTR_API struct vtr_output *vtr_outputs_get(struct vtr_outputs *outputs, size_t i
 VTR_API int vtr_outputs_event_fd(const struct vtr_outputs *outputs);
 VTR_API bool vtr_outputs_next_event(struct vtr_outputs *outputs, struct vtr_event *event);
 
-/* ---- an output, from the device thread ---------------------------------------------------------------------------------------- */
+/* ---- an output, from the device thread ----------------------------------------------------------------------------------------
+ */
 VTR_API const char *vtr_output_name(const struct vtr_output *output);
 VTR_API struct vtr_mode vtr_output_mode(const struct vtr_output *output);
 VTR_API bool vtr_output_connected(const struct vtr_output *output);
@@ -128,8 +129,8 @@ VTR_API bool vtr_output_accepts(const struct vtr_output *output, uint32_t format
 VTR_API struct vtr_frame *vtr_output_begin_frame(struct vtr_output *output);
 VTR_API void vtr_frame_discard(struct vtr_frame *frame);
 
-/* Hands the frame to the display and takes ownership. Whatever waited in the queue is reported as dropped, and so is the frame itself
- * when the output is not connected: each submitted frame gives one FRAME_DONE. Never blocks. */
+/* Hands the frame to the display and takes ownership. Whatever waited in the queue is reported as dropped, and so is the frame
+ * itself when the output is not connected: each submitted frame gives one FRAME_DONE. Never blocks. */
 VTR_API void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame);
 
 /*
@@ -138,12 +139,12 @@ VTR_API void vtr_output_submit(struct vtr_output *output, struct vtr_frame *fram
  * image of the given layout writable and returns in *stale the region that has to be copied into it to be current; after copying,
  * vtr_staging_commit() attaches it to frame as VTR_FRAME_PIXELS. A change of width, height or format starts over.
  * stale is initialised by the caller. Formats: 32 bits per pixel.
- * vtr_staging_begin() returns NULL with errno: ENOMEM (or VTR_MAX_STAGING reached), or EBUSY when the display holds every image; the
- * frame then goes without pixels, and FRAME_NEEDED follows when an image comes back.
+ * vtr_staging_begin() returns NULL with errno: ENOMEM (or VTR_MAX_STAGING reached), or EBUSY when the display holds every image;
+ * the frame then goes without pixels, and FRAME_NEEDED follows when an image comes back.
  */
 VTR_API void vtr_staging_note_damage(struct vtr_output *output, const pixman_region32_t *damage);
 VTR_API struct vtr_staging *vtr_staging_begin(struct vtr_output *output, uint32_t width, uint32_t height, uint32_t format,
-					      pixman_region32_t *stale);
+                                              pixman_region32_t *stale);
 VTR_API void *vtr_staging_data(struct vtr_staging *staging);
 VTR_API uint32_t vtr_staging_stride(const struct vtr_staging *staging);
 /* done: the part of *stale that was really copied; what was not stays stale. */
@@ -153,9 +154,9 @@ VTR_API void vtr_staging_cancel(struct vtr_staging *staging);
 /* The guest's cursor: image 64x64 pixels of ARGB8888 (premultiplied as the guest made it), copied; NULL hides it. */
 struct vtr_cursor {
 	bool visible;
-	int32_t x, y;           /* where the image's upper left corner is in the picture, as Linux and QEMU have it */
-	uint32_t hot_x, hot_y;  /* the pixel of the image that points: for a host cursor of the same shape */
-	uint64_t serial;        /* changes with the image */
+	int32_t x, y;          /* where the image's upper left corner is in the picture, as Linux and QEMU have it */
+	uint32_t hot_x, hot_y; /* the pixel of the image that points: for a host cursor of the same shape */
+	uint64_t serial;       /* changes with the image */
 	uint32_t image[64 * 64];
 };
 VTR_API void vtr_output_set_cursor(struct vtr_output *output, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
@@ -164,9 +165,9 @@ VTR_API void vtr_output_move_cursor(struct vtr_output *output, int32_t x, int32_
 /*
  * Capture: what the output shows, as XRGB8888. The display makes it on its own thread; func runs on the thread that dispatches the
  * outputs' events (vtr_outputs_next_event() calls it). On success fd is a sealed memfd of stride * height bytes, the callee's to
- * close; else fd is -1 and error says why. A display that does not answer within the time-out of the caller is the caller's business:
- * vtr_capture_cancel() (func is then not called any more; the capture is gone for the caller, as it is when func was called).
- * vtr_output_capture() returns NULL with errno: ENOMEM, or EBUSY when too many wait for this output.
+ * close; else fd is -1 and error says why. A display that does not answer within the time-out of the caller is the caller's
+ * business: vtr_capture_cancel() (func is then not called any more; the capture is gone for the caller, as it is when func was
+ * called). vtr_output_capture() returns NULL with errno: ENOMEM, or EBUSY when too many wait for this output.
  */
 struct vtr_picture {
 	uint32_t width, height, stride; /* stride in bytes */
@@ -178,7 +179,8 @@ struct vtr_capture;
 VTR_API struct vtr_capture *vtr_output_capture(struct vtr_output *output, bool cursor, vtr_capture_func func, void *data);
 VTR_API void vtr_capture_cancel(struct vtr_capture *capture);
 
-/* ---- displays -------------------------------------------------------------------------------------------------------------------- */
+/* ---- displays
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 /* A display is a loop on a thread of its own. destroy joins the thread; frames still queued are dropped; NULL is fine. */
 VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */

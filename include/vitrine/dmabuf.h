@@ -23,8 +23,8 @@ VTR_API bool vtr_dmabuf_is(int fd);
 VTR_API int vtr_udmabuf_probe(struct vtr_error *error);
 
 /*
- * Makes one dmabuf of RAM spans through /dev/udmabuf (UDMABUF_CREATE_LIST). Adjacent ranges of one file are merged first. Every span
- * must begin on a page of its file and end on one, but for the last, whose last page is then part of the dmabuf as a whole.
+ * Makes one dmabuf of RAM spans through /dev/udmabuf (UDMABUF_CREATE_LIST). Adjacent ranges of one file are merged first. Every
+ * span must begin on a page of its file and end on one, but for the last, whose last page is then part of the dmabuf as a whole.
  * Returns an fd (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled: UNSUPPORTED (what vtr_udmabuf_probe() says;
  * EOPNOTSUPP for memory that is not RAM with a file; EBADFD for a file that is no memfd; EPERM for one that is not sealed as
  * needed), HOST EINVAL (a span not page-aligned in its file: cannot be expressed; or no bytes at all), HOST E2BIG (list_limit or

@@ -28,8 +28,8 @@ struct vtr_gpu_options {
 
 /* All arguments are used, not owned, and must outlive the device. NULL when out of memory or fds. */
 VTR_API struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory, struct vtr_outputs *outputs,
-				       const struct vtr_gpu_options *options);
-VTR_API void vtr_gpu_destroy(struct vtr_gpu *gpu); /* NULL is fine */
+                                       const struct vtr_gpu_options *options);
+VTR_API void vtr_gpu_destroy(struct vtr_gpu *gpu);                     /* NULL is fine */
 VTR_API struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu); /* owned by gpu */
 
 /* Status of one scanout, for people and programs. Strings are valid until the next call into gpu. */
@@ -40,21 +40,21 @@ struct vtr_path_refusal {
 
 struct vtr_scanout_status {
 	uint32_t id;
-	const char *name;         /* the output's */
-	const char *display;      /* "headless", ... */
-	bool enabled;             /* the guest shows something */
-	bool frozen;              /* its backing is gone; the last picture stays */
+	const char *name;    /* the output's */
+	const char *display; /* "headless", ... */
+	bool enabled;        /* the guest shows something */
+	bool frozen;         /* its backing is gone; the last picture stays */
 	uint32_t width, height;
-	uint32_t format;          /* DRM fourcc, 0 when disabled */
-	uint32_t resource;        /* guest's resource id, 0 when disabled */
+	uint32_t format;   /* DRM fourcc, 0 when disabled */
+	uint32_t resource; /* guest's resource id, 0 when disabled */
 	enum vtr_path path;
-	size_t n_why_not;         /* better paths that were refused, best first */
+	size_t n_why_not; /* better paths that were refused, best first */
 	struct vtr_path_refusal why_not[VTR_PATH_COUNT];
-	uint64_t frames;          /* flushes shown or dropped since the device was created */
-	uint64_t dropped;         /* of these, never shown */
-	uint64_t timeouts;        /* flushes completed because the display did not answer in time */
-	uint64_t bytes_copied;    /* by the CPU on the way to the display, 2D transfers included */
-	uint64_t cpu_ns;          /* CPU time of the device thread for its frames, 2D transfers included */
+	uint64_t frames;                         /* flushes shown or dropped since the device was created */
+	uint64_t dropped;                        /* of these, never shown */
+	uint64_t timeouts;                       /* flushes completed because the display did not answer in time */
+	uint64_t bytes_copied;                   /* by the CPU on the way to the display, 2D transfers included */
+	uint64_t cpu_ns;                         /* CPU time of the device thread for its frames, 2D transfers included */
 	uint64_t present_p50_us, present_p99_us; /* flush to presented, of the last 1024 frames; 0 without samples */
 };
 
@@ -63,11 +63,11 @@ VTR_API bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t scanout, struc
 
 struct vtr_gpu_status {
 	uint32_t n_scanouts;
-	uint32_t resources;       /* alive */
-	uint64_t entries;         /* mem entries they hold */
-	uint64_t hostmem;         /* bytes of host memory they hold */
-	uint64_t commands;        /* answered */
-	uint64_t errors;          /* answered with an error response */
+	uint32_t resources; /* alive */
+	uint64_t entries;   /* mem entries they hold */
+	uint64_t hostmem;   /* bytes of host memory they hold */
+	uint64_t commands;  /* answered */
+	uint64_t errors;    /* answered with an error response */
 };
 VTR_API void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status);
 
@@ -79,11 +79,11 @@ struct vtr_scanout_view {
 	uint32_t format;        /* DRM fourcc */
 };
 
-/* The pages of the guest's memory side by side, without a copy where they can be mapped so; made at the first call and kept with the
- * resource. What the guest draws shows at once, flushed or not. Valid until the next call of any function of the library on the device
- * thread: when the memory goes, so does the view, before the VMM's unmapping is answered; when it comes back, so does the view.
- * 0, or -errno with *error (may be NULL): -ENOENT (no such scanout, or the guest shows nothing), REVOKED EFAULT (its memory is not there
- * now), UNSUPPORTED EOPNOTSUPP (memory that came without a mappable fd), or an error of vtr_view_create(). */
+/* The pages of the guest's memory side by side, without a copy where they can be mapped so; made at the first call and kept with
+ * the resource. What the guest draws shows at once, flushed or not. Valid until the next call of any function of the library on the
+ * device thread: when the memory goes, so does the view, before the VMM's unmapping is answered; when it comes back, so does the
+ * view. 0, or -errno with *error (may be NULL): -ENOENT (no such scanout, or the guest shows nothing), REVOKED EFAULT (its memory
+ * is not there now), UNSUPPORTED EOPNOTSUPP (memory that came without a mappable fd), or an error of vtr_view_create(). */
 VTR_API int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t scanout, struct vtr_scanout_view *view, struct vtr_error *error);
 
 /* Called on the device thread after a scanout's frame count changed (a frame was shown or dropped). One listener; NULL removes. */

@@ -8,25 +8,25 @@
  */
 enum {
 	/* guest memory map */
-	VTR_MAX_REGIONS = 65535,         /* DMA regions at a time; QEMU uses a few dozen, or one per page behind a virtual IOMMU */
-	VTR_MAX_FILES = 256,             /* different files behind them */
-	VTR_MAX_ENTRIES = 262144,        /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */
-	VTR_MAX_TOTAL_ENTRIES = 1048576, /* mem entries of all resources of a device together, and spans they resolve to */
-	VTR_MAX_VIEW_MAPPINGS = 32768,   /* mappings of all linear views together; the kernel's limit for a process is 65530 */
+	VTR_MAX_REGIONS = 65535,          /* DMA regions at a time; QEMU uses a few dozen, or one per page behind a virtual IOMMU */
+	VTR_MAX_FILES = 256,              /* different files behind them */
+	VTR_MAX_ENTRIES = 262144,         /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */
+	VTR_MAX_TOTAL_ENTRIES = 1048576,  /* mem entries of all resources of a device together, and spans they resolve to */
+	VTR_MAX_VIEW_MAPPINGS = 32768,    /* mappings of all linear views together; the kernel's limit for a process is 65530 */
 	VTR_MAX_VIEW_COPIES = 1073741824, /* bytes of all linear views that are copies */
 
 	/* virtio */
 	VTR_MAX_QUEUE_SIZE = 1024,
-	VTR_MAX_CHAIN = 4096,            /* descriptors of one chain, direct and indirect; 262144 entries arrive in about 1030 */
+	VTR_MAX_CHAIN = 4096, /* descriptors of one chain, direct and indirect; 262144 entries arrive in about 1030 */
 
 	/* virtio-gpu */
-	VTR_MAX_SCANOUTS = 16,           /* VIRTIO_GPU_MAX_SCANOUTS */
+	VTR_MAX_SCANOUTS = 16, /* VIRTIO_GPU_MAX_SCANOUTS */
 	VTR_MAX_RESOURCES = 16384,
-	VTR_MAX_DIMENSION = 16384,       /* width and height of a resource or framebuffer */
+	VTR_MAX_DIMENSION = 16384, /* width and height of a resource or framebuffer */
 	VTR_CURSOR_SIZE = 64,
-	VTR_MAX_PENDING_FLUSHES = 1024,  /* no more than the queue can hold */
-	VTR_MAX_IMAGES = 512,            /* 2D resources: each holds an fd, of which a process has 1024 */
-	VTR_MAX_BUFFERS = 64,            /* dmabufs of resources, likewise; more than can be shown at a time */
+	VTR_MAX_PENDING_FLUSHES = 1024, /* no more than the queue can hold */
+	VTR_MAX_IMAGES = 512,           /* 2D resources: each holds an fd, of which a process has 1024 */
+	VTR_MAX_BUFFERS = 64,           /* dmabufs of resources, likewise; more than can be shown at a time */
 
 	/* vfio-user */
 	VTR_MAX_MESSAGE_FDS = 16,
@@ -40,7 +40,7 @@ enum {
 
 	/* control socket */
 	VTR_MAX_CONTROL_CLIENTS = 16,
-	VTR_MAX_CONTROL_LINE = 65536,    /* a request */
+	VTR_MAX_CONTROL_LINE = 65536,     /* a request */
 	VTR_MAX_CONTROL_REPLY = 16777216, /* what a client takes; a status with VTR_MAX_REGIONS regions is 7 MB */
 };
 

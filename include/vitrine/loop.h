@@ -19,9 +19,9 @@ struct vtr_source;
 typedef void (*vtr_fd_func)(int fd, uint32_t events, void *data);
 typedef void (*vtr_source_func)(void *data);
 
-VTR_API struct vtr_loop *vtr_loop_create(void);        /* NULL when the system has no fds or memory left (errno) */
-VTR_API void vtr_loop_destroy(struct vtr_loop *loop);  /* removes what sources are left; NULL is fine */
-VTR_API int vtr_loop_fd(const struct vtr_loop *loop);  /* owned by the loop */
+VTR_API struct vtr_loop *vtr_loop_create(void);       /* NULL when the system has no fds or memory left (errno) */
+VTR_API void vtr_loop_destroy(struct vtr_loop *loop); /* removes what sources are left; NULL is fine */
+VTR_API int vtr_loop_fd(const struct vtr_loop *loop); /* owned by the loop */
 
 /* Waits up to timeout_ms (-1: for ever) and calls what is due. Returns 0 or -errno; EINTR is not an error. */
 VTR_API int vtr_loop_dispatch(struct vtr_loop *loop, int timeout_ms);

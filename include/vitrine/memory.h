@@ -13,9 +13,9 @@
  * Guest memory.
  *
  * A vtr_memory is the device's view of guest addresses: a set of regions that do not overlap. Memory is never assumed to be
- * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access) or remote (bytes by request to the VMM). Nobody outside
- * this room sees a pointer into guest memory that could go stale: users hold spans, which keep their region's object alive but not
- * its contents, and listeners are told before a range goes away, so that nothing made from it is left when the removal is
+ * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access) or remote (bytes by request to the VMM). Nobody
+ * outside this room sees a pointer into guest memory that could go stale: users hold spans, which keep their region's object alive
+ * but not its contents, and listeners are told before a range goes away, so that nothing made from it is left when the removal is
  * acknowledged.
  *
  * A memory file that its owner truncates under us does not end the process: the mapping is replaced by zero pages and the region
@@ -35,16 +35,16 @@ struct vtr_region {
 	uint64_t address; /* guest address (IOVA as the transport gave it) */
 	uint64_t size;    /* bytes */
 	enum vtr_region_kind kind;
-	int fd;           /* its file's; -1 for VTR_REGION_REMOTE, and once removed */
-	uint64_t offset;  /* of the region's first byte in fd */
-	bool writable;    /* the device may write */
-	bool mapped;      /* its bytes may be used; false once removed from the map */
-	uint8_t *data;    /* CPU address of the first byte; NULL when there is none, and once removed */
-	size_t page;      /* page size of the file (hugetlbfs: large): mappings begin and end on multiples of it */
-	uint32_t refs;    /* of the map, and of accesses under way */
-	uint32_t spans;   /* how many spans lie in it; they keep the object alive, too */
+	int fd;                       /* its file's; -1 for VTR_REGION_REMOTE, and once removed */
+	uint64_t offset;              /* of the region's first byte in fd */
+	bool writable;                /* the device may write */
+	bool mapped;                  /* its bytes may be used; false once removed from the map */
+	uint8_t *data;                /* CPU address of the first byte; NULL when there is none, and once removed */
+	size_t page;                  /* page size of the file (hugetlbfs: large): mappings begin and end on multiples of it */
+	uint32_t refs;                /* of the map, and of accesses under way */
+	uint32_t spans;               /* how many spans lie in it; they keep the object alive, too */
 	struct vtr_memory_file *file; /* fd and mapping, shared by the regions of one file; NULL as fd is -1 */
-	struct vtr_memory *memory; /* for remote access; NULL once removed, and for memory of our own */
+	struct vtr_memory *memory;    /* for remote access; NULL once removed, and for memory of our own */
 };
 
 /* "ram", "vfio", "window" or "remote". */
@@ -71,7 +71,7 @@ struct vtr_memory_listener {
 
 struct vtr_memory;
 
-VTR_API struct vtr_memory *vtr_memory_create(void); /* NULL when out of memory */
+VTR_API struct vtr_memory *vtr_memory_create(void);         /* NULL when out of memory */
 VTR_API void vtr_memory_destroy(struct vtr_memory *memory); /* removes all regions; NULL is fine */
 /* Who answers for windows and remote regions; impl NULL for nobody (access gives -ENOTCONN). */
 VTR_API void vtr_memory_set_remote(struct vtr_memory *memory, const struct vtr_remote_impl *impl, void *data);
@@ -83,14 +83,15 @@ VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_me
  * regular file (memfd, hugetlbfs, shared memory) becomes RAM and must be at least offset + size bytes long; a dmabuf becomes a
  * window; nothing is mmapped that was not recognised. size, address and offset need no alignment. The region is writable only when
  * the fd is, too.
- * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory or cannot be read, file or dmabuf too short), EEXIST (overlaps),
- * ENOSPC (VTR_MAX_REGIONS, VTR_MAX_FILES), ENOMEM.
+ * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory or cannot be read, file or dmabuf too short), EEXIST
+ * (overlaps), ENOSPC (VTR_MAX_REGIONS, VTR_MAX_FILES), ENOMEM.
  */
 VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
 
 /* Removes all regions inside [address, address + size): listeners are told, then the file is let go, which
- * closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is read through it any more. EINVAL (nothing is removed) when a region lies across a
- * border, size is 0 or the range wraps; ENOENT when there is none. */
+ * closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is read
+ * through it any more. EINVAL (nothing is removed) when a region lies across a border, size is 0 or the range wraps; ENOENT when
+ * there is none. */
 VTR_API int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size);
 VTR_API void vtr_memory_remove_all(struct vtr_memory *memory);
 
@@ -116,8 +117,8 @@ struct vtr_span {
 struct vtr_spans {
 	struct vtr_span *items;
 	size_t count;
-	uint64_t length;     /* sum of the lengths */
-	bool cpu;            /* every span has a CPU mapping: reading needs no request */
+	uint64_t length; /* sum of the lengths */
+	bool cpu;        /* every span has a CPU mapping: reading needs no request */
 };
 
 /* struct virtio_gpu_mem_entry, host byte order (virtio 1.3, 5.7.6.8). */
@@ -135,7 +136,7 @@ struct vtr_mem_entry {
  * GUEST E2BIG (count, or the number of spans, is more than VTR_MAX_ENTRIES), HOST ENOMEM.
  */
 VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
-			      struct vtr_error *error);
+                              struct vtr_error *error);
 
 /* One span over the whole of a private memory file: host memory that is read and written like guest memory. Takes fd (also on
  * failure). 0 or -errno, *error (may be NULL) filled: HOST EINVAL (not a readable memory file of size bytes), HOST ENOMEM. */
@@ -155,12 +156,12 @@ VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, cons
  * vtr_spans_read(); what was read before the error is in target. Remote rows that make up half of their stride or more are asked
  * for many at a time, with the bytes between them. */
 VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
-			     void *target, size_t target_stride);
+                             void *target, size_t target_stride);
 
-/* The same bytes by request to the VMM, also where there is a mapping. -ENOTCONN when there is nobody to ask, -EOPNOTSUPP for memory of
- * our own, which nobody else has. */
+/* The same bytes by request to the VMM, also where there is a mapping. -ENOTCONN when there is nobody to ask, -EOPNOTSUPP for
+ * memory of our own, which nobody else has. */
 VTR_API int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
-			    void *target, size_t target_stride);
+                            void *target, size_t target_stride);
 
 /*
  * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (spans
@@ -175,11 +176,11 @@ struct vtr_view;
  * HOST EINVAL (no bytes at all), HOST ENOMEM (out of memory, or the copy goes over VTR_MAX_VIEW_COPIES), HOST with the error of the
  * remote side (-ECANCELED: REVOKED). */
 VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error);
-VTR_API void vtr_view_destroy(struct vtr_view *view);            /* NULL is fine */
-VTR_API const void *vtr_view_data(const struct vtr_view *view);  /* spans->length bytes, valid until destroyed */
+VTR_API void vtr_view_destroy(struct vtr_view *view);           /* NULL is fine */
+VTR_API const void *vtr_view_data(const struct vtr_view *view); /* spans->length bytes, valid until destroyed */
 VTR_API bool vtr_view_is_copy(const struct vtr_view *view);
-/* spans are those of the creation. 0 at once for a mapped view, -EFAULT when its memory's file was truncated; for a copy the errors of
- * vtr_spans_read(). */
+/* spans are those of the creation. 0 at once for a mapped view, -EFAULT when its memory's file was truncated; for a copy the errors
+ * of vtr_spans_read(). */
 VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans);
 
 #endif

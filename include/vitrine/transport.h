@@ -22,18 +22,18 @@ struct vtr_vfio_user_server;
 
 struct vtr_vfio_user_status {
 	bool connected;
-	uint64_t connections;	/* so far */
-	uint64_t messages;	/* received, of all connections */
+	uint64_t connections;   /* so far */
+	uint64_t messages;      /* received, of all connections */
 	uint64_t bytes_fetched; /* by DMA_READ */
-	uint32_t peer_pid;	/* of the connected client, 0 if unknown */
+	uint32_t peer_pid;      /* of the connected client, 0 if unknown */
 };
 
 /* Listens on the UNIX socket path (created with mode 0600; a stale socket is replaced, a live one is -EADDRINUSE), or serves the
  * already connected or listening fd (taken). memory is filled by the client's DMA_MAPs. class_code: PCI class, 24 bits.
  * NULL with errno. */
 VTR_API struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, const char *path, int fd,
-								 struct vtr_virtio_device *device, uint32_t class_code,
-								 struct vtr_memory *memory);
+                                                                 struct vtr_virtio_device *device, uint32_t class_code,
+                                                                 struct vtr_memory *memory);
 /* Calls func, once, when no client can come any more: the connected socket that the server was given has closed. */
 VTR_API void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data);
 VTR_API void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server); /* removes the socket; NULL is fine */
@@ -57,8 +57,8 @@ struct vtr_vfio_user_area {
 
 struct vtr_vfio_user_region {
 	uint64_t size;
-	uint32_t flags;	 /* VFIO_REGION_INFO_FLAG_* */
-	int fd;		 /* owned by the client, until the region is asked for again; -1 when it cannot be mapped */
+	uint32_t flags;  /* VFIO_REGION_INFO_FLAG_* */
+	int fd;          /* owned by the client, until the region is asked for again; -1 when it cannot be mapped */
 	uint64_t offset; /* in fd */
 	/* What of the region can be mapped, when n_areas is not 0; otherwise all of it. */
 	uint32_t n_areas;
@@ -76,7 +76,7 @@ struct vtr_vfio_user_dma_impl {
 VTR_API struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms);
 VTR_API void vtr_vfio_user_client_destroy(struct vtr_vfio_user_client *client); /* NULL is fine */
 VTR_API void vtr_vfio_user_client_set_dma(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_dma_impl *impl,
-					  void *data);
+                                          void *data);
 VTR_API int vtr_vfio_user_client_fd(const struct vtr_vfio_user_client *client); /* for polling; -1 when closed */
 /* Serves what the server asked meanwhile, as far as it is there; call when fd is readable. 0 or -errno. */
 VTR_API int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client);
@@ -90,10 +90,10 @@ VTR_API int vtr_vfio_user_set_irq(struct vtr_vfio_user_client *client, uint32_t 
 VTR_API int vtr_vfio_user_read(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, void *buffer, size_t length);
 /* posted: no reply is asked for; the message is on its way when the call returns. */
 VTR_API int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer,
-				size_t length, bool posted);
+                                size_t length, bool posted);
 /* fd is not taken; -1: the server has to use DMA_READ and DMA_WRITE. */
 VTR_API int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size, int fd, uint64_t offset,
-				  bool writable);
+                                  bool writable);
 /* -ENOENT: nothing was mapped there. */
 VTR_API int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size);
 VTR_API int vtr_vfio_user_reset(struct vtr_vfio_user_client *client);

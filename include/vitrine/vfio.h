@@ -78,8 +78,8 @@ struct vtr_vfio_device;
  * no failure.
  */
 VTR_API struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error *error);
-/* Closes its fd. dmabufs made of it go on while another fd of the device is open (the VMM's), and are revoked for good with the last
- * one. NULL is fine. */
+/* Closes its fd. dmabufs made of it go on while another fd of the device is open (the VMM's), and are revoked for good with the
+ * last one. NULL is fine. */
 VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device);
 
 /* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device". Valid as long as the device. */

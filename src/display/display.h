@@ -33,8 +33,8 @@ struct vtr_display {
 	struct vtr_display_thread *thread;
 };
 
-/* Creates the loop and starts the thread, which has nothing to do until an output is added. 0 or -errno. vtr_display_destroy() detaches
- * all outputs, joins the thread, destroys the loop (and with it all sources), and then calls impl->destroy. */
+/* Creates the loop and starts the thread, which has nothing to do until an output is added. 0 or -errno. vtr_display_destroy()
+ * detaches all outputs, joins the thread, destroys the loop (and with it all sources), and then calls impl->destroy. */
 int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl *impl);
 
 /* ---- an output, from the display thread ---- */

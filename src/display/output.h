@@ -17,15 +17,15 @@
  */
 
 /*
- * An event on its way to the device thread. The node lives in the object that the event is about (frame, output, capture), so posting
- * never allocates and never fails, and there are never more events than objects.
+ * An event on its way to the device thread. The node lives in the object that the event is about (frame, output, capture), so
+ * posting never allocates and never fails, and there are never more events than objects.
  */
 struct vtr_event_node {
 	struct vtr_event_node *next; // vtr_outputs.first
 	bool queued;
 	struct vtr_event event;
-	/* On the device thread, with the node out of the queue: false when the event is not one for vtr_outputs_next_event(). May be
-	 * NULL (true). The node may be gone when it returns. */
+	/* On the device thread, with the node out of the queue: false when the event is not one for vtr_outputs_next_event(). May
+	 * be NULL (true). The node may be gone when it returns. */
 	bool (*deliver)(struct vtr_event_node *node);
 };
 
@@ -123,7 +123,7 @@ static inline void vtr_output_unlock(const struct vtr_output *output)
 
 /* output.c */
 struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, struct vtr_display *display,
-				     const struct vtr_mode *mode, const char *name); /* NULL with errno */
+                                     const struct vtr_mode *mode, const char *name); /* NULL with errno */
 void vtr_output_destroy(struct vtr_output *output);
 /* Its display cannot show it, or is gone: drops what waits, fails what was asked. */
 void vtr_output_disconnect(struct vtr_output *output);
@@ -150,6 +150,6 @@ void vtr_captures_fail(struct vtr_output *output, const char *reason); /* ends t
 void vtr_damage_set_all(pixman_region32_t *region, struct vtr_layout layout);
 void vtr_damage_clip(pixman_region32_t *region, struct vtr_layout layout);
 void vtr_damage_add(pixman_region32_t *region, const pixman_region32_t *other, struct vtr_layout layout); /* clipped to layout */
-uint64_t vtr_damage_area(const pixman_region32_t *region); /* pixels */
+uint64_t vtr_damage_area(const pixman_region32_t *region);                                                /* pixels */
 
 #endif

@@ -42,8 +42,8 @@ struct vtr_gpu_request {
 	} response;
 };
 
-/* In the place of a response type: guest memory cannot be read just now (vtr_virtqueue_is_transient). The request goes back into its
- * queue and is run again from its beginning, so a handler returns this only while nothing came of it. */
+/* In the place of a response type: guest memory cannot be read just now (vtr_virtqueue_is_transient). The request goes back into
+ * its queue and is run again from its beginning, so a handler returns this only while nothing came of it. */
 enum { VTR_GPU_AGAIN = 0 };
 
 /* Takes all chains of the queue and answers them. */

@@ -244,8 +244,7 @@ static void print(const json_t *rows, FILE *out)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		const json_t *value = json_object_get(row, "value");
 
 		if (json_is_real(value))

@@ -172,14 +172,16 @@ static void print_pci(const json_t *device, FILE *out)
 
 	fprintf(out, "device        %s:%s (subsystem %s:%s), class %s, revision %s\n", text(pci, "vendor"), text(pci, "device"),
 	        text(pci, "subsystem_vendor"), text(pci, "subsystem"), text(pci, "class"), text(pci, "revision"));
-	json_array_foreach(json_object_get(device, "bars"), i, item) fprintf(
-		out, "BAR %" JSON_INTEGER_FORMAT "         %" JSON_INTEGER_FORMAT " bytes, %" JSON_INTEGER_FORMAT " bit%s%s\n",
-		number(item, "bar"), number(item, "size"), number(item, "bits"),
-		json_is_true(json_object_get(item, "prefetchable")) ? ", prefetchable" : "",
-		json_is_true(json_object_get(item, "mappable")) ? ", mappable" : "");
-	json_array_foreach(json_object_get(device, "capabilities"), i, item) fprintf(
-		out, "capability    %s at %s: BAR %" JSON_INTEGER_FORMAT ", offset %s, %" JSON_INTEGER_FORMAT " bytes\n",
-		text(item, "name"), text(item, "position"), number(item, "bar"), text(item, "offset"), number(item, "length"));
+	json_array_foreach (json_object_get(device, "bars"), i, item)
+		fprintf(out,
+		        "BAR %" JSON_INTEGER_FORMAT "         %" JSON_INTEGER_FORMAT " bytes, %" JSON_INTEGER_FORMAT " bit%s%s\n",
+		        number(item, "bar"), number(item, "size"), number(item, "bits"),
+		        json_is_true(json_object_get(item, "prefetchable")) ? ", prefetchable" : "",
+		        json_is_true(json_object_get(item, "mappable")) ? ", mappable" : "");
+	json_array_foreach (json_object_get(device, "capabilities"), i, item)
+		fprintf(out, "capability    %s at %s: BAR %" JSON_INTEGER_FORMAT ", offset %s, %" JSON_INTEGER_FORMAT " bytes\n",
+		        text(item, "name"), text(item, "position"), number(item, "bar"), text(item, "offset"),
+		        number(item, "length"));
 	fprintf(out, "MSI-X         %" JSON_INTEGER_FORMAT " vectors\n", number(device, "msix_vectors"));
 }
 
@@ -188,8 +190,7 @@ static void print_scanouts(const json_t *device, FILE *out)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(device, "scanouts"), i, item)
-	{
+	json_array_foreach (json_object_get(device, "scanouts"), i, item) {
 		const json_t *edid = json_object_get(item, "edid");
 
 		fprintf(out,
@@ -214,7 +215,8 @@ static void print(const json_t *device, FILE *out)
 
 	print_pci(device, out);
 	fprintf(out, "features     ");
-	json_array_foreach(json_object_get(device, "features"), i, item) fprintf(out, " %s", json_string_value(item));
+	json_array_foreach (json_object_get(device, "features"), i, item)
+		fprintf(out, " %s", json_string_value(item));
 	fprintf(out, "\nconfiguration events 0x%" PRIx64 ", %" JSON_INTEGER_FORMAT " scanouts, %" JSON_INTEGER_FORMAT " capsets\n",
 	        (uint64_t)number(config, "events"), number(config, "scanouts"), number(config, "capsets"));
 	fprintf(out, "queue         %" JSON_INTEGER_FORMAT " entries\n", number(device, "queue_size"));

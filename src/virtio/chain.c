@@ -241,7 +241,7 @@ static size_t find_segment(const struct vtr_segment *segments, size_t count, uin
 
 /* Copies at offset of one direction, whose size is given: from guest memory into `to`, or from `from` into guest memory. */
 static long copy(struct vtr_memory *memory, const struct vtr_segment *segments, size_t count, size_t size, size_t offset,
-		 uint8_t *to, const uint8_t *from, size_t length)
+                 uint8_t *to, const uint8_t *from, size_t length)
 {
 	size_t done = 0, i;
 
@@ -272,7 +272,7 @@ long vtr_chain_read(const struct vtr_virtqueue *queue, const struct vtr_chain *c
 }
 
 long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer,
-		     size_t length)
+                     size_t length)
 {
 	return copy(queue->memory, chain->segments + chain->n_out, chain->n_in, chain->in_size, offset, NULL, buffer, length);
 }

@@ -30,9 +30,10 @@ struct vtr_virtio_device_impl {
 	void (*config_write)(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length);
 	/* The driver set DRIVER_OK. May be NULL. */
 	void (*activate)(struct vtr_virtio_device *device);
-	/* queue may hold new chains: pop until there is none (or -EAGAIN: the core calls again). Called from the loop, never from inside a transport's message handler.
-	 * Whoever stops earlier, after some chains and so as not to starve others, is called again by itself; whoever took none,
-	 * because it can hold no more, calls vtr_virtio_kick() when it can. A broken queue is the core's to report. */
+	/* queue may hold new chains: pop until there is none (or -EAGAIN: the core calls again). Called from the loop, never from
+	 * inside a transport's message handler. Whoever stops earlier, after some chains and so as not to starve others, is called
+	 * again by itself; whoever took none, because it can hold no more, calls vtr_virtio_kick() when it can. A broken queue is
+	 * the core's to report. */
 	void (*notify)(struct vtr_virtio_device *device, unsigned queue);
 	/* Forget all chains of this queue (vtr_chain_free); the queue is about to be reset (RING_RESET). */
 	void (*queue_reset)(struct vtr_virtio_device *device, unsigned queue);
@@ -43,7 +44,7 @@ struct vtr_virtio_device_impl {
 /* Set by the transport. */
 struct vtr_virtio_transport_impl {
 	void (*interrupt_queue)(void *data, unsigned queue); /* used ring changed and the driver wants to know */
-	void (*interrupt_config)(void *data);		     /* configuration or status changed */
+	void (*interrupt_config)(void *data);                /* configuration or status changed */
 };
 
 /* Answers of a queue that could not be written yet, in the order they were given. */
@@ -63,32 +64,32 @@ struct vtr_virtio_device {
 	/* negotiated state */
 	uint64_t requested_features; /* as the driver last wrote them */
 	uint64_t driver_features;    /* accepted with FEATURES_OK */
-	uint8_t status;		     /* VIRTIO_CONFIG_S_* */
+	uint8_t status;              /* VIRTIO_CONFIG_S_* */
 	uint8_t config_generation;
 
 	const struct vtr_virtio_transport_impl *transport; /* NULL without one */
 	void *transport_data;
-	struct vtr_source *kick; /* loop event: deferred notifies */
-	uint32_t kicked;	 /* bit per queue */
+	struct vtr_source *kick;                                  /* loop event: deferred notifies */
+	uint32_t kicked;                                          /* bit per queue */
 	struct vtr_virtio_answers answers[VTR_VIRTIO_MAX_QUEUES]; /* at most as many as chains are in flight */
 };
 
 /* Embedded: queue_sizes holds n_queues maximum sizes (powers of two, at most VTR_MAX_QUEUE_SIZE). memory and loop are used, not
  * owned. 0 or -errno; vtr_virtio_device_finish() is fine after either. */
 int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_virtio_device_impl *impl, uint16_t id,
-			   unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
-			   struct vtr_loop *loop);
+                           unsigned n_queues, const uint16_t *queue_sizes, uint32_t config_size, struct vtr_memory *memory,
+                           struct vtr_loop *loop);
 /* Ends the core's part; does not call impl->reset. */
 void vtr_virtio_device_finish(struct vtr_virtio_device *device);
 
 /* ---- for device types ---- */
 bool vtr_virtio_has_feature(const struct vtr_virtio_device *device, unsigned bit); /* negotiated */
 void vtr_virtio_config_changed(struct vtr_virtio_device *device); /* new generation, configuration interrupt when DRIVER_OK */
-/* Answers the chain: writes size bytes of response to its beginning (none when it has no room for all), pushes it and interrupts when
- * the driver asked for it. The chain is the core's from now on, and the response copied if need be: what cannot be written now is
- * written from the loop, in the order of the calls, and forgotten when the queue is reset. */
+/* Answers the chain: writes size bytes of response to its beginning (none when it has no room for all), pushes it and interrupts
+ * when the driver asked for it. The chain is the core's from now on, and the response copied if need be: what cannot be written now
+ * is written from the loop, in the order of the calls, and forgotten when the queue is reset. */
 void vtr_virtio_answer(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, const void *response,
-		       uint32_t size);
+                       uint32_t size);
 /* The same for a chain whose bytes, `written`, are there already. */
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
 /* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the driver; queues stop until reset. reason goes to the debug log. */

@@ -27,7 +27,8 @@ uint64_t vtr_pci_region_size(const struct vtr_pci_function *function, unsigned r
 /* 0, or -EINVAL when the range is not inside the region. Unimplemented bytes read as 0, writes to them are ignored. */
 int vtr_pci_read(struct vtr_pci_function *function, unsigned region, uint64_t offset, void *buffer, size_t length);
 int vtr_pci_write(struct vtr_pci_function *function, unsigned region, uint64_t offset, const void *buffer, size_t length);
-/* True when such a write only rings doorbells: it sets flags for the loop, and touches neither guest memory nor the device's state. */
+/* True when such a write only rings doorbells: it sets flags for the loop, and touches neither guest memory nor the device's state.
+ */
 bool vtr_pci_is_doorbell(const struct vtr_pci_function *function, unsigned region, uint64_t offset, size_t length);
 
 /* irq: VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, ...; 0: none of that kind. */

@@ -16,7 +16,7 @@ enum {
 	VTR_PCI_MSIX_PBA = 0x800, /* in the MSI-X BAR, behind the table */
 	VTR_PCI_VIRTIO_BAR = VFIO_PCI_BAR4_REGION_INDEX,
 	VTR_PCI_VIRTIO_BAR_SIZE = 0x4000,
-	VTR_PCI_PAGE = 0x1000,	       /* each structure has a page of the virtio BAR */
+	VTR_PCI_PAGE = 0x1000,         /* each structure has a page of the virtio BAR */
 	VTR_PCI_NOTIFY_MULTIPLIER = 4, /* bytes from doorbell to doorbell */
 	VTR_PCI_COMMON_SIZE = 64,      /* struct virtio_pci_common_cfg of virtio 1.3, 4.1.4.3 */
 	VTR_PCI_MAX_VECTORS = VTR_VIRTIO_MAX_QUEUES + 1,
@@ -53,7 +53,7 @@ struct vtr_pci_function {
 	uint16_t config_vector, queue_vectors[VTR_VIRTIO_MAX_QUEUES];
 
 	/* interrupts */
-	uint8_t isr;		    /* virtio 1.3, 4.1.4.5 */
+	uint8_t isr;                /* virtio 1.3, 4.1.4.5 */
 	struct vtr_pci_vector intx; /* pending is not used: the ISR tells */
 	unsigned n_vectors;
 	struct vtr_pci_vector vectors[VTR_PCI_MAX_VECTORS];

@@ -15,22 +15,23 @@
  * Split virtqueues, device side (virtio 1.3, 2.7). Rings and buffers are addressed by guest address only: every access goes through
  * the memory map, so memory may come and go between any two of them, and rings may lie in memory that has no CPU mapping.
  * A chain's descriptors are read once and checked when it is popped; reading or writing its bytes can still fail (-EFAULT).
- * Remote memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again later.
+ * Remote memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again
+ * later.
  */
 struct vtr_virtqueue {
 	struct vtr_memory *memory;
 	uint16_t max_size, size;    /* entries, power of two */
 	uint64_t desc, avail, used; /* guest addresses (descriptor table, driver area, device area) */
 	bool enabled, event_idx, indirect;
-	bool broken;	      /* until reset; why says the reason */
+	bool broken;          /* until reset; why says the reason */
 	const char *why;      /* what the driver did wrong: a static sentence, for the log; NULL when not broken */
 	uint16_t last_avail;  /* next avail entry to look at */
 	uint16_t used_idx;    /* next used entry to write */
 	uint32_t unsignalled; /* chains pushed since the last look at the driver's wish for interrupts */
-	bool drained;	      /* the last pop found the ring empty */
-	bool retry;	      /* an access could not be made now: whoever serves the queue clears this, and serves it again */
+	bool drained;         /* the last pop found the ring empty */
+	bool retry;           /* an access could not be made now: whoever serves the queue clears this, and serves it again */
 	uint32_t in_flight;   /* chains popped and not pushed, at most size */
-	uint32_t epoch;	      /* counts starts and resets: chains of an earlier one are dead */
+	uint32_t epoch;       /* counts starts and resets: chains of an earlier one are dead */
 	struct vtr_ring desc_ring, avail_ring, used_ring; /* while enabled */
 };
 
@@ -43,8 +44,8 @@ struct vtr_segment {
 
 struct vtr_chain {
 	uint16_t head;
-	uint32_t epoch;		       /* queue->epoch when it was popped */
-	uint32_t n_out, n_in;	       /* segments the device reads, writes */
+	uint32_t epoch;                /* queue->epoch when it was popped */
+	uint32_t n_out, n_in;          /* segments the device reads, writes */
 	size_t out_size, in_size;      /* bytes */
 	struct vtr_segment segments[]; /* out first, then in */
 };
@@ -70,9 +71,9 @@ int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain);
 void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain);
 
 /* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it but for -EAGAIN. 0; -ECANCELED (the queue
- * was reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written: the
- * queue is broken now). -EAGAIN: not now; queue->retry is set, and the same chain has to come again before any other, with the same
- * `written` and its bytes left alone: the driver may have seen it already. */
+ * was reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written:
+ * the queue is broken now). -EAGAIN: not now; queue->retry is set, and the same chain has to come again before any other, with the
+ * same `written` and its bytes left alone: the driver may have seen it already. */
 int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uint32_t written);
 
 /* After pushes: true when the driver has to be interrupted (flags or EVENT_IDX; virtio 1.3, 2.7.7 and 2.7.10). False when nothing
@@ -102,7 +103,7 @@ void vtr_chain_free(struct vtr_chain *chain); /* NULL is fine */
  * chain; or -EFAULT, or another error of vtr_memory_read() and vtr_memory_write(). Any offset costs the same. */
 long vtr_chain_read(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length);
 long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer,
-		     size_t length);
+                     size_t length);
 
 /* For the queue: reads the descriptors that begin at head (below queue->size) into a new chain. 0, -errno as vtr_virtqueue_pop()
  * with *why set to the reason. */

@@ -17,10 +17,10 @@ struct vtr_ring {
 	struct vtr_memory *memory;
 	uint64_t address; /* guest address */
 	uint32_t length;  /* bytes */
-	bool writable;	  /* the device writes here */
+	bool writable;    /* the device writes here */
 
 	uint64_t generation; /* of the memory map that data was made from; 0: never */
-	uint8_t *data;	     /* NULL: no direct access */
+	uint8_t *data;       /* NULL: no direct access */
 };
 
 void vtr_ring_init(struct vtr_ring *ring, struct vtr_memory *memory, uint64_t address, uint32_t length, bool writable);

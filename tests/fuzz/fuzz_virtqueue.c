@@ -41,7 +41,7 @@ enum command {
 	SHOULD_INTERRUPT,
 	ENABLE_NOTIFY,
 	DISABLE_NOTIFY,
-	POKE,	 /* offset, value */
+	POKE,    /* offset, value */
 	PUBLISH, /* distance: avail->idx = last_avail + distance */
 	RESTART,
 	REMOVE_MEMORY,

@@ -17,8 +17,8 @@ struct fake_device {
 	struct vtr_virtio_device base;
 	uint8_t config[FAKE_CONFIG_SIZE];
 	unsigned activated, resets, queue_resets, notified[FAKE_QUEUES], chains;
-	unsigned limit;		/* chains taken per notify; 0: all there are */
-	bool hold;		/* take none */
+	unsigned limit;         /* chains taken per notify; 0: all there are */
+	bool hold;              /* take none */
 	struct vtr_chain *held; /* the last chain is kept here when keep is set */
 	bool keep;
 };

@@ -190,7 +190,7 @@ static inline void assert_region(const pixman_region32_t *region, int x, int y, 
 
 /* A frame of 64x48 XR24 with one damaged rectangle. */
 static inline struct vtr_frame *new_frame(struct vtr_output *output, enum vtr_frame_content content, int x, int y, unsigned width,
-					  unsigned height)
+                                          unsigned height)
 {
 	struct vtr_frame *frame = vtr_output_begin_frame(output);
 

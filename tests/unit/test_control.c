@@ -616,7 +616,8 @@ static void test_status(void)
 	json_t *feature;
 	size_t i;
 	bool edid = false;
-	json_array_foreach(features, i, feature) edid |= !strcmp(json_string_value(feature), "EDID");
+	json_array_foreach (features, i, feature)
+		edid |= !strcmp(json_string_value(feature), "EDID");
 	g_assert_true(edid);
 	g_assert_cmpuint(json_array_size(regions), ==, 1);
 	json_int_t size;

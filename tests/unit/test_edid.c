@@ -15,8 +15,8 @@ static const struct mode_row {
 	struct vtr_mode mode;
 	bool extended; /* does not fit a detailed timing descriptor */
 } mode_rows[] = {
-	{ "640x480@60", { 640, 480, 60000 }, false },	    { "800x600@60", { 800, 600, 60000 }, false },
-	{ "1024x768@60", { 1024, 768, 60000 }, false },	    { "1280x800@60", { 1280, 800, 60000 }, false },
+	{ "640x480@60", { 640, 480, 60000 }, false },       { "800x600@60", { 800, 600, 60000 }, false },
+	{ "1024x768@60", { 1024, 768, 60000 }, false },     { "1280x800@60", { 1280, 800, 60000 }, false },
 	{ "1280x800@59.94", { 1280, 800, 59940 }, false },  { "1366x768@60", { 1366, 768, 60000 }, false },
 	{ "1080x1920@60", { 1080, 1920, 60000 }, false },   { "1920x1080@60", { 1920, 1080, 60000 }, false },
 	{ "1920x1080@120", { 1920, 1080, 120000 }, false }, { "1920x1080@144", { 1920, 1080, 144000 }, false },
@@ -164,9 +164,9 @@ static void test_serial(const void *data)
 	vtr_edid_generate(&mode, "serial", 0xfffffffe, edid);
 	g_assert_cmpmem(edid + 12, 4, "\xfe\xff\xff\xff", 4);
 	g_assert_cmpmem(edid + SERIAL_DESCRIPTOR, 18,
-			"\0\0\0\xff\0"
-			"4294967294\n  ",
-			18);
+	                "\0\0\0\xff\0"
+	                "4294967294\n  ",
+	                18);
 	vtr_edid_generate(&mode, "serial", 0, edid);
 	g_assert_cmphex(edid[SERIAL_DESCRIPTOR + 3], ==, 0x10);
 }
@@ -177,8 +177,8 @@ static void test_no_mode_above_preferred(const void *data)
 	uint8_t edid[256];
 
 	vtr_edid_generate(&mode, "modes", 1, edid);
-	g_assert_cmphex(edid[35], ==, 0x21);		      /* 640x480, 800x600 */
-	g_assert_cmphex(edid[36], ==, 0x08);		      /* 1024x768 */
+	g_assert_cmphex(edid[35], ==, 0x21);                  /* 640x480, 800x600 */
+	g_assert_cmphex(edid[36], ==, 0x08);                  /* 1024x768 */
 	g_assert_cmpmem(edid + 38, 4, "\x81\xc0\x01\x01", 4); /* 1280x720 and no more */
 }
 

@@ -282,7 +282,7 @@ static const struct buffer_row {
 	uint64_t offset;
 	uint32_t stride;
 } buffer_rows[] = {
-	{ "plain", 0, WIDTH * 4 },	   { "offset", 8192, WIDTH * 4 },	{ "odd-stride", 0, WIDTH * 4 + 3 },
+	{ "plain", 0, WIDTH * 4 },         { "offset", 8192, WIDTH * 4 },       { "odd-stride", 0, WIDTH * 4 + 3 },
 	{ "odd-offset", 4097, WIDTH * 4 }, { "odd-both", 4099, WIDTH * 4 + 1 }, { "wide-stride", 64, 4096 },
 };
 
@@ -493,8 +493,8 @@ static void test_cursor(void)
 		pixels[i] = 0xff204060;
 	scanout.pixels = (uint8_t *)pixels;
 	present(&scanout);
-	image[0] = 0xffffffff;		  /* opaque */
-	image[1] = 0x80400000;		  /* half, premultiplied */
+	image[0] = 0xffffffff;            /* opaque */
+	image[1] = 0x80400000;            /* half, premultiplied */
 	image[64 * 63 + 63] = 0xff00ff00; /* the last one, opaque */
 	vtr_output_set_cursor(scanout.output, image, 2, 3);
 	vtr_output_move_cursor(scanout.output, 10, 10);

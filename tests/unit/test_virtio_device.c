@@ -130,7 +130,7 @@ static const struct feature_row {
 	{ "version-1-alone", BIT(VIRTIO_F_VERSION_1), true },
 	{ "all-offered",
 	  0x0e | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-		  BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_RING_RESET),
+	          BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_RING_RESET),
 	  true },
 	{ "none", 0, false },
 	{ "version-1-missing", 0x0e, false },

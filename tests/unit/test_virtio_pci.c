@@ -291,10 +291,10 @@ static const struct bar_row {
 	const char *name;
 	unsigned bar;
 	uint32_t sized; /* what all ones read back as */
-	uint32_t kept;	/* what 0xfebf7000 reads back as */
+	uint32_t kept;  /* what 0xfebf7000 reads back as */
 } bar_rows[] = {
-	{ "none-0", 0, 0, 0 },	      { "msix", 1, 0xfffff000, 0xfebf7000 },	   { "none-2", 2, 0, 0 },
-	{ "none-3", 3, 0, 0 },	      { "virtio-low", 4, 0xffffc00c, 0xfebf400c }, { "virtio-high", 5, 0xffffffff, 0xfebf7000 },
+	{ "none-0", 0, 0, 0 },        { "msix", 1, 0xfffff000, 0xfebf7000 },       { "none-2", 2, 0, 0 },
+	{ "none-3", 3, 0, 0 },        { "virtio-low", 4, 0xffffc00c, 0xfebf400c }, { "virtio-high", 5, 0xffffffff, 0xfebf7000 },
 	{ "expansion-rom", 8, 0, 0 },
 };
 
@@ -323,14 +323,14 @@ static void test_command(const void *data)
 	g_assert_cmphex(get(&f, CONFIG, PCI_COMMAND, 2), ==, 0);
 	set(&f, CONFIG, PCI_COMMAND, 0xffff, 2);
 	g_assert_cmphex(get(&f, CONFIG, PCI_COMMAND, 2), ==,
-			PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE);
+	                PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE);
 	set(&f, CONFIG, PCI_COMMAND + 1, 0, 1);
 	g_assert_cmphex(get(&f, CONFIG, PCI_COMMAND, 2), ==, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY);
 	set(&f, CONFIG, PCI_INTERRUPT_LINE, 0xff0b, 2);
 	g_assert_cmphex(get(&f, CONFIG, PCI_INTERRUPT_LINE, 2), ==, 0x010b);
 	set(&f, CONFIG, f.msix + PCI_MSIX_FLAGS, 0xffff, 2);
 	g_assert_cmphex(get(&f, CONFIG, f.msix + PCI_MSIX_FLAGS, 2), ==,
-			PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL | (VECTORS - 1));
+	                PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL | (VECTORS - 1));
 	vtr_pci_reset(f.function);
 	g_assert_cmphex(get(&f, CONFIG, PCI_COMMAND, 2), ==, 0);
 	g_assert_cmphex(get(&f, CONFIG, f.msix + PCI_MSIX_FLAGS, 2), ==, VECTORS - 1);
@@ -519,10 +519,10 @@ static const struct aim_row {
 	uint64_t offset;
 	uint32_t length;
 } aim_rows[] = {
-	{ "length-0", 4, 0x2000, 0 },	    { "length-3", 4, 0x2000, 3 },
-	{ "length-8", 4, 0x2000, 8 },	    { "unaligned", 4, 0x2002, 4 },
+	{ "length-0", 4, 0x2000, 0 },       { "length-3", 4, 0x2000, 3 },
+	{ "length-8", 4, 0x2000, 8 },       { "unaligned", 4, 0x2002, 4 },
 	{ "beyond-the-bar", 4, 0x4000, 4 }, { "far-beyond", 4, 0xfffffffc, 4 },
-	{ "no-such-bar", 2, 0, 4 },	    { "rom", VFIO_PCI_ROM_REGION_INDEX, 0, 4 },
+	{ "no-such-bar", 2, 0, 4 },         { "rom", VFIO_PCI_ROM_REGION_INDEX, 0, 4 },
 	{ "config-itself", CONFIG, 0, 4 },  { "bar-255", 255, 0, 4 },
 };
 

@@ -70,8 +70,8 @@ struct vring_driver {
 	const struct guest_ram *ram;
 	uint16_t size;
 	uint64_t desc, avail, used; /* guest addresses */
-	uint16_t avail_idx;	    /* as published */
-	uint16_t used_seen;	    /* used entries taken */
+	uint16_t avail_idx;         /* as published */
+	uint16_t used_seen;         /* used entries taken */
 };
 
 /* Lays the three areas out from address on; returns the first address behind them. */
@@ -116,7 +116,7 @@ static inline struct vring_desc vring_make_desc(uint64_t address, uint32_t lengt
 
 /* Writes descriptor index of the table at guest address `table` (the ring's own, or an indirect one). */
 static inline void vring_put_desc(const struct vring_driver *ring, uint64_t table, unsigned index, uint64_t address,
-				  uint32_t length, uint16_t flags, uint16_t next)
+                                  uint32_t length, uint16_t flags, uint16_t next)
 {
 	const struct vring_desc desc = vring_make_desc(address, length, flags, next);
 

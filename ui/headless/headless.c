@@ -40,8 +40,8 @@ struct headless_output {
 	struct vtr_output *output;
 	struct vtr_source *tick;
 	bool ticking;
-	uint64_t start_ns;	 /* the first tick */
-	bool blank;		 /* the scanout is disabled, or never was enabled */
+	uint64_t start_ns;       /* the first tick */
+	bool blank;              /* the scanout is disabled, or never was enabled */
 	pixman_image_t *picture; /* what was read, current but for the damage still to come; NULL before */
 	struct vtr_capture *captures[VTR_MAX_CAPTURES];
 	size_t n_captures;
@@ -132,7 +132,7 @@ static int read_buffer(struct headless_output *state, const struct vtr_frame *fr
 		return vtr_error_set(error, VTR_ERROR_HOST, -result, "the dmabuf cannot be read by the CPU: %s", strerror(-result));
 	bool ok =
 		headless_picture_read(state->picture, &frame->damage, (uint8_t *)mapping->start + (frame->offset - mapping->offset),
-				      frame->stride, frame->format);
+	                              frame->stride, frame->format);
 	if (!result)
 		vtr_dmabuf_end_cpu(fd, false);
 	if (!ok)

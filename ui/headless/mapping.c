@@ -33,7 +33,7 @@ static int map(struct headless_mapping *mapping, const struct vtr_buffer *buffer
 
 	if (!size || !vtr_range_fits(offset, size, end))
 		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "the dmabuf is %llu bytes long and its picture ends beyond",
-				     (unsigned long long)end);
+		                     (unsigned long long)end);
 	size_t length = (size_t)((offset + size - start + page - 1) & ~(page - 1));
 	void *data = mmap(NULL, length, PROT_READ, MAP_SHARED, vtr_buffer_fd(buffer), (off_t)start);
 	if (data == MAP_FAILED)
@@ -54,7 +54,7 @@ static int map(struct headless_mapping *mapping, const struct vtr_buffer *buffer
 }
 
 struct headless_mapping *headless_mappings_get(struct headless_mappings *mappings, const struct vtr_buffer *buffer,
-					       struct vtr_error *error)
+                                               struct vtr_error *error)
 {
 	struct headless_mapping *oldest = &mappings->items[0], *found = NULL;
 

@@ -6,9 +6,9 @@
 #include <vitrine/error.h>
 
 /*
- * Linear dmabufs mapped for reading, each once per buffer: a small cache, keyed by the buffer's id, of which the least recently used
- * is dropped. A mapping keeps the memory behind the dmabuf alive, so the owner clears the cache when nobody looks any more.
- * A dmabuf whose pages go away under a reader costs its picture, not the process.
+ * Linear dmabufs mapped for reading, each once per buffer: a small cache, keyed by the buffer's id, of which the least recently
+ * used is dropped. A mapping keeps the memory behind the dmabuf alive, so the owner clears the cache when nobody looks any more. A
+ * dmabuf whose pages go away under a reader costs its picture, not the process.
  */
 enum { HEADLESS_MAPPINGS = 32 }; /* two a scanout */
 
@@ -28,7 +28,7 @@ struct headless_mappings {
 
 /* The mapping of buffer, valid until the next call, or NULL and *error says why not. */
 struct headless_mapping *headless_mappings_get(struct headless_mappings *mappings, const struct vtr_buffer *buffer,
-					       struct vtr_error *error);
+                                               struct vtr_error *error);
 void headless_mappings_clear(struct headless_mappings *mappings);
 
 #endif

@@ -14,10 +14,10 @@ bool headless_format_known(uint32_t fourcc);
 /* A picture is x8r8g8b8; a new one is black. NULL when out of memory. */
 pixman_image_t *headless_picture_create(uint32_t width, uint32_t height);
 
-/* Converts region from an image at data: stride bytes a row (any number), of a format that is known. Alpha is ignored: a scanout has
- * nothing behind it. region lies inside the picture. False when out of memory. */
+/* Converts region from an image at data: stride bytes a row (any number), of a format that is known. Alpha is ignored: a scanout
+ * has nothing behind it. region lies inside the picture. False when out of memory. */
 bool headless_picture_read(pixman_image_t *picture, const pixman_region32_t *region, const void *data, uint32_t stride,
-			   uint32_t fourcc);
+                           uint32_t fourcc);
 
 /* A copy of picture with the cursor drawn over it, clipped at its borders. NULL when out of memory. */
 pixman_image_t *headless_picture_with_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor);

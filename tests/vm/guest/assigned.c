@@ -70,8 +70,8 @@ static bool find_device(uint16_t vendor, uint16_t id, char bdf[32])
 		unsigned have_vendor, have_id;
 
 		found = entry->d_name[0] != '.' && strlen(entry->d_name) < 32 &&
-			read_number(entry->d_name, "vendor", &have_vendor) == 0 &&
-			read_number(entry->d_name, "device", &have_id) == 0 && have_vendor == vendor && have_id == id;
+		        read_number(entry->d_name, "vendor", &have_vendor) == 0 &&
+		        read_number(entry->d_name, "device", &have_id) == 0 && have_vendor == vendor && have_id == id;
 		if (found)
 			strcpy(bdf, entry->d_name);
 	}
@@ -137,7 +137,7 @@ int assigned_open(struct assigned *assigned, uint16_t vendor, uint16_t id)
 		ret = guest_check(ioctl(assigned->device, VFIO_DEVICE_GET_REGION_INFO, &bar), "read BAR 2's place");
 	if (ret == 0)
 		ret = guest_check(ioctl(assigned->device, VFIO_DEVICE_GET_REGION_INFO, &config),
-				  "read the configuration space's place");
+		                  "read the configuration space's place");
 	if (ret < 0) {
 		assigned_close(assigned);
 		return ret;
@@ -169,8 +169,8 @@ static int export_ranges(struct assigned *assigned, const struct dma_range *rang
 	feature->argsz = (uint32_t)argsz;
 	feature->flags = VFIO_DEVICE_FEATURE_GET | FEATURE_DMA_BUF;
 	*dma_buf = (struct feature_dma_buf){ .region_index = VFIO_PCI_BAR2_REGION_INDEX,
-					     .open_flags = O_CLOEXEC | O_RDWR,
-					     .nr_ranges = n };
+		                             .open_flags = O_CLOEXEC | O_RDWR,
+		                             .nr_ranges = n };
 	memcpy(dma_buf->ranges, ranges, n * sizeof(*ranges));
 	fd = ioctl(assigned->device, VFIO_DEVICE_FEATURE, feature);
 	free(feature);
@@ -186,7 +186,7 @@ static uint8_t *map_ranges(struct assigned *assigned, const struct dma_range *ra
 		return NULL;
 	for (uint32_t i = 0; i < n; at += ranges[i++].length)
 		if (mmap(at, ranges[i].length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, assigned->device,
-			 (off_t)(assigned->bar_offset + ranges[i].offset)) == MAP_FAILED) {
+		         (off_t)(assigned->bar_offset + ranges[i].offset)) == MAP_FAILED) {
 			munmap(map, size);
 			return NULL;
 		}
@@ -240,7 +240,7 @@ int assigned_set_decoding(struct assigned *assigned, bool on)
 int assigned_count_boot(struct assigned *assigned)
 {
 	uint32_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, assigned->device,
-			       (off_t)(assigned->bar_offset + ASSIGNED_BOOTS));
+	                       (off_t)(assigned->bar_offset + ASSIGNED_BOOTS));
 	int boots;
 
 	if (words == MAP_FAILED)

@@ -138,7 +138,7 @@ static void draw_ball(const struct image *image, const struct ball *ball, struct
 
 			if (dx * dx + dy * dy < RADIUS * RADIUS)
 				row_of(image, y)[x] = mix(mix(ball->color, 0xffffff, light < 64 ? 128 - 2 * light : 0), 0,
-							  light > 64 ? (light - 64) * 3 / 4 : 0);
+				                          light > 64 ? (light - 64) * 3 / 4 : 0);
 		}
 }
 

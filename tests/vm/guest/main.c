@@ -294,8 +294,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "vfio", 2, command_vfio },	     { "stride", 2, command_stride },	{ "dumb", 2, command_dumb },
-	{ "flip", 3, command_flip },	     { "redraw", 2, command_redraw },	{ "cursor", 1, command_cursor },
+	{ "vfio", 2, command_vfio },         { "stride", 2, command_stride },   { "dumb", 2, command_dumb },
+	{ "flip", 3, command_flip },         { "redraw", 2, command_redraw },   { "cursor", 1, command_cursor },
 	{ "decoding", 2, command_decoding }, { "console", 2, command_console }, { "demo", 1, command_demo },
 	{ "boots", 1, command_boots },
 };
