@@ -104,6 +104,24 @@ static uint16_t *atomic_field(struct vtr_ring *ring, uint32_t offset)
 	return (uint16_t *)(void *)(data + offset);
 }
 
+/* These two may fault when the memory's file shrank under us (util/fault.h). The handler cannot run while ThreadSanitizer's
+ * run-time library does an atomic access for us: it would wait for a lock that the interrupted access holds. */
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define VTR_UNINSTRUMENTED __attribute__((disable_sanitizer_instrumentation, noinline))
+#else
+#define VTR_UNINSTRUMENTED
+#endif
+
+VTR_UNINSTRUMENTED static uint16_t load_acquire(const uint16_t *field)
+{
+	return __atomic_load_n(field, __ATOMIC_ACQUIRE);
+}
+
+VTR_UNINSTRUMENTED static void store_release(uint16_t *field, uint16_t value)
+{
+	__atomic_store_n(field, value, __ATOMIC_RELEASE);
+}
+
 int vtr_ring_load16(struct vtr_ring *ring, uint32_t offset, uint16_t *value)
 {
 	const uint16_t *field = atomic_field(ring, offset);
@@ -111,7 +129,7 @@ int vtr_ring_load16(struct vtr_ring *ring, uint32_t offset, uint16_t *value)
 	int ret;
 
 	if (field) {
-		*value = le16toh(__atomic_load_n(field, __ATOMIC_ACQUIRE));
+		*value = le16toh(load_acquire(field));
 		return 0;
 	}
 	ret = vtr_ring_read(ring, offset, &raw, sizeof(raw));
@@ -127,7 +145,7 @@ int vtr_ring_store16(struct vtr_ring *ring, uint32_t offset, uint16_t value)
 	const uint16_t raw = htole16(value);
 
 	if (field) {
-		__atomic_store_n(field, raw, __ATOMIC_RELEASE);
+		store_release(field, raw);
 		return 0;
 	}
 	__atomic_thread_fence(__ATOMIC_RELEASE);
