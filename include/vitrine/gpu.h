@@ -12,6 +12,7 @@
 #include <vitrine/error.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
+#include <vitrine/vfio.h>
 #include <vitrine/virtio.h>
 
 /*
@@ -21,9 +22,10 @@
 struct vtr_gpu;
 
 struct vtr_gpu_options {
-	uint64_t max_hostmem;     /* bytes of host memory for 2D resources; 0: VTR_DEFAULT_MAX_HOSTMEM */
-	enum vtr_path force_path; /* only this rung; VTR_PATH_NONE: the best there is */
-	bool no_blob;             /* do not offer RESOURCE_BLOB: for guests and tests of the 2D path */
+	uint64_t max_hostmem;             /* bytes of host memory for 2D resources; 0: VTR_DEFAULT_MAX_HOSTMEM */
+	enum vtr_path force_path;         /* only this rung; VTR_PATH_NONE: the best there is */
+	bool no_blob;                     /* do not offer RESOURCE_BLOB: for guests and tests of the 2D path */
+	struct vtr_vfio_devices *devices; /* assigned to the guest: dmabufs are made of their memory; NULL: none */
 };
 
 /* All arguments are used, not owned, and must outlive the device. NULL when out of memory or fds. */
@@ -31,6 +33,11 @@ VTR_API struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory 
                                        const struct vtr_gpu_options *options);
 VTR_API void vtr_gpu_destroy(struct vtr_gpu *gpu);                     /* NULL is fine */
 VTR_API struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu); /* owned by gpu */
+
+/* Devices were added to the list of the options or removed from it, or a BAR moved: what was made of them is made again, what could
+ * not be made is tried again, and the scanouts are presented again, from the loop. Before a device is destroyed, so that nothing
+ * made of it is left. */
+VTR_API void vtr_gpu_devices_changed(struct vtr_gpu *gpu);
 
 /* Status of one scanout, for people and programs. Strings are valid until the next call into gpu. */
 struct vtr_path_refusal {

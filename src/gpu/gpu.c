@@ -193,6 +193,12 @@ struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu)
 	return &gpu->base;
 }
 
+void vtr_gpu_devices_changed(struct vtr_gpu *gpu)
+{
+	vtr_resources_devices_changed(gpu);
+	vtr_scanouts_present_later(gpu);
+}
+
 void vtr_gpu_set_frame_listener(struct vtr_gpu *gpu, vtr_gpu_frame_func func, void *data)
 {
 	gpu->frame_func = func;

@@ -320,6 +320,13 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 	}
 }
 
+void vtr_scanouts_present_later(struct vtr_gpu *gpu)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		gpu->scanouts[i].again = gpu->scanouts[i].resource;
+	vtr_event_raise(gpu->again);
+}
+
 void vtr_scanouts_present_again(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {

@@ -254,6 +254,15 @@ void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *regio
 				lose_spans(gpu, resource, false);
 }
 
+void vtr_resources_devices_changed(struct vtr_gpu *gpu)
+{
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			if (!resource->buffer)
+				drop_buffer(gpu, resource);
+	vtr_resources_region_added(gpu);
+}
+
 void vtr_resources_region_added(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)

@@ -86,6 +86,8 @@ const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *e
 
 /* For the memory listener: a region goes; everything made from it goes first. */
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);
+/* The assigned devices are others now: whatever could not be made of the pixels may be possible. */
+void vtr_resources_devices_changed(struct vtr_gpu *gpu);
 /* A region came: backings of shown resources are tried again. */
 void vtr_resources_region_added(struct vtr_gpu *gpu);
 

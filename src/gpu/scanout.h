@@ -42,7 +42,7 @@ struct vtr_scanout {
 	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
 	bool stalled;             /* the display missed a deadline and has not answered since */
 
-	bool again; /* reading the pixels was cut short: once more, from the loop */
+	bool again; /* to be presented once more, from the loop */
 
 	struct vtr_error refused; /* why the display could not import the last buffer that it could not */
 	enum vtr_path logged_path;
@@ -79,7 +79,10 @@ uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, c
 /* The best usable path now; with refusals (VTR_PATH_COUNT of them) also why each better one is not, and how many these are. */
 enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
 
-/* Presents the scanouts again whose pixels could not be read to the end. */
+/* All scanouts are presented again, from the loop. */
+void vtr_scanouts_present_later(struct vtr_gpu *gpu);
+/* Presents the scanouts again that asked for it: whose pixels could not be read to the end, or with vtr_scanouts_present_later().
+ */
 void vtr_scanouts_present_again(struct vtr_gpu *gpu);
 
 /* CPU time of the device thread, for the statistics. */

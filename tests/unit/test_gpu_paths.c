@@ -215,6 +215,28 @@ static void test_large_memory(void)
 	gpu_machine_destroy(&machine);
 }
 
+/* What could not be made of a resource is tried again, and shown, without the guest's doing. */
+static void test_devices_changed(void)
+{
+	struct gpu_machine machine;
+
+	gpu_machine_create(&machine, &(struct vtr_gpu_options){ 0 }, 1, VTR_DEMAND_DMABUF);
+	gpu_machine_start(&machine, gpu_features);
+	vtr_gpu_devices_changed(machine.gpu); /* nothing is shown */
+	gpu_machine_settle(&machine);
+	gpu_machine_paint(&machine, 0, 0x11);
+	gpu_machine_show_blob(&machine, 0, 1, 0);
+	vtr_error_set(&vtr_resource_find(machine.gpu, 1)->no_buffer, VTR_ERROR_UNSUPPORTED, ENODEV, "no such device");
+	vtr_resource_find(machine.gpu, 1)->buffer_tried = true;
+	gpu_machine_flush(&machine, 1);
+	g_assert_cmpstr(gpu_machine_status(&machine, 0).why_not[0].reason, ==, "no such device");
+	atomic_store(&machine.display.contents, 0);
+	vtr_gpu_devices_changed(machine.gpu);
+	GPU_WAIT(&machine, atomic_load(&machine.display.contents));
+	g_assert_cmpstr(gpu_machine_status(&machine, 0).why_not[0].reason, !=, "no such device");
+	gpu_machine_destroy(&machine);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -224,5 +246,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/late-failure", test_late_failure);
 	g_test_add_func("/unit/gpu/buffers-give-way", test_buffers_give_way);
 	g_test_add_func("/unit/gpu/large-memory", test_large_memory);
+	g_test_add_func("/unit/gpu/devices-changed", test_devices_changed);
 	return g_test_run();
 }
