@@ -10,7 +10,7 @@
 #include "util/fd.h"
 
 /*
- * A buffer is what a resource and the displays share: one dmabuf and what it means. Nothing in it changes after creation but the
+ * A buffer is what a resource and the displays share: one dmabuf and what it means. Nothing in it changes once it is shared but the
  * count of its holders: the producer, until it drops the buffer, and each lock. Holders come and go on any thread; the one that
  * brings the count to 0 frees, so that a resource may be destroyed while a compositor still reads its last frame.
  */
@@ -19,6 +19,7 @@ struct vtr_buffer {
 	enum vtr_path path;
 	int fd; // owned
 	uint64_t offset, size;
+	size_t ranges;
 	uint64_t id;
 };
 
@@ -63,9 +64,20 @@ struct vtr_buffer *vtr_buffer_create(enum vtr_path path, int dmabuf_fd, uint64_t
 		vtr_fd_close(&dmabuf_fd);
 		return NULL;
 	}
-	*buffer = (struct vtr_buffer){ .path = path, .fd = dmabuf_fd, .offset = offset, .size = size, .id = next_id() };
+	*buffer =
+		(struct vtr_buffer){ .path = path, .fd = dmabuf_fd, .offset = offset, .size = size, .ranges = 1, .id = next_id() };
 	atomic_init(&buffer->holders, 1);
 	return buffer;
+}
+
+void vtr_buffer_set_ranges(struct vtr_buffer *buffer, size_t ranges)
+{
+	buffer->ranges = ranges;
+}
+
+size_t vtr_buffer_ranges(const struct vtr_buffer *buffer)
+{
+	return buffer->ranges;
 }
 
 static void let_go(struct vtr_buffer *buffer)

@@ -38,6 +38,11 @@ struct vtr_buffer;
  * NULL when out of memory. */
 VTR_API struct vtr_buffer *vtr_buffer_create(enum vtr_path path, int dmabuf_fd, uint64_t offset, uint64_t size);
 
+/* How many ranges of memory the dmabuf is of, for messages about importers (vtr_vfio_import_error()); 1 unless it is set, before
+ * the buffer is shown to anybody. */
+VTR_API void vtr_buffer_set_ranges(struct vtr_buffer *buffer, size_t ranges);
+VTR_API size_t vtr_buffer_ranges(const struct vtr_buffer *buffer);
+
 VTR_API void vtr_buffer_drop(struct vtr_buffer *buffer);               /* the producer is done with it, once; NULL is fine */
 VTR_API struct vtr_buffer *vtr_buffer_lock(struct vtr_buffer *buffer); /* returns buffer */
 VTR_API void vtr_buffer_unlock(struct vtr_buffer *buffer);             /* NULL is fine */

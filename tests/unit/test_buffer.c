@@ -46,6 +46,9 @@ static void test_members(void)
 	g_assert_cmpint(vtr_buffer_fd(buffer), ==, fd);
 	g_assert_cmpuint(vtr_buffer_offset(buffer), ==, 16);
 	g_assert_cmpuint(vtr_buffer_size(buffer), ==, 80);
+	g_assert_cmpuint(vtr_buffer_ranges(buffer), ==, 1);
+	vtr_buffer_set_ranges(buffer, 63);
+	g_assert_cmpuint(vtr_buffer_ranges(buffer), ==, 63);
 	vtr_buffer_drop(buffer);
 	vtr_buffer_drop(NULL);
 	vtr_buffer_unlock(NULL);
