@@ -60,7 +60,13 @@ void vtr_frame_import_failed(struct vtr_frame *frame, const struct vtr_error *er
 
 void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand demand); /* a rise reports FRAME_NEEDED */
 void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode);     /* reports MODE_CHANGED */
-void vtr_output_get_cursor(struct vtr_output *output, struct vtr_cursor *cursor);     /* a copy */
+/* A monitor was plugged in, or pulled: reports MODE_CHANGED. Of an output that is not connected the demand is NONE, whatever waits
+ * is dropped, and no frame comes. Nothing happens when it is so already. */
+void vtr_output_set_connected(struct vtr_output *output, bool connected);
+/* No dmabuf can be shown for the moment, whatever it is like (why), or they can again (NULL): vtr_output_accepts() says it to the
+ * path ladder. Reports FRAME_NEEDED when that changed. */
+void vtr_output_refuse_dmabufs(struct vtr_output *output, const struct vtr_error *why);
+void vtr_output_get_cursor(struct vtr_output *output, struct vtr_cursor *cursor); /* a copy */
 
 /* Captures of one output that are alive at a time: no display sees more. */
 enum { VTR_MAX_CAPTURES = 2 * VTR_MAX_CONTROL_CLIENTS };

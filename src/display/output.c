@@ -169,6 +169,14 @@ bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64
 		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV, "the output is not connected");
 		return false;
 	}
+	vtr_output_lock(output);
+	struct vtr_error refusal = output->no_dmabufs;
+	vtr_output_unlock(output);
+	if (refusal.owner != VTR_ERROR_NONE) {
+		if (error)
+			*error = refusal;
+		return false;
+	}
 	return output->display->impl->accepts(output->display, format, modifier, error);
 }
 
@@ -195,4 +203,26 @@ void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode)
 	output->mode = *mode;
 	vtr_output_unlock(output);
 	vtr_outputs_post(output->outputs, &output->mode_changed);
+}
+
+void vtr_output_set_connected(struct vtr_output *output, bool connected)
+{
+	if (connected == vtr_output_connected(output))
+		return;
+	if (!connected) {
+		vtr_output_disconnect(output);
+		return;
+	}
+	atomic_store(&output->connected, true);
+	vtr_outputs_post(output->outputs, &output->mode_changed);
+}
+
+void vtr_output_refuse_dmabufs(struct vtr_output *output, const struct vtr_error *why)
+{
+	vtr_output_lock(output);
+	bool changed = (output->no_dmabufs.owner != VTR_ERROR_NONE) != (why != NULL);
+	output->no_dmabufs = why ? *why : (struct vtr_error){ 0 };
+	vtr_output_unlock(output);
+	if (changed)
+		vtr_outputs_post(output->outputs, &output->needed);
 }

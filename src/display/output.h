@@ -97,6 +97,7 @@ struct vtr_output {
 	struct vtr_cursor cursor;
 	struct vtr_capture *captures; /* asked for, not yet seen by the display */
 	bool starved;                 /* vtr_staging_begin() found no free image */
+	struct vtr_error no_dmabufs;  /* owner VTR_ERROR_NONE: they can be shown */
 
 	/* display thread */
 	void *user;

@@ -200,6 +200,53 @@ static void test_accepts(void)
 	mute_set_finish(&set);
 }
 
+static void test_refuse_dmabufs(void)
+{
+	struct mute_set set;
+	struct vtr_error why, error;
+
+	mute_set_init(&set);
+	vtr_error_set(&why, VTR_ERROR_UNSUPPORTED, ENXIO, "no dmabufs now");
+	vtr_output_refuse_dmabufs(set.output, &why);
+	g_assert_cmpint(wait_event(set.outputs).type, ==, VTR_EVENT_FRAME_NEEDED);
+	g_assert_false(vtr_output_accepts(set.output, 0, 0, &error));
+	g_assert_cmpstr(error.text, ==, "no dmabufs now");
+	g_assert_false(vtr_output_accepts(set.output, 0, 0, NULL));
+	vtr_output_refuse_dmabufs(set.output, &why);
+	g_assert_false(readable(set.outputs));
+	vtr_output_refuse_dmabufs(set.output, NULL);
+	g_assert_cmpint(wait_event(set.outputs).type, ==, VTR_EVENT_FRAME_NEEDED);
+	g_assert_true(vtr_output_accepts(set.output, 0, 0, NULL));
+	vtr_output_refuse_dmabufs(set.output, NULL);
+	g_assert_false(readable(set.outputs));
+	mute_set_finish(&set);
+}
+
+/* A monitor is pulled while a frame waits, and plugged in again. */
+static void test_connection(void)
+{
+	struct mute_set set;
+
+	mute_set_init(&set);
+	vtr_output_set_connected(set.output, true);
+	vtr_output_set_demand(set.output, VTR_DEMAND_DMABUF);
+	g_assert_cmpint(wait_event(set.outputs).type, ==, VTR_EVENT_FRAME_NEEDED);
+	vtr_output_submit(set.output, new_frame(set.output, VTR_FRAME_UNREAD, 0, 0, 1, 1));
+	vtr_output_set_connected(set.output, false);
+	struct vtr_event done = wait_event(set.outputs);
+	g_assert_cmpint(done.type, ==, VTR_EVENT_FRAME_DONE);
+	g_assert_true(done.dropped);
+	g_assert_cmpint(wait_event(set.outputs).type, ==, VTR_EVENT_MODE_CHANGED);
+	g_assert_false(vtr_output_connected(set.output));
+	g_assert_cmpint(vtr_output_demand(set.output), ==, VTR_DEMAND_NONE);
+	vtr_output_set_connected(set.output, false);
+	g_assert_false(readable(set.outputs));
+	vtr_output_set_connected(set.output, true);
+	g_assert_cmpint(wait_event(set.outputs).type, ==, VTR_EVENT_MODE_CHANGED);
+	g_assert_true(vtr_output_connected(set.output));
+	mute_set_finish(&set);
+}
+
 static void test_cursor(void)
 {
 	static struct vtr_cursor cursor;
@@ -364,6 +411,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/output/attach-fails", test_attach_fails);
 	g_test_add_func("/output/events", test_events);
 	g_test_add_func("/output/accepts", test_accepts);
+	g_test_add_func("/output/refuse-dmabufs", test_refuse_dmabufs);
+	g_test_add_func("/output/connection", test_connection);
 	g_test_add_func("/output/cursor", test_cursor);
 	g_test_add_func("/output/capture/picture", test_capture);
 	g_test_add_func("/output/capture/cancel", test_capture_cancel);

@@ -21,8 +21,8 @@
 #include <vitrine/dmabuf.h>
 
 #include "display/display.h"
+#include "display/picture.h"
 #include "mapping.h"
-#include "picture.h"
 #include "util/checked.h"
 #include "util/fault.h"
 
@@ -70,12 +70,12 @@ static void finish_capture(struct headless_output *state, struct vtr_capture *ca
 	if (state->blank) {
 		struct vtr_mode mode = vtr_output_mode(state->output);
 
-		image = headless_picture_create(mode.width, mode.height);
+		image = vtr_picture_create(mode.width, mode.height);
 	} else if (vtr_capture_wants_cursor(capture)) {
 		struct vtr_cursor cursor;
 
 		vtr_output_get_cursor(state->output, &cursor);
-		image = headless_picture_with_cursor(state->picture, &cursor);
+		image = vtr_picture_with_cursor(state->picture, &cursor);
 	} else {
 		image = pixman_image_ref(state->picture);
 	}
@@ -130,9 +130,8 @@ static int read_buffer(struct headless_output *state, const struct vtr_frame *fr
 	int result = vtr_dmabuf_begin_cpu(fd, false);
 	if (result && result != -ENOTTY) /* ENOTTY: shared memory and not a dmabuf, always coherent */
 		return vtr_error_set(error, VTR_ERROR_HOST, -result, "the dmabuf cannot be read by the CPU: %s", strerror(-result));
-	bool ok =
-		headless_picture_read(state->picture, &frame->damage, (uint8_t *)mapping->start + (frame->offset - mapping->offset),
-	                              frame->stride, frame->format);
+	bool ok = vtr_picture_read(state->picture, &frame->damage, (uint8_t *)mapping->start + (frame->offset - mapping->offset),
+	                           frame->stride, frame->format);
 	if (!result)
 		vtr_dmabuf_end_cpu(fd, false);
 	if (!ok)
@@ -152,7 +151,7 @@ static bool ensure_picture(struct headless_output *state, const struct vtr_frame
 		return true;
 	if (picture)
 		pixman_image_unref(picture);
-	state->picture = headless_picture_create(frame->width, frame->height);
+	state->picture = vtr_picture_create(frame->width, frame->height);
 	return state->picture;
 }
 
@@ -161,11 +160,11 @@ static int read_frame(struct headless_output *state, const struct vtr_frame *fra
 {
 	if (!ensure_picture(state, frame))
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
-	if (!headless_format_known(frame->format))
+	if (!vtr_picture_knows(frame->format))
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the picture's format is unknown");
 	if (frame->content == VTR_FRAME_BUFFER)
 		return read_buffer(state, frame, error);
-	if (!headless_picture_read(state->picture, &frame->damage, frame->pixels, frame->stride, frame->format))
+	if (!vtr_picture_read(state->picture, &frame->damage, frame->pixels, frame->stride, frame->format))
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "no memory to convert the picture");
 	return 0;
 }
@@ -299,7 +298,7 @@ static void detach(struct vtr_display *display, struct vtr_output *output)
 
 static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
 {
-	if (!headless_format_known(format)) {
+	if (!vtr_picture_knows(format)) {
 		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the headless display does not know the format");
 		return false;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "picture.h"
+#include "display/picture.h"
 
 #include <drm_fourcc.h>
 #include <limits.h>
@@ -31,14 +31,14 @@ static bool find_format(uint32_t fourcc, pixman_format_code_t *format)
 	return false;
 }
 
-bool headless_format_known(uint32_t fourcc)
+bool vtr_picture_knows(uint32_t fourcc)
 {
 	pixman_format_code_t format;
 
 	return find_format(fourcc, &format);
 }
 
-pixman_image_t *headless_picture_create(uint32_t width, uint32_t height)
+pixman_image_t *vtr_picture_create(uint32_t width, uint32_t height)
 {
 	return pixman_image_create_bits(PIXMAN_x8r8g8b8, (int)width, (int)height, NULL, 0);
 }
@@ -74,8 +74,7 @@ static bool read_aligned(pixman_image_t *picture, const pixman_box32_t *box, con
 	return true;
 }
 
-bool headless_picture_read(pixman_image_t *picture, const pixman_region32_t *region, const void *data, uint32_t stride,
-                           uint32_t fourcc)
+bool vtr_picture_read(pixman_image_t *picture, const pixman_region32_t *region, const void *data, uint32_t stride, uint32_t fourcc)
 {
 	pixman_format_code_t format;
 	bool aligned = !((uintptr_t)data % 4) && !(stride % 4) && stride <= INT_MAX, ok = find_format(fourcc, &format);
@@ -96,7 +95,21 @@ static int corner(int32_t position)
 	return position > VTR_MAX_DIMENSION ? VTR_MAX_DIMENSION : position;
 }
 
-pixman_image_t *headless_picture_with_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor)
+bool vtr_picture_draw_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor)
+{
+	if (!cursor->visible)
+		return true;
+	pixman_image_t *image = pixman_image_create_bits_no_clear(PIXMAN_a8r8g8b8, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE,
+	                                                          (uint32_t *)cursor->image, VTR_CURSOR_SIZE * 4);
+	if (!image)
+		return false;
+	pixman_image_composite32(PIXMAN_OP_OVER, image, NULL, picture, 0, 0, 0, 0, corner(cursor->x), corner(cursor->y),
+	                         VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
+	pixman_image_unref(image);
+	return true;
+}
+
+pixman_image_t *vtr_picture_with_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor)
 {
 	int width = pixman_image_get_width(picture), height = pixman_image_get_height(picture);
 	pixman_image_t *copy = pixman_image_create_bits_no_clear(PIXMAN_x8r8g8b8, width, height, NULL, 0);
@@ -104,16 +117,9 @@ pixman_image_t *headless_picture_with_cursor(pixman_image_t *picture, const stru
 	if (!copy)
 		return NULL;
 	pixman_image_composite32(PIXMAN_OP_SRC, picture, NULL, copy, 0, 0, 0, 0, 0, 0, width, height);
-	if (!cursor->visible)
-		return copy;
-	pixman_image_t *image = pixman_image_create_bits_no_clear(PIXMAN_a8r8g8b8, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE,
-	                                                          (uint32_t *)cursor->image, VTR_CURSOR_SIZE * 4);
-	if (!image) {
+	if (!vtr_picture_draw_cursor(copy, cursor)) {
 		pixman_image_unref(copy);
 		return NULL;
 	}
-	pixman_image_composite32(PIXMAN_OP_OVER, image, NULL, copy, 0, 0, 0, 0, corner(cursor->x), corner(cursor->y),
-	                         VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
-	pixman_image_unref(image);
 	return copy;
 }
