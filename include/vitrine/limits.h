@@ -12,6 +12,7 @@ enum {
 	VTR_MAX_FILES = 256,              /* different files behind them */
 	VTR_MAX_ENTRIES = 262144,         /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */
 	VTR_MAX_TOTAL_ENTRIES = 1048576,  /* mem entries of all resources of a device together, and spans they resolve to */
+	VTR_MAX_FETCH_REQUESTS = 32768,   /* to the VMM for one picture: 8K in scattered pages takes 32400 */
 	VTR_MAX_VIEW_MAPPINGS = 32768,    /* mappings of all linear views together; the kernel's limit for a process is 65530 */
 	VTR_MAX_VIEW_COPIES = 1073741824, /* bytes of all linear views that are copies */
 

@@ -53,12 +53,21 @@ VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
 /* True when a fault replaced the region's mapping: its file is shorter than it was. */
 VTR_API bool vtr_region_faulted(const struct vtr_region *region);
 
+struct vtr_remote_piece {
+	uint64_t address; /* guest address */
+	void *buffer;     /* where the bytes go */
+	size_t length;    /* not 0 */
+};
+
 /* Access to memory that has no CPU mapping, by request to the VMM (vfio-user DMA_READ and DMA_WRITE). length may be anything: what
- * exceeds one message is theirs to split. Both return 0 or -errno; -ECANCELED when the range went away while we waited: the map may
- * have changed then, and with it everything made from it. */
+ * exceeds one message is theirs to split. All return 0 or -errno: -ECANCELED when something else has to be done first (the map may
+ * have changed then, and with it everything made from it), -EBUSY when nothing can be asked now: both may be done again from the
+ * loop. -ETIMEDOUT: it takes too long, and would the next time. */
 struct vtr_remote_impl {
 	int (*read)(void *data, uint64_t address, void *buffer, size_t length);
 	int (*write)(void *data, uint64_t address, const void *buffer, size_t length);
+	/* Reads many pieces, several at a time: all are read, or nothing is promised. NULL: they are read one after another. */
+	int (*read_many)(void *data, const struct vtr_remote_piece *pieces, size_t count);
 };
 
 /* Told, on the device thread, before a region leaves the map (its contents still readable) and after one was added, in the order in
@@ -148,13 +157,14 @@ VTR_API void vtr_spans_finish(struct vtr_spans *spans); /* drops the references;
 VTR_API bool vtr_spans_use(const struct vtr_spans *spans, const struct vtr_region *region);
 
 /* Copies length bytes at offset of the linear image. 0, -ERANGE beyond the end, -EFAULT when a region faulted (before or during the
- * copy) or was removed, -EACCES when not writable, or an error of the remote side. */
+ * copy) or was removed, -EACCES when not writable, -E2BIG as vtr_spans_gather(), or an error of the remote side. */
 VTR_API int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length);
 VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length);
 
 /* Gathers rows of row_bytes each: row i is read at offset + i * stride and written to target + i * target_stride. Errors as
- * vtr_spans_read(); what was read before the error is in target. Remote rows that make up half of their stride or more are asked
- * for many at a time, with the bytes between them. */
+ * vtr_spans_read(), and -E2BIG when more than VTR_MAX_FETCH_REQUESTS requests to the VMM are needed; what was read before the error
+ * is in target. What lies close together in remote memory is asked for together, with the bytes between: neighbouring pieces in
+ * whatever order, and rows that make up half of their stride or more. */
 VTR_API int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes,
                              void *target, size_t target_stride);
 

@@ -8,6 +8,7 @@
 #include <vitrine/limits.h>
 
 #include "memory/copy.h"
+#include "memory/fetch.h"
 #include "memory/region.h"
 #include "util/checked.h"
 
@@ -19,10 +20,10 @@
  *
  *   mapped, in long ranges or little of it    the library's copy, piece by piece
  *   mapped, much of it in short ranges        a copy that fetches the next range meanwhile (copy.h)
- *   remote                                    as few requests as possible, each being a round trip to the VMM
+ *   remote                                    as few requests as possible, each being a round trip to the VMM (fetch.h)
  *
- * While a request waits the map may change, and with it whatever was made from it: the spans themselves may be gone. After a
- * change, whichever region it was about, -ECANCELED is returned without another look at them.
+ * While a request waits the map may change, and with it whatever was made from it: the spans themselves may be gone. So the mapped
+ * spans are read first, the others put on a list, and the requests come last: after them nobody looks at the spans again.
  */
 
 /* Index of the span that holds offset, which is inside the image; tries guess and the spans after it first. */
@@ -76,44 +77,61 @@ enum reading {
 	READ_FETCH,  // by request to the VMM, also where there is a mapping
 };
 
-/* What may be gone when a request was answered: asked before and after it. */
-static uint64_t generation_of(const struct vtr_memory *memory)
+/* Someone who reads an image. */
+struct reader {
+	const struct vtr_spans *spans;
+	enum reading how;
+	size_t at;              // the span where the last read ended
+	struct vtr_fetch fetch; // what has to be asked for
+};
+
+static void reader_init(struct reader *reader, const struct vtr_spans *spans, enum reading how)
 {
-	return memory ? vtr_memory_generation(memory) : 0;
+	*reader = (struct reader){ .spans = spans, .how = how };
 }
 
-/* Reads length bytes of one span, skip bytes in. */
-static int read_span(const struct vtr_span *span, uint64_t skip, uint8_t *to, size_t length, enum reading how, const void *ahead)
+/* Asks for what is missing, unless there was an error already. */
+static int reader_finish(struct reader *reader, int error)
 {
-	const struct vtr_memory *memory = span->region->memory;
-	uint64_t generation = generation_of(memory);
-	int error = how == READ_FETCH ? vtr_region_fetch(span->region, span->offset + skip, to, length)
-	                              : vtr_region_read(span->region, span->offset + skip, to, length, ahead);
-
-	return generation_of(memory) == generation ? error : -ECANCELED;
+	if (reader->how == READ_STREAM)
+		vtr_copy_stream_end();
+	if (!error)
+		error = vtr_fetch_run(&reader->fetch);
+	vtr_fetch_finish(&reader->fetch);
+	return error;
 }
 
-/* Reads length bytes at offset, all inside the image. *at is where the search begins and where it ended. */
-static int read_at(const struct vtr_spans *spans, size_t *at, uint64_t offset, uint8_t *to, size_t length, enum reading how)
+/* Reads length bytes of span i, skip bytes in. to NULL: nobody wants them, but they may be asked for with others. */
+static int read_span(struct reader *reader, size_t i, uint64_t skip, uint8_t *to, size_t length)
 {
+	const struct vtr_span *span = &reader->spans->items[i];
+	const void *ahead = reader->how == READ_STREAM ? ahead_of(reader->spans, i, skip) : NULL;
+
+	if (reader->how == READ_FETCH || !span->region->data)
+		return vtr_fetch_add(&reader->fetch, span->region, span->offset + skip, to, length);
+	return to ? vtr_region_read(span->region, span->offset + skip, to, length, ahead) : 0;
+}
+
+/* Reads length bytes at offset, all inside the image. */
+static int read_at(struct reader *reader, uint64_t offset, uint8_t *to, size_t length)
+{
+	const struct vtr_spans *spans = reader->spans;
+	int error = 0;
+
 	if (!length)
 		return 0;
-	for (size_t i = seek(spans, *at, offset);; i++) {
+	for (size_t i = seek(spans, reader->at, offset); length && !error; i++) {
 		const struct vtr_span *span = &spans->items[i];
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
-		const void *ahead = how == READ_STREAM ? ahead_of(spans, i, skip) : NULL;
-		int error = read_span(span, skip, to, piece, how, ahead);
 
-		if (error)
-			return error;
-		*at = i;
+		error = read_span(reader, i, skip, to, piece);
+		reader->at = i;
 		offset += piece;
-		to += piece;
+		to = to ? to + piece : NULL;
 		length -= piece;
-		if (!length)
-			return 0;
 	}
+	return error;
 }
 
 /* Rows of the image and where they go. */
@@ -133,46 +151,28 @@ static enum reading how_to_copy(const struct vtr_spans *spans, const struct rows
 	return stream ? READ_STREAM : READ_COPY;
 }
 
+/* Are rows that have to be asked for worth having with the bytes between them? */
+static bool want_gaps(const struct rows *rows)
+{
+	return rows->bytes < rows->stride && rows->bytes >= rows->stride / 2;
+}
+
 /* Reads rows that all are inside the image. */
 static int read_rows(const struct vtr_spans *spans, const struct rows *rows, enum reading how)
 {
-	size_t at = 0;
+	bool gaps = want_gaps(rows) && (how == READ_FETCH || !spans->cpu);
+	struct reader reader;
 	int error = 0;
 
-	for (uint32_t row = 0; row < rows->count && !error; row++)
-		error = read_at(spans, &at, rows->offset + (uint64_t)row * rows->stride, rows->to + row * rows->target_stride,
-		                rows->bytes, how);
-	if (how == READ_STREAM)
-		vtr_copy_stream_end();
-	return error;
-}
+	reader_init(&reader, spans, how);
+	for (uint32_t row = 0; row < rows->count && !error; row++) {
+		uint64_t offset = rows->offset + (uint64_t)row * rows->stride;
 
-/* True when rows are worth asking for many at a time, with the bytes between them: each request costs a round trip. */
-static bool worth_batching(const struct vtr_spans *spans, const struct rows *rows, enum reading how)
-{
-	return (how == READ_FETCH || !spans->cpu) && rows->count > 1 && rows->bytes <= rows->stride &&
-	       rows->bytes >= rows->stride / 2 && rows->stride <= VTR_MAX_DATA_XFER / 2;
-}
-
-/* As read_rows(), through a buffer that holds as many rows as one message to the VMM. */
-static int read_batches(const struct vtr_spans *spans, const struct rows *rows, enum reading how)
-{
-	uint32_t batch = VTR_MAX_DATA_XFER / rows->stride;
-	uint8_t *bounce = malloc((size_t)batch * rows->stride);
-	int error = 0;
-
-	if (!bounce)
-		return read_rows(spans, rows, how);
-	for (uint32_t row = 0; row < rows->count && !error; row += batch) {
-		uint32_t count = batch < rows->count - row ? batch : rows->count - row;
-		size_t length = (size_t)(count - 1) * rows->stride + rows->bytes, at = 0;
-
-		error = read_at(spans, &at, rows->offset + (uint64_t)row * rows->stride, bounce, length, how);
-		for (uint32_t i = 0; i < count && !error; i++)
-			memcpy(rows->to + (row + i) * rows->target_stride, bounce + (size_t)i * rows->stride, rows->bytes);
+		error = read_at(&reader, offset, rows->to + row * rows->target_stride, rows->bytes);
+		if (gaps && !error && row + 1 < rows->count)
+			error = read_at(&reader, offset + rows->bytes, NULL, rows->stride - rows->bytes);
 	}
-	free(bounce);
-	return error;
+	return reader_finish(&reader, error);
 }
 
 int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length)
@@ -197,10 +197,10 @@ int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *
 		uint64_t skip = offset - span->start;
 		size_t piece = length < span->length - skip ? length : (size_t)(span->length - skip);
 		const struct vtr_memory *memory = span->region->memory;
-		uint64_t generation = generation_of(memory);
+		uint64_t generation = memory ? vtr_memory_generation(memory) : 0;
 		int error = vtr_region_write(span->region, span->offset + skip, from, piece);
 
-		if (error || generation_of(memory) != generation)
+		if (error || (memory && vtr_memory_generation(memory) != generation))
 			return error ? error : -ECANCELED;
 		offset += piece;
 		from += piece;
@@ -230,18 +230,13 @@ static int check_rows(const struct vtr_spans *spans, struct rows *rows)
 	return 0;
 }
 
-static int gather(const struct vtr_spans *spans, struct rows *rows, enum reading how)
-{
-	return worth_batching(spans, rows, how) ? read_batches(spans, rows, how) : read_rows(spans, rows, how);
-}
-
 int vtr_spans_gather(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
                      size_t target_stride)
 {
 	struct rows list = { offset, stride, rows, row_bytes, target, target_stride };
 	int error = check_rows(spans, &list);
 
-	return error ? error : gather(spans, &list, how_to_copy(spans, &list));
+	return error ? error : read_rows(spans, &list, how_to_copy(spans, &list));
 }
 
 int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t stride, uint32_t rows, size_t row_bytes, void *target,
@@ -250,5 +245,5 @@ int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint32_t str
 	struct rows list = { offset, stride, rows, row_bytes, target, target_stride };
 	int error = check_rows(spans, &list);
 
-	return error ? error : gather(spans, &list, READ_FETCH);
+	return error ? error : read_rows(spans, &list, READ_FETCH);
 }

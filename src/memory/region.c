@@ -125,14 +125,23 @@ static int finish_remote(struct vtr_region *region, int result)
 	return gone ? -ECANCELED : result;
 }
 
-int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+int vtr_region_may_fetch(const struct vtr_region *region)
 {
-	const struct vtr_remote *remote = remote_of(region);
-
 	if (!region->mapped)
 		return -EFAULT;
-	if (!remote)
-		return region->memory ? -ENOTCONN : -EOPNOTSUPP;
+	if (!region->memory)
+		return -EOPNOTSUPP;
+	return remote_of(region) ? 0 : -ENOTCONN;
+}
+
+/* The bytes by request. */
+static int fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+{
+	const struct vtr_remote *remote = remote_of(region);
+	int error = vtr_region_may_fetch(region);
+
+	if (error)
+		return error;
 	region->refs++;
 	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
 }
@@ -142,7 +151,7 @@ int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, si
 	if (!region->mapped || vtr_region_faulted(region))
 		return -EFAULT;
 	if (!region->data)
-		return vtr_region_fetch(region, offset, buffer, length);
+		return fetch(region, offset, buffer, length);
 	if (ahead)
 		vtr_copy_stream(buffer, region->data + offset, length, ahead);
 	else

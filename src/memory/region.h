@@ -30,8 +30,8 @@ void vtr_region_drop_span(struct vtr_region *region);
  * -ECANCELED everything that hangs from the map may be gone. ahead NULL: an ordinary copy; otherwise what will be read next, and
  * the copy is one of copy.h, which the caller ends. */
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead);
-/* The same bytes by request, also where there is a mapping: errors as vtr_spans_fetch(). */
-int vtr_region_fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_t length);
+/* May bytes be asked for, also where there is a mapping? 0, or -EFAULT (removed), -ENOTCONN, -EOPNOTSUPP as vtr_spans_fetch(). */
+int vtr_region_may_fetch(const struct vtr_region *region);
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length);
 
 /* The region that holds address, or NULL. No reference is taken. */

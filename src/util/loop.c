@@ -4,7 +4,7 @@
  * taken out of the epoll set at once but freed only when no dispatch is under way, because epoll_wait() may have handed us its
  * pointer already; `removed` keeps such an event from firing.
  */
-#include <vitrine/loop.h>
+#include "util/loop.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -37,6 +37,7 @@ struct vtr_loop {
 	struct vtr_source *sources;
 	struct vtr_source *garbage; /* removed during a dispatch */
 	unsigned depth;             /* dispatches under way */
+	uint64_t turn;              /* dispatches ever */
 	struct vtr_source *stop;
 	atomic_bool stopped;
 };
@@ -127,6 +128,11 @@ int vtr_loop_fd(const struct vtr_loop *loop)
 	return loop->epoll;
 }
 
+uint64_t vtr_loop_turn(const struct vtr_loop *loop)
+{
+	return loop->turn;
+}
+
 static void source_dispatch(struct vtr_source *source, uint32_t events)
 {
 	union {
@@ -151,6 +157,7 @@ int vtr_loop_dispatch(struct vtr_loop *loop, int timeout_ms)
 	if (count < 0)
 		return errno == EINTR ? 0 : -errno;
 	loop->depth++;
+	loop->turn++;
 	for (int i = 0; i < count; i++) {
 		struct vtr_source *source = events[i].data.ptr;
 

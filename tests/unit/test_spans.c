@@ -294,8 +294,8 @@ static const struct requests_row {
 	{ "padded-target", 64, 200, 64, 100, 1 },
 	{ "most-of-the-row", 64, 200, 60, 60, 1 },
 	{ "half-of-the-row", 64, 200, 32, 32, 1 },
-	{ "little-of-the-row", 64, 200, 16, 16, 200 },
-	{ "overlapping", 64, 200, 65, 65, 200 },
+	{ "little-of-the-row", 64, 200, 16, 16, 1 },
+	{ "overlapping", 64, 200, 65, 65, 1 },
 };
 
 static void test_requests(gconstpointer data)

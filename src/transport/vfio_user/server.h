@@ -17,17 +17,21 @@
  * (SET_IRQS), server_dma.c (what we ask the client).
  */
 enum {
-	VTR_VFIO_USER_MAX_QUEUED = 4 << 20,  /* bytes of replies that a client may leave unread */
-	VTR_VFIO_USER_MAX_CANCELLED = 64,    /* DMA requests given up whose replies are still to come */
-	VTR_VFIO_USER_DMA_TIMEOUT_MS = 2000, /* for the client's answer to one request */
-	VTR_VFIO_USER_BATCH = 64,            /* messages served before the loop gets its turn */
+	VTR_VFIO_USER_MAX_QUEUED = 4 << 20, /* bytes of replies that a client may leave unread */
+	VTR_VFIO_USER_DMA_WINDOW = 8,       /* DMA requests under way at a time */
+	VTR_VFIO_USER_MAX_CANCELLED = 256,  /* DMA requests given up whose replies are still to come */
+	VTR_VFIO_USER_DMA_TIMEOUT_MS =
+		2000,             /* for the client's answer to one request, and for all that one turn of the loop waits */
+	VTR_VFIO_USER_BATCH = 64, /* messages served before the loop gets its turn */
 };
 
 struct vtr_vfio_user_dma {
 	uint16_t next_id;
-	struct vtr_vfio_user_dma_request *request;       // that somebody waits for, or NULL
-	uint16_t cancelled[VTR_VFIO_USER_MAX_CANCELLED]; // ids
+	struct vtr_vfio_user_transfer *transfer;   // that somebody waits for, or NULL
+	uint64_t cancelled[(UINT16_MAX + 1) / 64]; // a bit per id
 	size_t n_cancelled;
+	uint64_t turn;      // of the loop, in which...
+	uint64_t waited_ns; // ...so much time was spent waiting
 };
 
 struct vtr_vfio_user_server {
