@@ -9,7 +9,7 @@ set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev'
 kit='python3 kmod cpio xz-utils gzip util-linux debian-archive-keyring'
-test='clang llvm edid-decode'
+test='clang llvm edid-decode xvfb'
 
 say() { echo "packages: $*" >&2; }
 fail() { say "$1"; say "what to do: $2"; exit 1; }

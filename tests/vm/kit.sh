@@ -1,21 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# kit.sh   what a real guest needs on a machine that has no KVM, no VFIO and no GPU, unpacked into a cache:
+# kit.sh [vm|desktop]...   what a machine without KVM, VFIO, GPU and desktop lacks to show real guests, unpacked into a cache:
 #
-#   $VITRINE_KIT/tree     QEMU >= 10.1 with its libraries and firmware, and a static busybox, from Debian's backports
-#   $VITRINE_KIT/kernel   a stock Linux >= 7.2: vmlinuz, config, lib/modules/VERSION
+#   vm        $VITRINE_KIT/tree     QEMU >= 10.1 with its libraries and firmware, and a static busybox, from Debian's backports
+#             $VITRINE_KIT/kernel   a stock Linux >= 7.2: vmlinuz, config, lib/modules/VERSION
+#   desktop   $VITRINE_KIT/desktop  weston 14, with headers for test modules, and Mesa 25, which imports dmabufs without a GPU,
+#                                   from Debian 12's backports
 #
-# VITRINE_KIT defaults to ${XDG_CACHE_HOME:-$HOME/.cache}/vitrine/kit. Each half is unpacked beside its place and renamed when it is
-# complete, so an interrupted run leaves nothing that looks finished, and a second run finds its work done. Packages are only
-# downloaded and unpacked, never installed: no root is needed. They are checked against Debian's archive keys by apt.
+# Without an argument: vm. VITRINE_KIT defaults to ${XDG_CACHE_HOME:-$HOME/.cache}/vitrine/kit. Each part is unpacked beside its
+# place and renamed when it is complete, so an interrupted run leaves nothing that looks finished, and a second run finds its work
+# done. Packages are only downloaded and unpacked, never installed: no root is needed. They are checked against Debian's archive
+# keys by apt.
 #
 # VITRINE_KIT_MIRROR overrides the Debian mirror, which is otherwise the one that the machine's own apt uses.
 # Prints progress to stderr. Exit status: 0 the kit is ready, 1 it could not be made (the last line says what to do).
 set -eu
 
 kit=${VITRINE_KIT:-${XDG_CACHE_HOME:-${HOME:?set HOME, or VITRINE_KIT to a directory for the kit}/.cache}/vitrine/kit}
-release=trixie
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 work=
 
@@ -32,6 +34,7 @@ need_tool() {
 }
 
 have_tree() { [ -x "$kit/tree/usr/bin/qemu-system-x86_64" ] && [ -x "$kit/tree/usr/bin/busybox" ]; }
+have_desktop() { [ -x "$kit/desktop/usr/bin/weston" ]; }
 have_kernel() { [ -f "$kit/kernel/vmlinuz" ] && [ -f "$(echo "$kit"/kernel/lib/modules/*/modules.dep)" ]; }
 
 # The mirror of the first Debian (not debian-security) archive in the machine's own sources: deb822 files, then one-line ones.
@@ -43,9 +46,11 @@ find_mirror() {
 	} 2>/dev/null | tr ' ' '\n' | sed 's,/*$,,' | grep -E '^https?://.*/debian$' | head -n 1
 }
 
-# An apt of our own: own sources, lists and package cache, and a status file that says nothing is installed, so that dependencies
+# make_apt RELEASE: an apt of our own: own sources, lists and package cache, and a status file that says nothing is installed, so that dependencies
 # resolve to everything a program needs whatever the machine has. Proxies and the like still come from /etc/apt/apt.conf.d.
 make_apt() {
+	release=$1
+	rm -rf "$work/apt"
 	mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$work/apt/etc"
 	: >"$work/apt/status"
 	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$release" "$keyring" "$mirror" "$release-backports" \
@@ -106,11 +111,21 @@ unpack_all() {
 	rm -f "$work"/apt/archives/*.deb
 }
 
+without_papers() { (cd "$1/usr/share" && rm -rf doc man locale icons); }
+
 make_tree() {
 	unpack_closure "$work/tree" qemu-system-x86 seabios busybox-static
-	rm -rf "$work/tree/usr/share/doc" "$work/tree/usr/share/man" "$work/tree/usr/share/locale" "$work/tree/usr/share/icons"
+	without_papers "$work/tree"
 	rm -rf "$kit/tree"
 	mv "$work/tree" "$kit/tree"
+}
+
+# The release of the machine that Vitrine is for: its programs find these libraries with LD_LIBRARY_PATH (tests/ui/desktop.py).
+make_desktop() {
+	unpack_closure "$work/desktop" weston libgl1-mesa-dri libegl-mesa0 libegl1 libgles2 libgbm1 libweston-14-dev
+	without_papers "$work/desktop"
+	rm -rf "$kit/desktop"
+	mv "$work/desktop" "$kit/desktop"
 }
 
 # Of the kernel's packages only those with files: the others want boot loaders and initramfs generators.
@@ -138,8 +153,34 @@ make_kernel() {
 	mv "$root" "$kit/kernel"
 }
 
-if have_tree && have_kernel; then
-	say "ready in $kit"
+have_all() {
+	for part; do
+		case $part in
+		vm) have_tree && have_kernel || return 1 ;;
+		desktop) have_desktop || return 1 ;;
+		*) fail "there is no part $part" "name vm or desktop" ;;
+		esac
+	done
+}
+
+make_vm() {
+	make_apt trixie
+	have_tree || make_tree
+	have_kernel || make_kernel
+}
+
+make_part() {
+	have_all "$1" && return
+	say "preparing the part $1 in $kit (about 200 MB to download, once)"
+	case $1 in
+	vm) make_vm ;;
+	desktop) make_apt bookworm && make_desktop ;;
+	esac
+}
+
+[ $# -gt 0 ] || set -- vm
+if have_all "$@"; then
+	say "ready in $kit: $*"
 	exit 0
 fi
 [ "$(uname -m)" = x86_64 ] || fail "the kit is for x86_64, this machine is $(uname -m)" "run it on an x86_64 machine"
@@ -152,7 +193,7 @@ mirror=${mirror:-http://deb.debian.org/debian}
 
 mkdir -p "$kit" 2>/dev/null || fail "$kit cannot be made" "set VITRINE_KIT to a directory you can write to"
 free=$(df -Pk "$kit" | awk 'NR == 2 { print int($4 / 1024) }')
-[ "$free" -ge 1500 ] || fail "$kit has $free MB of free space, the kit needs 1500 while it is made and 400 afterwards" \
+[ "$free" -ge 1500 ] || fail "$kit has $free MB of free space, a part of the kit needs 1500 while it is made and 550 afterwards" \
 	"free some space, or set VITRINE_KIT to a directory elsewhere"
 # one maker at a time; who waited finds the work done
 exec 9>"$kit/.lock"
@@ -161,10 +202,7 @@ flock 9
 rm -rf "$kit"/.work.*
 work=$(mktemp -d "$kit/.work.XXXXXX")
 
-if ! { have_tree && have_kernel; }; then
-	say "preparing $kit (about 200 MB to download, once)"
-	make_apt
-	have_tree || make_tree
-	have_kernel || make_kernel
-	say "ready in $kit: $(du -sm "$kit/tree" "$kit/kernel" | awk '{ s += $1 } END { print s }') MB, Linux $(ls "$kit/kernel/lib/modules")"
-fi
+for part; do
+	make_part "$part"
+done
+say "ready in $kit: $*, $(du -sm "$kit" | cut -f 1) MB"

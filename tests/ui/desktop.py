@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""A desktop on a machine that has none: weston with its headless backend, from the kit (tests/vm/kit.sh desktop), and Xvfb.
+
+The kit's Mesa draws with llvmpipe and imports any dmabuf or memfd that can be mapped, so that a window's whole way to the
+compositor is the real one. Programs under test find the kit's libraries by the environment: they must be those of Debian 12.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+KIT = pathlib.Path(os.environ.get("VITRINE_KIT") or
+                   pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "vitrine" / "kit")
+TREE = KIT / "desktop"
+LIBRARIES = TREE / "usr/lib/x86_64-linux-gnu"
+START_SECONDS = 60
+END_SECONDS = 20
+
+
+def missing():
+    """What the kit lacks, as the reason of a skip; None when all is there."""
+    if not (TREE / "usr/bin/weston").exists():
+        return f"{TREE} is missing: run tests/vm/kit.sh desktop"
+    return None if shutil.which("Xvfb") else "Xvfb is missing: apt-get install xvfb"
+
+
+def environment(runtime_directory):
+    """For programs that shall use the kit's Mesa, and for the kit's own programs. runtime_directory: private, for the sockets."""
+    modules = [path for room in ("libweston-14", "weston") for path in sorted((LIBRARIES / room).glob("*.so"))]
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")},
+        "XDG_RUNTIME_DIR": str(runtime_directory),
+        "LD_LIBRARY_PATH": ":".join(map(str, (LIBRARIES, LIBRARIES / "weston", LIBRARIES / "libweston-14"))),
+        "__EGL_VENDOR_LIBRARY_DIRS": str(TREE / "usr/share/glvnd/egl_vendor.d"),
+        "LIBGL_DRIVERS_PATH": str(LIBRARIES / "dri"),
+        "GBM_BACKENDS_PATH": str(LIBRARIES / "gbm"),
+        "XKB_CONFIG_ROOT": str(TREE / "usr/share/X11/xkb"),
+        "WESTON_MODULE_MAP": ";".join(f"{path.name}={path}" for path in modules),
+    }
+
+
+class Program(contextlib.AbstractContextManager):
+    """A running program of the desktop, its output in log_path."""
+
+    def __init__(self, command, directory, env, pass_fds=()):
+        self.log_path = directory / (pathlib.Path(command[0]).name + ".log")
+        self.log = self.log_path.open("w", encoding="utf-8")
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        env=env, pass_fds=pass_fds)
+
+    def wait_for(self, path):
+        """Until path is there; the log's text in the error when it never is."""
+        deadline = time.monotonic() + START_SECONDS
+        while not path.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{path} did not appear:\n{self.log_path.read_text(encoding='utf-8', errors='replace')}")
+            time.sleep(0.02)
+
+    def __exit__(self, *_exception):
+        self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Weston(Program):
+    """A compositor: its clients' WAYLAND_DISPLAY is in env. extra: more arguments, for example --modules=MODULE."""
+
+    def __init__(self, directory, width=1280, height=800, extra=()):
+        self.directory = pathlib.Path(directory)
+        self.directory.chmod(0o700)
+        self.env = {**environment(self.directory), "WAYLAND_DISPLAY": "vitrine-test"}
+        super().__init__([TREE / "usr/bin/weston", "--backend=headless", "--renderer=gl", "--socket=vitrine-test", "--idle-time=0",
+                          "--debug", "--no-config", "--shell=kiosk-shell.so", f"--width={width}", f"--height={height}", *extra],
+                         self.directory, environment(self.directory))
+        self.wait_for(self.directory / "vitrine-test")
+
+    def screenshot(self):
+        """The bytes of a PNG file of what the compositor shows."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as place:
+            subprocess.run([str(TREE / "usr/bin/weston-screenshooter")], cwd=place, env=self.env, stdin=subprocess.DEVNULL,
+                           check=True, timeout=START_SECONDS, capture_output=True)
+            return next(pathlib.Path(place).glob("*.png")).read_bytes()
+
+
+class Xvfb(Program):
+    """An X server without GL imports (no DRI3): the upload paths. It is the machine's own; DISPLAY is in its clients' env."""
+
+    def __init__(self, directory, width=1280, height=800):
+        directory = pathlib.Path(directory)
+        read, write = os.pipe()
+        super().__init__(["Xvfb", "-displayfd", write, "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"], directory,
+                         os.environ, (write,))
+        os.close(write)
+        with os.fdopen(read, encoding="ascii") as number:
+            display = number.readline().strip()
+        if not display:
+            self.__exit__()
+            raise RuntimeError(f"Xvfb did not start:\n{self.log_path.read_text(encoding='utf-8', errors='replace')}")
+        self.env = {**environment(directory), "DISPLAY": ":" + display}
