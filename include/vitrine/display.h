@@ -34,8 +34,8 @@ struct vtr_mode {
 };
 
 /* "WxH[@HZ][,name=NAME]": 1 to VTR_MAX_DIMENSION pixels, 1 to 1000 Hz with up to three decimals (60 when not given), a name of 1 to
- * 31 printable ASCII characters (what an EDID can carry) without a comma. Returns 0, or -EINVAL and leaves both alone. name is left
- * alone when not given. */
+ * 31 printable ASCII characters (what an EDID can carry) without a comma. "auto[,name=NAME]": a size that follows the window; *mode
+ * is then all 0. Returns 0, or -EINVAL and leaves both alone. name is left alone when not given. */
 VTR_API int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32]);
 
 enum vtr_frame_content {
@@ -75,10 +75,12 @@ enum vtr_output_demand {
 };
 
 enum vtr_event_type {
-	VTR_EVENT_FRAME_DONE,    /* frame `sequence` was shown at `time_ns`, or dropped */
-	VTR_EVENT_FRAME_NEEDED,  /* demand rose: present the scanout again, with all the damage that was not read */
-	VTR_EVENT_IMPORT_FAILED, /* frame `sequence`'s buffer cannot be shown: error says why; present it again another way */
-	VTR_EVENT_MODE_CHANGED,  /* the output's mode, name or connection changed: tell the guest */
+	VTR_EVENT_FRAME_DONE,      /* frame `sequence` was shown at `time_ns`, or dropped */
+	VTR_EVENT_FRAME_NEEDED,    /* demand rose: present the scanout again, with all the damage that was not read */
+	VTR_EVENT_IMPORT_FAILED,   /* frame `sequence`'s buffer cannot be shown: error says why; present it again another way */
+	VTR_EVENT_MODE_CHANGED,    /* the output's mode, name or connection changed: tell the guest */
+	VTR_EVENT_DISPLAY_CHANGED, /* another display shows the output: it has nothing yet, so present the scanout again, and what
+	                            * the last display refused may be tried again */
 };
 
 struct vtr_event {
@@ -100,17 +102,49 @@ struct vtr_display;
 VTR_API struct vtr_outputs *vtr_outputs_create(void);          /* NULL when out of memory or fds */
 VTR_API void vtr_outputs_destroy(struct vtr_outputs *outputs); /* after gpu and displays; NULL is fine */
 
-/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned). name: as vtr_output_parse()
- * takes it, NULL for a default ("vitrine-0", ...). The output counts as connected; when the display cannot show it, MODE_CHANGED
- * follows. Returns NULL with errno: ENOSPC, EINVAL (mode or name), ENOMEM. */
+/* Adds output number vtr_outputs_count() (at most VTR_MAX_SCANOUTS), shown by display (not owned; a display shows outputs of one
+ * set). mode: NULL for one of 1280x800 that follows its window; else it is fixed. name: as vtr_output_parse() takes it, NULL for a
+ * default ("vitrine-0", ...). The output counts as connected; when the display cannot show it, it goes to the fallback display or
+ * MODE_CHANGED follows. Without a display (NULL) it is a free place: not connected, for vtr_outputs_connect(). How many scanouts a
+ * guest sees is fixed when the gpu is made, so places are added before. Returns NULL with errno: ENOSPC, EINVAL (mode or name),
+ * ENOMEM. */
 VTR_API struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode,
                                            const char *name);
 VTR_API size_t vtr_outputs_count(const struct vtr_outputs *outputs);
 VTR_API struct vtr_output *vtr_outputs_get(struct vtr_outputs *outputs, size_t index); /* NULL beyond the last */
 
+/* Where outputs go whose display fails or cannot show them (not owned): the device goes on. NULL: they are disconnected. */
+VTR_API void vtr_outputs_set_fallback(struct vtr_outputs *outputs, struct vtr_display *display);
+
 /* Readable when events wait; and the next of them, false when there is none. */
 VTR_API int vtr_outputs_event_fd(const struct vtr_outputs *outputs);
 VTR_API bool vtr_outputs_next_event(struct vtr_outputs *outputs, struct vtr_event *event);
+
+/*
+ * ---- outputs that come, go and move at run time (device thread) ----------------------------------------------------------------
+ *
+ * An output changes its display without the device waiting for either: the last display is told to let go, and when it has, the
+ * next one gets the output with its queue, staging, cursor and captures, and the newest picture at once. Each frame still gives
+ * exactly one FRAME_DONE. The guest notices nothing but a change of mode or connection.
+ */
+
+/* Connects the first free place: mode and name as in vtr_outputs_add(), display is not NULL. Returns NULL with errno: ENOSPC (no
+ * place is free), EINVAL, EEXIST (another output has the name), ENODEV (the display failed). */
+VTR_API struct vtr_output *vtr_outputs_connect(struct vtr_outputs *outputs, struct vtr_display *display,
+                                               const struct vtr_mode *mode, const char *name);
+
+/* Shows the output, connected, on display from now on; when that cannot show it, on the fallback display. NULL: nowhere; the output
+ * is not connected and its place is free. 0, or -ENODEV when the display failed. */
+VTR_API int vtr_output_move(struct vtr_output *output, struct vtr_display *display);
+
+/* Gives the output another mode, fixed from then on, and MODE_CHANGED follows; NULL: it keeps its mode and follows its window. 0 or
+ * -EINVAL. */
+VTR_API int vtr_output_resize(struct vtr_output *output, const struct vtr_mode *mode);
+
+/* Why the output is on the fallback display ("wayland: the compositor is gone"), "" when it is where it was put. */
+VTR_API const char *vtr_output_lost(const struct vtr_output *output);
+VTR_API bool vtr_output_fixed(const struct vtr_output *output);      /* its mode does not follow a window */
+VTR_API bool vtr_output_on_display(const struct vtr_output *output); /* false: a free place */
 
 /* ---- an output, from the device thread ----------------------------------------------------------------------------------------
  */
@@ -182,9 +216,14 @@ VTR_API void vtr_capture_cancel(struct vtr_capture *capture);
 /* ---- displays
  * -------------------------------------------------------------------------------------------------------------------- */
 
-/* A display is a loop on a thread of its own. destroy joins the thread; frames still queued are dropped; NULL is fine. */
+/* A display is a loop on a thread of its own. Several may live in one process. destroy joins the thread; outputs that are still on
+ * the display are disconnected, their queued frames dropped; NULL is fine. */
 VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
 VTR_API void vtr_display_destroy(struct vtr_display *display);
 VTR_API const char *vtr_display_name(const struct vtr_display *display);
+
+/* False once the display failed (its compositor is gone): it shows nothing any more and is only good for vtr_display_destroy(). Any
+ * thread. */
+VTR_API bool vtr_display_alive(const struct vtr_display *display);
 
 #endif

@@ -7,6 +7,8 @@
  * The answer travels through the event queue, so that func runs where it was asked for. A cancelled capture that the display has
  * seen goes the rest of its way silently; one it has not seen is gone at once. The number of captures alive is bounded per output,
  * so that a display which does not answer cannot be made to collect them.
+ *
+ * A display that loses the output gives back what it has not answered: back in output->captures it waits for the next display.
  */
 #include <assert.h>
 #include <errno.h>
@@ -49,6 +51,16 @@ static bool deliver_finished(struct vtr_event_node *node)
 	return false;
 }
 
+static void append(struct vtr_output *output, struct vtr_capture *capture)
+{
+	vtr_output_lock(output);
+	struct vtr_capture **last = &output->captures;
+	while (*last)
+		last = &(*last)->next;
+	*last = capture;
+	vtr_output_unlock(output);
+}
+
 struct vtr_capture *vtr_output_capture(struct vtr_output *output, bool cursor, vtr_capture_func func, void *data)
 {
 	if (output->n_captures >= VTR_MAX_CAPTURES) {
@@ -67,12 +79,7 @@ struct vtr_capture *vtr_output_capture(struct vtr_output *output, bool cursor, v
 		.node.deliver = deliver_finished,
 	};
 	output->n_captures++;
-	vtr_output_lock(output);
-	struct vtr_capture **last = &output->captures;
-	while (*last)
-		last = &(*last)->next;
-	*last = capture;
-	vtr_output_unlock(output);
+	append(output, capture);
 	if (vtr_output_connected(output))
 		vtr_display_mail(output, VTR_MAIL_CAPTURE);
 	else
@@ -124,6 +131,16 @@ void vtr_captures_fail(struct vtr_output *output, const char *reason)
 	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "%s", reason);
 	while ((capture = pop_capture(output)))
 		vtr_capture_finish(capture, NULL, 0, &error);
+}
+
+void vtr_capture_give_back(struct vtr_capture *capture)
+{
+	struct vtr_output *output = capture->output;
+
+	capture->next = NULL;
+	append(output, capture);
+	if (!vtr_output_connected(output))
+		vtr_captures_fail(output, "the output is not connected");
 }
 
 bool vtr_capture_wants_cursor(const struct vtr_capture *capture)

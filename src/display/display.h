@@ -7,18 +7,22 @@
 
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
- * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but cursor.
+ * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but cursor and mode.
  */
 struct vtr_display_impl {
 	const char *name;
-	/* An output appears or goes: window, connector. attach may fail (0 or -errno): the output then counts as not connected.
-	 * detach finishes all frames and captures of the output that the display holds. */
+	/* An output appears or goes: window, connector; from the start, or because it was added, removed or moved. attach may fail
+	 * (0 or -errno): the output then goes to the fallback display, or counts as not connected. detach finishes all frames of
+	 * the output that the display holds, and finishes its captures or gives them back. An attached output has no picture yet:
+	 * its first frame is damaged all over. A display that needs pixels says so (vtr_output_set_demand()) each time. */
 	int (*attach)(struct vtr_display *display, struct vtr_output *output);
 	void (*detach)(struct vtr_display *display, struct vtr_output *output);
 	/* The newest frame waits: vtr_output_take_frame() now or whenever the display is ready. */
 	void (*frame)(struct vtr_display *display, struct vtr_output *output);
 	/* Cursor image or position changed: vtr_output_get_cursor(). May be NULL. */
 	void (*cursor)(struct vtr_display *display, struct vtr_output *output);
+	/* The output's mode was changed by somebody else (vitrinectl output resize): vtr_output_mode(). May be NULL. */
+	void (*mode)(struct vtr_display *display, struct vtr_output *output);
 	/* Make a picture of what is shown and end with vtr_capture_finish(), now or later. */
 	void (*capture)(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture);
 	/* Any thread: may such a dmabuf be shown? */
@@ -37,6 +41,11 @@ struct vtr_display {
  * detaches all outputs, joins the thread, destroys the loop (and with it all sources), and then calls impl->destroy. */
 int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl *impl);
 
+/* The display is of no more use (its connection was lost). Called on its thread, from anywhere, and returns at once: nothing but
+ * detach is called from then on, soon and for every output, which must cope with the loss; the outputs go to the fallback display,
+ * with error in log and status. Only the first call counts. */
+void vtr_display_failed(struct vtr_display *display, const struct vtr_error *error);
+
 /* ---- an output, from the display thread ---- */
 void *vtr_output_user(const struct vtr_output *output); /* the display's own per-output state */
 void vtr_output_set_user(struct vtr_output *output, void *user);
@@ -49,7 +58,9 @@ struct vtr_frame *vtr_output_take_frame(struct vtr_output *output);
  * also when that one carried no pixels. */
 bool vtr_output_is_current(const struct vtr_output *output);
 
-/* The frame is shown (presented_ns, CLOCK_MONOTONIC) or was given up (0: dropped). Frees the frame, unlocks buffer and pixels. */
+/* The frame is shown (presented_ns, CLOCK_MONOTONIC) or was given up (0: dropped). Frees the frame, unlocks buffer and pixels. An
+ * output that nobody sees (a hidden or minimised window) gives its frames up when they come, with a demand of VTR_DEMAND_NONE: the
+ * device answers the guest's flushes at the output's refresh rate then, so that the display needs no clock for it. */
 void vtr_frame_finish(struct vtr_frame *frame, uint64_t presented_ns);
 
 /* Reports presented without giving the frame back: the display goes on reading buffer or pixels until vtr_frame_finish(). */
@@ -59,9 +70,27 @@ void vtr_frame_presented(struct vtr_frame *frame, uint64_t presented_ns);
 void vtr_frame_import_failed(struct vtr_frame *frame, const struct vtr_error *error);
 
 void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand demand); /* a rise reports FRAME_NEEDED */
-void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode);     /* reports MODE_CHANGED */
+
+/* The monitor has another mode: at once, also for fixed outputs, reports MODE_CHANGED. For connectors. */
+void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode);
+
+/* The window has another size (pixels) or monitor: the output takes it when the last such call is VTR_MODE_SETTLE_MS ago, rounded
+ * down to VTR_MODE_WIDTH_STEP x VTR_MODE_HEIGHT_STEP pixels and at least VTR_MODE_MIN_WIDTH x VTR_MODE_MIN_HEIGHT. refresh_mhz 0:
+ * as it is. Outputs with a fixed mode ignore it. */
+void vtr_output_request_mode(struct vtr_output *output, const struct vtr_mode *mode);
+
+enum {
+	VTR_MODE_SETTLE_MS = 150, /* a window is dragged in many steps; each would be a mode set for the guest */
+	/* CVT's cell, which is what a guest rounds to that makes timings itself; and no odd heights, for subsampled pixels. The
+	 * Linux driver takes a preferred mode up to 16 pixels below GET_DISPLAY_INFO's; ours are the same. */
+	VTR_MODE_WIDTH_STEP = 8,
+	VTR_MODE_HEIGHT_STEP = 2,
+	VTR_MODE_MIN_WIDTH = 320,
+	VTR_MODE_MIN_HEIGHT = 200,
+};
+
 /* A monitor was plugged in, or pulled: reports MODE_CHANGED. Of an output that is not connected the demand is NONE, whatever waits
- * is dropped, and no frame comes. Nothing happens when it is so already. */
+ * is dropped, and no frame comes; it stays with its display. Nothing happens when it is so already. Also from attach. */
 void vtr_output_set_connected(struct vtr_output *output, bool connected);
 /* No dmabuf can be shown for the moment, whatever it is like (why), or they can again (NULL): vtr_output_accepts() says it to the
  * path ladder. Reports FRAME_NEEDED when that changed. */
@@ -75,5 +104,8 @@ enum { VTR_MAX_CAPTURES = 2 * VTR_MAX_CONTROL_CLIENTS };
 bool vtr_capture_wants_cursor(const struct vtr_capture *capture);
 /* Ends a capture: capture is gone. image: XRGB8888/ARGB8888 (copied into the memfd), or NULL with *error. */
 void vtr_capture_finish(struct vtr_capture *capture, pixman_image_t *image, uint64_t sequence, const struct vtr_error *error);
+
+/* In place of vtr_capture_finish(), from detach: the output's next display makes the picture. Takes capture. */
+void vtr_capture_give_back(struct vtr_capture *capture);
 
 #endif

@@ -7,93 +7,9 @@
 
 #include "display/output.h"
 
-enum { DEFAULT_REFRESH_MHZ = 60000, MIN_REFRESH_MHZ = 1000, MAX_REFRESH_MHZ = 1000000 };
-
-/* Reads digits at *text into *value, at most max; false when there is none or it is larger. */
-static bool parse_number(const char **text, uint32_t max, uint32_t *value)
+struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, const struct vtr_mode *mode, const char *name)
 {
-	const char *c = *text;
-	uint64_t number = 0;
-
-	if (*c < '0' || *c > '9')
-		return false;
-	for (; *c >= '0' && *c <= '9'; c++) {
-		number = number * 10 + (uint64_t)(*c - '0');
-		if (number > max)
-			return false;
-	}
-	*text = c;
-	*value = (uint32_t)number;
-	return true;
-}
-
-/* Hertz with up to three decimals, in millihertz; not strtod(), whose decimal point depends on the locale. */
-static bool parse_refresh(const char **text, uint32_t *refresh_mhz)
-{
-	uint32_t hertz, scale = 1000;
-
-	if (!parse_number(text, MAX_REFRESH_MHZ / 1000, &hertz))
-		return false;
-	*refresh_mhz = hertz * 1000;
-	if (**text == '.') {
-		for ((*text)++; **text >= '0' && **text <= '9' && scale > 1; (*text)++)
-			*refresh_mhz += (uint32_t)(**text - '0') * (scale /= 10);
-		if (scale == 1000)
-			return false;
-	}
-	return *refresh_mhz >= MIN_REFRESH_MHZ && *refresh_mhz <= MAX_REFRESH_MHZ;
-}
-
-/* Printable ASCII, which is what an EDID can carry; no comma, so that more options may follow one day. */
-static bool name_is_valid(const char *name)
-{
-	size_t length = strlen(name);
-
-	if (length < 1 || length > 31)
-		return false;
-	for (const char *c = name; *c; c++)
-		if (*c < 0x20 || *c > 0x7e || *c == ',')
-			return false;
-	return true;
-}
-
-static bool mode_is_valid(const struct vtr_mode *mode)
-{
-	return mode->width >= 1 && mode->width <= VTR_MAX_DIMENSION && mode->height >= 1 && mode->height <= VTR_MAX_DIMENSION &&
-	       (!mode->refresh_mhz || (mode->refresh_mhz >= MIN_REFRESH_MHZ && mode->refresh_mhz <= MAX_REFRESH_MHZ));
-}
-
-int vtr_output_parse(const char *text, struct vtr_mode *mode, char name[32])
-{
-	struct vtr_mode parsed = { .refresh_mhz = DEFAULT_REFRESH_MHZ };
-	const char *new_name = NULL;
-
-	if (!parse_number(&text, VTR_MAX_DIMENSION, &parsed.width) || *text++ != 'x' ||
-	    !parse_number(&text, VTR_MAX_DIMENSION, &parsed.height))
-		return -EINVAL;
-	if (*text == '@') {
-		text++;
-		if (!parse_refresh(&text, &parsed.refresh_mhz))
-			return -EINVAL;
-	}
-	if (!strncmp(text, ",name=", 6)) {
-		new_name = text + 6;
-		if (!name_is_valid(new_name))
-			return -EINVAL;
-		text += strlen(text);
-	}
-	if (*text || !mode_is_valid(&parsed))
-		return -EINVAL;
-	*mode = parsed;
-	if (new_name)
-		strcpy(name, new_name);
-	return 0;
-}
-
-struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, struct vtr_display *display,
-                                     const struct vtr_mode *mode, const char *name)
-{
-	if (!mode_is_valid(mode) || (name && !name_is_valid(name))) {
+	if ((mode && !vtr_output_mode_is_valid(mode)) || (name && !vtr_output_name_is_valid(name))) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -102,15 +18,17 @@ struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index
 		return NULL;
 	output->outputs = outputs;
 	output->index = index;
-	output->display = display;
-	output->mode = *mode;
+	output->mode = mode ? *mode : (struct vtr_mode){ VTR_DEFAULT_WIDTH, VTR_DEFAULT_HEIGHT, VTR_DEFAULT_REFRESH_MHZ };
+	atomic_store(&output->fixed, mode != NULL);
 	if (name)
 		strcpy(output->name, name);
 	else
 		snprintf(output->name, sizeof(output->name), "vitrine-%u", index);
 	output->needed.event = (struct vtr_event){ .type = VTR_EVENT_FRAME_NEEDED, .output = index };
 	output->mode_changed.event = (struct vtr_event){ .type = VTR_EVENT_MODE_CHANGED, .output = index };
-	atomic_store(&output->connected, true);
+	output->display_changed.event = (struct vtr_event){ .type = VTR_EVENT_DISPLAY_CHANGED, .output = index };
+	output->detached.deliver = vtr_output_deliver_detached;
+	output->refused.deliver = vtr_output_deliver_refused;
 	pthread_mutex_init(&output->lock, NULL);
 	pixman_region32_init(&output->unread);
 	vtr_staging_init(output);
@@ -126,12 +44,17 @@ void vtr_output_destroy(struct vtr_output *output)
 	free(output);
 }
 
-void vtr_output_disconnect(struct vtr_output *output)
+/* Any thread. Whatever was submitted or asked for in the meantime is found here or by its submitter, who looks at `connected` after
+ * it put it down. */
+void vtr_output_set_connected(struct vtr_output *output, bool connected)
 {
-	atomic_store(&output->connected, false);
-	atomic_store(&output->demand, VTR_DEMAND_NONE);
-	vtr_queue_drop(output);
-	vtr_captures_fail(output, "the output is not connected");
+	if (atomic_exchange(&output->connected, connected) == connected)
+		return;
+	if (!connected) {
+		atomic_store(&output->demand, VTR_DEMAND_NONE);
+		vtr_queue_drop(output);
+		vtr_captures_fail(output, "the output is not connected");
+	}
 	vtr_outputs_post(output->outputs, &output->mode_changed);
 }
 
@@ -196,25 +119,9 @@ void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand dem
 		vtr_outputs_post(output->outputs, &output->needed);
 }
 
-void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode)
+bool vtr_output_fixed(const struct vtr_output *output)
 {
-	assert(mode_is_valid(mode));
-	vtr_output_lock(output);
-	output->mode = *mode;
-	vtr_output_unlock(output);
-	vtr_outputs_post(output->outputs, &output->mode_changed);
-}
-
-void vtr_output_set_connected(struct vtr_output *output, bool connected)
-{
-	if (connected == vtr_output_connected(output))
-		return;
-	if (!connected) {
-		vtr_output_disconnect(output);
-		return;
-	}
-	atomic_store(&output->connected, true);
-	vtr_outputs_post(output->outputs, &output->mode_changed);
+	return atomic_load(&output->fixed);
 }
 
 void vtr_output_refuse_dmabufs(struct vtr_output *output, const struct vtr_error *why)

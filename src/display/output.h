@@ -32,7 +32,8 @@ struct vtr_event_node {
 struct vtr_outputs {
 	struct vtr_output *items[VTR_MAX_SCANOUTS];
 	size_t count;
-	uint64_t staging_bytes; /* of all outputs, at most VTR_MAX_STAGING */
+	struct vtr_display *fallback; /* NULL: none */
+	uint64_t staging_bytes;       /* of all outputs, at most VTR_MAX_STAGING */
 
 	pthread_mutex_t lock;
 	struct vtr_event_node *first, **last;
@@ -41,6 +42,9 @@ struct vtr_outputs {
 
 /* Nothing happens when the node is queued already. Any thread. */
 void vtr_outputs_post(struct vtr_outputs *outputs, struct vtr_event_node *node);
+
+/* The node's object goes: no event of it is delivered any more. Device thread. */
+void vtr_outputs_unpost(struct vtr_outputs *outputs, struct vtr_event_node *node);
 
 /* Size and format of a picture; all 0 when there is none. */
 struct vtr_layout {
@@ -69,25 +73,36 @@ enum {
 	VTR_MAIL_FRAME = 1 << 1,
 	VTR_MAIL_CURSOR = 1 << 2,
 	VTR_MAIL_CAPTURE = 1 << 3,
+	VTR_MAIL_MODE = 1 << 4,
+	VTR_MAIL_DETACH = 1 << 5, /* the last one from this device thread until the display has let go */
 };
 
 struct vtr_output {
 	/* constant */
 	struct vtr_outputs *outputs;
 	uint32_t index;
-	char name[32];
+
+	char name[32]; /* changes only while no display has the output */
+
+	/* device thread: move.c */
+	struct vtr_display *display; /* that has it; NULL: a free place */
+	struct vtr_display *next;    /* leaving: to go to; NULL: nowhere */
+	bool leaving;                /* display was told to let go and has not yet */
+	char next_name[32];          /* leaving: taken then, when not empty */
+	char lost[256];              /* why it is on the fallback display */
 
 	/* device thread */
-	struct vtr_display *display; /* NULL once the display was destroyed */
-	uint64_t sequence;           /* of the last frame submitted */
-	struct vtr_layout layout;    /* likewise */
+	uint64_t sequence;        /* of the last frame submitted */
+	struct vtr_layout layout; /* likewise */
 	struct vtr_layout staging_layout;
 	struct vtr_staging staging[VTR_STAGING_SLOTS];
 	unsigned n_captures; /* alive */
+	bool renew;          /* the display is new and was given no picture yet */
 
 	/* any thread */
 	_Atomic enum vtr_output_demand demand;
 	atomic_bool connected;
+	atomic_bool fixed;    /* its mode does not follow a window */
 	atomic_uint n_frames; /* alive */
 
 	pthread_mutex_t lock;
@@ -99,9 +114,12 @@ struct vtr_output {
 	bool starved;                 /* vtr_staging_begin() found no free image */
 	struct vtr_error no_dmabufs;  /* owner VTR_ERROR_NONE: they can be shown */
 
-	/* display thread */
+	/* display thread; handed from one to the next through the device thread */
 	void *user;
 	bool attached;
+	bool fresh;             /* this display took no frame yet */
+	struct vtr_mode wanted; /* by the window, at wanted_ns; width 0: nothing */
+	uint64_t wanted_ns;
 	struct vtr_layout unread_layout;
 	pixman_region32_t unread; /* damage of frames that were taken and whose pixels nobody read */
 
@@ -109,7 +127,9 @@ struct vtr_output {
 	unsigned mail;
 	struct vtr_output *mail_next;
 
-	struct vtr_event_node needed, mode_changed;
+	struct vtr_event_node needed, mode_changed, display_changed;
+	struct vtr_event_node detached; /* the display has let go */
+	struct vtr_event_node refused;  /* the display's attach failed */
 };
 
 static inline void vtr_output_lock(const struct vtr_output *output)
@@ -123,15 +143,31 @@ static inline void vtr_output_unlock(const struct vtr_output *output)
 }
 
 /* output.c */
-struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, struct vtr_display *display,
-                                     const struct vtr_mode *mode, const char *name); /* NULL with errno */
+struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index, const struct vtr_mode *mode,
+                                     const char *name); /* a free place; NULL with errno */
 void vtr_output_destroy(struct vtr_output *output);
-/* Its display cannot show it, or is gone: drops what waits, fails what was asked. */
-void vtr_output_disconnect(struct vtr_output *output);
+bool vtr_output_name_is_valid(const char *name);
+bool vtr_output_mode_is_valid(const struct vtr_mode *mode);
 
-/* display.c: thread's view of the set. add is followed by attach on the display thread. 0 or -errno. */
-int vtr_display_add_output(struct vtr_display *display, struct vtr_output *output);
-void vtr_display_mail(struct vtr_output *output, unsigned bits); /* raises VTR_MAIL_* for the display thread; device thread */
+/* parse.c: limits of what it takes */
+enum { VTR_DEFAULT_WIDTH = 1280, VTR_DEFAULT_HEIGHT = 800, VTR_DEFAULT_REFRESH_MHZ = 60000 };
+enum { VTR_MIN_REFRESH_MHZ = 1000, VTR_MAX_REFRESH_MHZ = 1000000 };
+
+/* move.c: device thread */
+void vtr_output_begin(struct vtr_output *output, struct vtr_display *display, unsigned mail); /* of a free place */
+void vtr_output_turn_over(struct vtr_output *output, const char *why); /* its display cannot show it: to the fallback */
+void vtr_output_display_destroyed(struct vtr_output *output, struct vtr_display *display); /* whose thread has ended */
+bool vtr_output_deliver_detached(struct vtr_event_node *node);
+bool vtr_output_deliver_refused(struct vtr_event_node *node);
+
+/* display.c: device thread. add: followed by attach on the display thread, then by what else mail says. */
+void vtr_display_add_output(struct vtr_display *display, struct vtr_output *output, unsigned mail);
+void vtr_display_mail(struct vtr_output *output, unsigned bits); /* raises VTR_MAIL_* for the display thread */
+
+void vtr_display_settle(struct vtr_display *display); /* modes that windows want, now and when they are due; display thread */
+
+/* mode.c: gives the output the mode it wants when that is due; returns when it will be, 0: not at all. Display thread. */
+uint64_t vtr_output_settle(struct vtr_output *output, uint64_t now);
 
 /* queue.c */
 void vtr_queue_drop(struct vtr_output *output); /* drops the pending frame, if any */
@@ -141,6 +177,8 @@ void vtr_staging_init(struct vtr_output *output);
 void vtr_staging_finish(struct vtr_output *output);
 /* Another picture begins: every image is stale in full. Nothing happens when it is the same layout. */
 void vtr_staging_set_layout(struct vtr_output *output, struct vtr_layout layout);
+/* Gives frame, which carries nothing, the last picture when an image still has all of it. */
+void vtr_staging_reattach(struct vtr_output *output, struct vtr_frame *frame);
 void vtr_staging_release(struct vtr_staging *staging); /* its reader or writer is done with it; any thread */
 
 /* capture.c */

@@ -53,17 +53,12 @@ struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_displ
 		errno = ENOSPC;
 		return NULL;
 	}
-	struct vtr_output *output = vtr_output_create(outputs, (uint32_t)outputs->count, display, mode, name);
+	struct vtr_output *output = vtr_output_create(outputs, (uint32_t)outputs->count, mode, name);
 	if (!output)
 		return NULL;
-	int error = vtr_display_add_output(display, output);
-	if (error) {
-		output->display = NULL;
-		vtr_output_destroy(output);
-		errno = -error;
-		return NULL;
-	}
 	outputs->items[outputs->count++] = output;
+	if (display)
+		vtr_output_begin(output, display, 0);
 	return output;
 }
 
@@ -102,23 +97,40 @@ void vtr_outputs_post(struct vtr_outputs *outputs, struct vtr_event_node *node)
 	pthread_mutex_unlock(&outputs->lock);
 }
 
-static struct vtr_event_node *pop(struct vtr_outputs *outputs)
+/* Takes node, which *link points to, out of the queue. */
+static void unlink_node(struct vtr_outputs *outputs, struct vtr_event_node **link, struct vtr_event_node *node)
 {
 	uint64_t count;
 
+	*link = node->next;
+	node->queued = false;
+	if (outputs->last == &node->next)
+		outputs->last = link;
+	if (!outputs->first) {
+		ssize_t drained = read(outputs->event_fd, &count, sizeof(count));
+
+		assert(drained == sizeof(count));
+		(void)drained;
+	}
+}
+
+void vtr_outputs_unpost(struct vtr_outputs *outputs, struct vtr_event_node *node)
+{
+	pthread_mutex_lock(&outputs->lock);
+	for (struct vtr_event_node **link = &outputs->first; *link; link = &(*link)->next)
+		if (*link == node) {
+			unlink_node(outputs, link, node);
+			break;
+		}
+	pthread_mutex_unlock(&outputs->lock);
+}
+
+static struct vtr_event_node *pop(struct vtr_outputs *outputs)
+{
 	pthread_mutex_lock(&outputs->lock);
 	struct vtr_event_node *node = outputs->first;
-	if (node) {
-		outputs->first = node->next;
-		node->queued = false;
-		if (!outputs->first) {
-			ssize_t drained = read(outputs->event_fd, &count, sizeof(count));
-
-			assert(drained == sizeof(count));
-			(void)drained;
-			outputs->last = &outputs->first;
-		}
-	}
+	if (node)
+		unlink_node(outputs, &outputs->first, node);
 	pthread_mutex_unlock(&outputs->lock);
 	return node;
 }

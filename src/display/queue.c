@@ -14,6 +14,10 @@
  * the damage of frames that came without pixels or were given up. A change of size or format damages everything. Nor are pixels
  * that nobody can read again: a frame that brings nothing takes over what the replaced one brought.
  *
+ * The queue goes with its output from display to display: what is pending waits for the next one, which has seen nothing, so that
+ * the first frame it takes is damaged all over (`fresh`). When the guest's memory is gone there is nothing to be presented again,
+ * and the last picture comes out of staging (`renew`).
+ *
  * Memory: a frame's resources go when it is finished; the little that is left lives until its events were read. A device thread
  * that never reads its events is stopped by MAX_FRAMES.
  */
@@ -172,6 +176,11 @@ void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame)
 	output->layout = layout;
 	vtr_staging_set_layout(output, layout);
 
+	if (output->renew && brings_nothing(frame, layout) && vtr_output_demand(output) != VTR_DEMAND_NONE)
+		vtr_staging_reattach(output, frame);
+	if (frame->content != VTR_FRAME_UNREAD)
+		output->renew = false;
+
 	/* Taken out first and united without the lock: a display that looks meanwhile finds nothing and is called again. */
 	struct vtr_frame *replaced = swap_pending(output, NULL);
 	if (replaced) {
@@ -208,10 +217,13 @@ struct vtr_frame *vtr_output_take_frame(struct vtr_output *output)
 	if (!frame)
 		return NULL;
 	struct vtr_layout layout = layout_of(frame);
-	if (!vtr_layout_equal(layout, output->unread_layout)) {
+	if (output->fresh)
+		vtr_damage_set_all(&frame->damage, layout);
+	if (output->fresh || !vtr_layout_equal(layout, output->unread_layout)) {
 		pixman_region32_clear(&output->unread);
 		output->unread_layout = layout;
 	}
+	output->fresh = false;
 	if (has_pixels(frame)) {
 		vtr_damage_add(&frame->damage, &output->unread, layout);
 		pixman_region32_clear(&output->unread);

@@ -197,6 +197,27 @@ void vtr_staging_commit(struct vtr_staging *staging, const pixman_region32_t *do
 	frame->staging = staging;
 }
 
+void vtr_staging_reattach(struct vtr_output *output, struct vtr_frame *frame)
+{
+	struct vtr_layout layout = { frame->width, frame->height, frame->format };
+	unsigned busy = busy_slots(output, false);
+	pixman_region32_t nothing;
+
+	if (!vtr_layout_equal(layout, output->staging_layout))
+		return;
+	for (unsigned i = 0; i < VTR_STAGING_SLOTS; i++) {
+		struct vtr_staging *staging = &output->staging[i];
+
+		if (busy & 1U << i || !staging->valid || pixman_region32_not_empty(&staging->stale))
+			continue;
+		set_busy(staging);
+		pixman_region32_init(&nothing);
+		vtr_staging_commit(staging, &nothing, frame);
+		pixman_region32_fini(&nothing);
+		return;
+	}
+}
+
 void vtr_staging_cancel(struct vtr_staging *staging)
 {
 	vtr_staging_release(staging);

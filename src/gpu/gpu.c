@@ -97,6 +97,9 @@ static void handle_event(struct vtr_gpu *gpu, const struct vtr_event *event)
 		gpu->config.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
 		vtr_virtio_config_changed(&gpu->base);
 		break;
+	case VTR_EVENT_DISPLAY_CHANGED:
+		vtr_scanout_display_changed(gpu, scanout);
+		break;
 	}
 }
 

@@ -358,6 +358,14 @@ void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, co
 		gpu->frame_func(scanout->id, gpu->frame_data);
 }
 
+/* What the last display could not import the new one may. */
+void vtr_scanout_display_changed(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	vtr_resources_forget_refused(gpu, scanout->id);
+	scanout->stalled = false;
+	vtr_scanout_present(gpu, scanout, NULL, 0);
+}
+
 void vtr_scanout_import_failed(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event)
 {
 	struct vtr_resource *resource = vtr_resource_find_buffer(gpu, event->buffer_id);

@@ -263,6 +263,13 @@ void vtr_resources_devices_changed(struct vtr_gpu *gpu)
 	vtr_resources_region_added(gpu);
 }
 
+void vtr_resources_forget_refused(struct vtr_gpu *gpu, uint32_t scanout)
+{
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			resource->refused &= ~(1u << scanout);
+}
+
 void vtr_resources_region_added(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)

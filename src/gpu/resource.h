@@ -84,6 +84,9 @@ struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource 
  */
 const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
 
+/* The scanout's display is another one now: it may take the dmabufs that the last one did not. */
+void vtr_resources_forget_refused(struct vtr_gpu *gpu, uint32_t scanout);
+
 /* For the memory listener: a region goes; everything made from it goes first. */
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);
 /* The assigned devices are others now: whatever could not be made of the pixels may be possible. */

@@ -101,11 +101,14 @@ uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 	struct virtio_gpu_resp_display_info *info = &request->response.display_info;
 	uint32_t x = 0;
 
+	/* monitors side by side; what is not connected takes no place */
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_mode mode = vtr_output_mode(gpu->scanouts[i].output);
 
+		if (!vtr_output_connected(gpu->scanouts[i].output))
+			continue;
 		info->pmodes[i].r = (struct virtio_gpu_rect){ .x = x, .width = mode.width, .height = mode.height };
-		info->pmodes[i].enabled = vtr_output_connected(gpu->scanouts[i].output);
+		info->pmodes[i].enabled = 1;
 		x += mode.width;
 	}
 	return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;

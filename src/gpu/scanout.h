@@ -90,6 +90,7 @@ uint64_t vtr_scanout_cpu_ns(void);
 
 /* The output's events. */
 void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event);
+void vtr_scanout_display_changed(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
 void vtr_scanout_import_failed(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event);
 
 #endif

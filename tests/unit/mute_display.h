@@ -18,7 +18,8 @@ struct mute_display {
 	pthread_cond_t changed;
 	bool stuck, sleeping;
 	int attach_error;
-	unsigned attached, detached, frames, cursors, captures;
+	bool gives_back; /* what captures it has, when it is detached */
+	unsigned attached, detached, frames, cursors, captures, modes;
 	GPtrArray *asked; /* captures that wait for an end */
 };
 
@@ -57,7 +58,10 @@ static void mute_detach(struct vtr_display *display, struct vtr_output *output)
 	mute_count(display, &mute->detached);
 	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "gone");
 	for (unsigned i = 0; i < mute->asked->len; i++)
-		vtr_capture_finish(mute->asked->pdata[i], NULL, 0, &error);
+		if (mute->gives_back)
+			vtr_capture_give_back(mute->asked->pdata[i]);
+		else
+			vtr_capture_finish(mute->asked->pdata[i], NULL, 0, &error);
 	g_ptr_array_set_size(mute->asked, 0);
 }
 
@@ -69,6 +73,11 @@ static void mute_frame(struct vtr_display *display, struct vtr_output *output)
 static void mute_cursor(struct vtr_display *display, struct vtr_output *output)
 {
 	mute_count(display, &mute_display_from(display)->cursors);
+}
+
+static void mute_mode(struct vtr_display *display, struct vtr_output *output)
+{
+	mute_count(display, &mute_display_from(display)->modes);
 }
 
 static void mute_capture(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture)
@@ -97,6 +106,7 @@ static const struct vtr_display_impl mute_impl = {
 	.detach = mute_detach,
 	.frame = mute_frame,
 	.cursor = mute_cursor,
+	.mode = mute_mode,
 	.capture = mute_capture,
 	.accepts = mute_accepts,
 	.destroy = mute_destroy,

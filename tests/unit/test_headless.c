@@ -117,6 +117,7 @@ static void handle(struct scanout *scanout, const struct vtr_event *event)
 {
 	switch (event->type) {
 	case VTR_EVENT_FRAME_NEEDED:
+	case VTR_EVENT_DISPLAY_CHANGED:
 		scanout->needed++;
 		present(scanout);
 		break;
@@ -606,7 +607,7 @@ static void test_removed_while_capturing(void)
 		;
 	g_assert_cmpuint(answer.calls, ==, 1);
 	g_assert_cmpint(answer.picture.fd, ==, -1);
-	g_assert_cmpstr(answer.error.text, ==, "the output was removed");
+	g_assert_cmpstr(answer.error.text, ==, "the output is not connected");
 	scanout_finish(&scanout);
 }
 

@@ -286,10 +286,9 @@ static int attach(struct vtr_display *display, struct vtr_output *output)
 static void detach(struct vtr_display *display, struct vtr_output *output)
 {
 	struct headless_output *state = vtr_output_user(output);
-	struct vtr_error error;
 
-	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "the output was removed");
-	fail_captures(state, &error);
+	for (size_t i = 0; i < state->n_captures; i++)
+		vtr_capture_give_back(state->captures[i]);
 	vtr_source_remove(state->tick);
 	if (state->picture)
 		pixman_image_unref(state->picture);
