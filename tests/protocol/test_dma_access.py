@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """DMA_READ and DMA_WRITE: a device that needs memory without an fd, and clients that answer well, badly, slowly or never."""
+import collections
 import errno
+import select
+import socket
 import struct
+import threading
 import time
 
 import tap
@@ -9,6 +13,7 @@ from vfio_user import *
 
 REMOTE, REMOTE_SIZE = 0x100000, 0x400000
 OUT, IN = 0x4000, 0x6000
+STALL = 5.5  # seconds: two turns of the device's loop, in each of which it waits for 2 s; and a busy machine
 FAILED_AT_ONCE = 1.0  # seconds, well below the time-out of a DMA request
 
 
@@ -25,8 +30,9 @@ class Access(ServerCase):
         self.request(length)
 
     def request(self, length=16):
-        self.local.map[IN : IN + 4] = b"\xff" * 4
-        self.queue.put([(REMOTE, length, False), (IN, 32, True)])
+        room = max(32, 4 + length)
+        self.local.map[IN : IN + room] = b"\xff" * room
+        self.queue.put([(REMOTE, length, False), (IN, room, True)])
         self.queue.ring()
 
     def expect(self, command=DMA_READ, address=REMOTE, count=16):
@@ -200,6 +206,192 @@ class Access(ServerCase):
             pass
         self.assertLess(time.monotonic() - started, TIMEOUT - 1)
         self.assert_lost(self.client)
+
+    # ---- several requests at a time
+
+    SMALL = 16  # bytes a message, so that a chain of a few hundred bytes takes many
+    WINDOW = 8
+
+    def start_many(self, requests):
+        """A chain of so many requests; those that come before the first answer."""
+        self.start(length=requests * self.SMALL, capabilities={"max_data_xfer_size": self.SMALL})
+        return [self.expect(address=REMOTE + i * self.SMALL) for i in range(min(requests, self.WINDOW))]
+
+    @staticmethod
+    def content(message):
+        return struct.pack("=QQ", *struct.unpack_from("=QQ", message.body))
+
+    def assert_content(self, requests):
+        self.assertEqual(self.result()[0], 0)
+        expected = b"".join(struct.pack("=QQ", REMOTE + i * self.SMALL, self.SMALL) for i in range(requests))
+        self.assertEqual(self.local.map[IN + 4 : IN + 4 + len(expected)], expected)
+
+    def test_window(self):
+        """So many requests, and no more, until one is answered."""
+        waiting = self.start_many(20)
+        for i in range(self.WINDOW, 20):
+            self.assertTrue(self.client.alive(), "the next message is the reply to this")
+            message = waiting.pop(0)
+            self.answer(message, self.content(message))
+            waiting.append(self.expect(address=REMOTE + i * self.SMALL))
+        for message in waiting:
+            self.answer(message, self.content(message))
+        self.assert_content(20)
+
+    def test_any_order(self):
+        for order in (lambda n: n - 1, lambda n: 0, lambda n: n // 2):
+            with self.subTest(order=[order(n) for n in range(1, 9)]):
+                waiting = self.start_many(30)
+                for i in range(30):
+                    message = waiting.pop(order(len(waiting)))
+                    self.answer(message, self.content(message))
+                    if i + self.WINDOW < 30:
+                        waiting.append(self.expect(address=REMOTE + (i + self.WINDOW) * self.SMALL))
+                self.assert_content(30)
+                self.doCleanups()
+
+    def test_bytes_under_way(self):
+        """Answers have to fit into a socket's buffer: a VMM may drop what does not."""
+        self.start(length=300000, capabilities={"max_data_xfer_size": 20000})
+        waiting, asked, answered = [], 0, 0
+        while answered < 300000:
+            if asked < 300000 and (not waiting or asked - answered + min(20000, 300000 - asked) <= 65536):
+                waiting.append(self.client.receive())
+                address, count = struct.unpack_from("=QQ", waiting[-1].body)
+                self.assertEqual((address, count), (REMOTE + asked, min(20000, 300000 - asked)))
+                asked += count
+                continue
+            self.assertTrue(self.client.alive(), "nothing more is asked for now")
+            count = struct.unpack_from("=QQ", waiting[0].body)[1]
+            self.answer(waiting.pop(0), bytes(count))
+            answered += count
+        self.assertEqual(self.result()[0], 0)
+
+    def test_one_of_many_fails(self):
+        """The others are given up; their answers may still come."""
+        waiting = self.start_many(20)
+        self.answer(waiting.pop(3), b"", flags=TYPE_REPLY | ERROR, error=errno.EFAULT)
+        self.assert_result(errno.EFAULT)
+        for message in waiting:
+            self.answer(message, self.content(message))
+        self.assert_works()
+
+    def test_many_cancelled(self):
+        waiting = self.start_many(20)
+        self.answer(waiting[0], self.content(waiting[0]))
+        waiting.append(self.expect(address=REMOTE + self.WINDOW * self.SMALL))
+        self.client.dma_map(0x10000000, 0x1000)
+        self.assert_result(errno.ECANCELED)
+        for message in reversed(waiting[1:]):
+            self.answer(message, self.content(message))
+        self.assert_works()
+        self.answer(waiting[1], self.content(waiting[1]))
+        self.assert_lost(self.client)
+
+    def test_lies_with_many(self):
+        rows = {
+            "answered twice": lambda waiting: [(waiting[2], {}), (waiting[2], {})],
+            "id of none": lambda waiting: [(waiting[2], dict(id=4711))],
+            "the next one's id": lambda waiting: [(waiting[2], dict(id=waiting[3].id))],
+            "command": lambda waiting: [(waiting[7], dict(command=DMA_WRITE))],
+            "shorter": lambda waiting: [(waiting[5], dict(data=b""))],
+            "not asked yet": lambda waiting: [(waiting[5], dict(id=waiting[7].id + 1))],
+        }
+        for name, answers in rows.items():
+            with self.subTest(name):
+                for message, how in answers(self.start_many(8)):
+                    self.answer(message, how.pop("data", self.content(message)), **how)
+                self.assert_lost(self.client)
+                self.doCleanups()
+
+    def test_one_of_many_never(self):
+        """Answers to others do not excuse it."""
+        waiting = self.start_many(2000)
+        waiting.pop(0)
+        started = time.monotonic()
+        try:
+            while time.monotonic() - started < TIMEOUT:
+                message = waiting.pop(0)
+                self.answer(message, self.content(message))
+                message = self.client.receive()
+                if message is None:
+                    break
+                waiting.append(message)
+                time.sleep(0.02)
+        except OSError:
+            pass
+        self.assertLess(time.monotonic() - started, TIMEOUT - 1)
+        self.assert_lost(self.client)
+
+    # ---- how long the device stands still
+
+    def longest_stall(self, seconds):
+        """Asks for the status over and over: the longest time it took. The server answers it when the device does not wait."""
+        longest, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            started = time.monotonic()
+            self.server.status()
+            longest = max(longest, time.monotonic() - started)
+            time.sleep(0.01)
+        return longest
+
+    def serve_slowly(self, delay, memory=None):
+        """On a thread of its own: answers every request after a delay, until the connection ends."""
+        thread = threading.Thread(target=self.slow_answers, args=(delay, memory))
+        self.addCleanup(thread.join)
+        self.addCleanup(self.client.sock.shutdown, socket.SHUT_RDWR)
+        thread.start()
+
+    def slow_answers(self, delay, memory):
+        waiting = collections.deque()
+        while True:
+            now = time.monotonic()
+            if select.select([self.client.sock], [], [], max(0, waiting[0][0] - now) if waiting else None)[0]:
+                message = self.client.receive()
+                if message is None:
+                    return
+                waiting.append((time.monotonic() + delay, message))
+            while waiting and waiting[0][0] <= time.monotonic():
+                message = waiting.popleft()[1]
+                address, count = struct.unpack_from("=QQ", message.body)
+                if message.command == DMA_WRITE:
+                    memory.map[address : address + count] = message.body[16:]
+                    self.client.send(DMA_WRITE, message.body[:16], flags=TYPE_REPLY, id=message.id)
+                else:
+                    self.answer(message, memory.map[address : address + count] if memory else self.content(message))
+
+    def test_slow_answers(self):
+        """Each of a hundred requests is answered, after a while. They are given up, not the client."""
+        self.start(length=100 * self.SMALL, capabilities={"max_data_xfer_size": self.SMALL})
+        self.serve_slowly(0.2)
+        self.assertLess(self.longest_stall(3), STALL)
+        self.assert_result(errno.ETIMEDOUT)
+        self.assertTrue(self.server.status()["connected"])
+
+    def test_slow_rings(self):
+        """Rings and buffers in memory whose every byte takes its time: the device works, and looks at other things in between."""
+        self.start()
+        self.answer(self.expect(), b"sixteen bytes ok")
+        self.assert_result(0)
+        self.client.dma_unmap(0, 0x80000)
+        self.client.dma_map(0, 0x80000)
+        self.request()
+        self.local.map[0x100000:0x100010] = b"from slow memory"
+        self.serve_slowly(0.3, self.local)
+        self.assertLess(self.longest_stall(5), STALL)
+        self.assert_result(0, b"from slow memory")
+
+    def test_slowest_rings(self):
+        """Each answer comes just in time. The device may not get anywhere, but it does not stand still for that."""
+        self.start()
+        self.answer(self.expect(), b"sixteen bytes ok")
+        self.assert_result(0)
+        self.client.dma_unmap(0, 0x80000)
+        self.client.dma_map(0, 0x80000)
+        self.request()
+        self.serve_slowly(1.7, self.local)
+        self.assertLess(self.longest_stall(5), STALL)
+        self.assertTrue(self.server.status()["connected"])
 
     # ---- what is served while the device waits
 

@@ -354,6 +354,174 @@ static void test_long_requests(void)
 	vtr_memory_destroy(memory);
 }
 
+/* ---- small pieces of remote memory: what lies close together is asked for together ---- */
+
+struct counting_remote {
+	uint64_t size;
+	unsigned requests, groups;
+	uint64_t bytes;
+};
+
+static int counting_read(void *data, uint64_t address, void *buffer, size_t length)
+{
+	struct counting_remote *remote = data;
+	uint8_t *bytes = buffer;
+
+	g_assert_cmpuint(length, >, 0);
+	g_assert_cmpuint(address, <=, remote->size);
+	g_assert_cmpuint(length, <=, remote->size - address);
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = pattern(6, address + i);
+	remote->requests++;
+	remote->bytes += length;
+	return 0;
+}
+
+static int counting_read_many(void *data, const struct vtr_remote_piece *pieces, size_t count)
+{
+	struct counting_remote *remote = data;
+
+	g_assert_cmpuint(count, >, 0);
+	remote->groups++;
+	for (size_t i = 0; i < count; i++)
+		counting_read(remote, pieces[i].address, pieces[i].buffer, pieces[i].length);
+	return 0;
+}
+
+enum order { FORWARDS, BACKWARDS, SHUFFLED, TWICE };
+
+static const struct pieces_row {
+	const char *name;
+	uint32_t count, length, step; // of the pieces; from one to the next
+	enum order order;
+	uint64_t region; // memory is cut into regions of so many bytes; 0: one
+	int result;
+	unsigned requests, groups;
+} pieces_rows[] = {
+	{ "one", 1, 5000, 5000, FORWARDS, 0, 0, 1, 1 },
+	{ "in-order", 1000, 16, 32, FORWARDS, 0, 0, 1, 1 },
+	{ "backwards", 1000, 16, 32, BACKWARDS, 0, 0, 1, 1 },
+	{ "shuffled", 1001, 16, 32, SHUFFLED, 0, 0, 1, 1 },
+	{ "each-twice", 1000, 16, 32, TWICE, 0, 0, 1, 1 },
+	{ "overlapping", 100, 64, 32, BACKWARDS, 0, 0, 1, 1 },
+	{ "same-bytes", 1000, 16, 0, FORWARDS, 0, 0, 1, 1 },
+	{ "gap-of-1024", 100, 16, 16 + 1024, BACKWARDS, 0, 0, 1, 1 },
+	{ "gap-of-1025", 100, 16, 16 + 1025, BACKWARDS, 0, 0, 100, 1 },
+	{ "in-two-regions", 128, 16, 64, BACKWARDS, 4096, 0, 2, 1 },
+	{ "a-request-is-bounded", 262144, 16, 32, BACKWARDS, 0, 0, 8, 8 }, // of nearly 1 MiB each
+	{ "a-group-is-bounded", 1000, 16, 8192, BACKWARDS, 0, 0, 1000, 4 },
+	{ "many-requests", VTR_MAX_FETCH_REQUESTS, 4, 2048, BACKWARDS, 0, 0, VTR_MAX_FETCH_REQUESTS, 128 },
+	{ "too-many-requests", VTR_MAX_FETCH_REQUESTS + 1, 4, 2048, BACKWARDS, 0, -E2BIG, 0, 0 },
+};
+
+static struct vtr_mem_entry *make_pieces(const struct pieces_row *row)
+{
+	struct vtr_mem_entry *entries = g_new0(struct vtr_mem_entry, row->count);
+
+	for (uint32_t i = 0; i < row->count; i++) {
+		uint64_t at = i;
+
+		if (row->order == BACKWARDS)
+			at = row->count - 1 - i;
+		else if (row->order == SHUFFLED)
+			at = (uint64_t)i * 389 % row->count;
+		else if (row->order == TWICE)
+			at = i / 2;
+		entries[i] = (struct vtr_mem_entry){ at * row->step, row->length, 0 };
+	}
+	return entries;
+}
+
+static void test_pieces(gconstpointer data, bool many)
+{
+	static const struct vtr_remote_impl single = { .read = counting_read },
+					    several = { .read = counting_read, .read_many = counting_read_many };
+	const struct pieces_row *row = data;
+	g_autofree struct vtr_mem_entry *entries = make_pieces(row);
+	struct counting_remote remote = { .size = ((uint64_t)row->count * row->step + row->length + PAGE) / PAGE * PAGE };
+	uint64_t region = row->region ? row->region : remote.size;
+	struct vtr_memory *memory = vtr_memory_create();
+	size_t length = (size_t)row->count * row->length;
+	g_autofree uint8_t *target = g_malloc0(length + 1);
+	struct vtr_spans spans;
+
+	vtr_memory_set_remote(memory, many ? &several : &single, &remote);
+	for (uint64_t at = 0; at < remote.size; at += region)
+		g_assert_cmpint(vtr_memory_add(memory, at, MIN(region, remote.size - at), -1, 0, false), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, row->count, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_read(&spans, 0, target, length), ==, row->result);
+	g_assert_cmpuint(remote.requests, ==, row->requests);
+	g_assert_cmpuint(remote.groups, ==, many ? row->groups : 0);
+	for (uint32_t i = 0; i < row->count && !row->result; i++)
+		assert_pattern(target + (size_t)i * row->length, row->length, 6, entries[i].address);
+	g_assert_cmpuint(target[length], ==, 0);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+static void test_pieces_single(gconstpointer data)
+{
+	test_pieces(data, false);
+}
+
+static void test_pieces_many(gconstpointer data)
+{
+	test_pieces(data, true);
+}
+
+/* The bytes between rows are asked for, but never alone, and never when nothing follows them. */
+static void test_gaps_are_not_wanted(void)
+{
+	enum { STRIDE = 1 << 20, ROW_BYTES = STRIDE - 5000, ROWS = 3 };
+	static const struct vtr_remote_impl impl = { .read = counting_read };
+	struct counting_remote remote = { .size = ROWS * STRIDE };
+	struct vtr_mem_entry entry = { .address = 0, .length = ROWS * STRIDE };
+	struct vtr_memory *memory = vtr_memory_create();
+	g_autofree uint8_t *target = g_malloc(ROWS * ROW_BYTES);
+	struct vtr_spans spans;
+
+	vtr_memory_set_remote(memory, &impl, &remote);
+	g_assert_cmpint(vtr_memory_add(memory, 0, remote.size, -1, 0, false), ==, 0);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, 0);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, STRIDE, ROWS, ROW_BYTES, target, ROW_BYTES), ==, 0);
+	g_assert_cmpuint(remote.requests, ==, ROWS);
+	g_assert_cmpuint(remote.bytes, ==, ROWS * ROW_BYTES);
+	for (size_t y = 0; y < ROWS; y++)
+		assert_pattern(target + y * ROW_BYTES, ROW_BYTES, 6, y * STRIDE);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
+/* Where some spans are mapped only the others are asked for, and what lies between those in memory is not touched. */
+static void test_mixed_memory(void)
+{
+	static const struct vtr_remote_impl impl = { .read = counting_read };
+	const struct vtr_mem_entry entries[] = {
+		{ 2 * PAGE, 100, 0 },  // remote
+		{ 4 * PAGE, 100, 0 },  // mapped
+		{ PAGE, 100, 0 },      // remote
+		{ 5 * PAGE, 100, 0 },  // mapped
+		{ PAGE + 200, 100, 0 } // remote
+	};
+	struct counting_remote remote = { .size = 4 * PAGE };
+	struct vtr_memory *memory = vtr_memory_create();
+	struct vtr_spans spans;
+	uint8_t bytes[500];
+
+	vtr_memory_set_remote(memory, &impl, &remote);
+	g_assert_cmpint(vtr_memory_add(memory, 0, 4 * PAGE, -1, 0, false), ==, 0);
+	add_ram(memory, 4 * PAGE, 4 * PAGE, 1);
+	g_assert_cmpint(vtr_spans_resolve(&spans, memory, entries, G_N_ELEMENTS(entries), NULL), ==, 0);
+	g_assert_false(spans.cpu);
+	g_assert_cmpint(vtr_spans_gather(&spans, 0, 50, 10, 50, bytes, 50), ==, 0);
+	for (size_t i = 0; i < G_N_ELEMENTS(entries); i++)
+		assert_pattern(bytes + 100 * i, 100, i % 2 ? 1 : 6, i % 2 ? entries[i].address - 4 * PAGE : entries[i].address);
+	g_assert_cmpuint(remote.requests, ==, 2);
+	g_assert_cmpuint(remote.bytes, ==, 100 + 300);
+	vtr_spans_finish(&spans);
+	vtr_memory_destroy(memory);
+}
+
 /* By request also where there is a mapping: what the remote side answers is not what the mapping holds. */
 static void test_fetch(void)
 {
@@ -691,6 +859,10 @@ int main(int argc, char **argv)
 	ADD_ROWS("/spans/large/", large_rows, test_large);
 	ADD_ROWS("/spans/requests/", requests_rows, test_requests);
 	g_test_add_func("/spans/requests/many-rows", test_long_requests);
+	ADD_ROWS("/spans/pieces/", pieces_rows, test_pieces_many);
+	ADD_ROWS("/spans/pieces-one-by-one/", pieces_rows, test_pieces_single);
+	g_test_add_func("/spans/requests/gaps-are-not-wanted", test_gaps_are_not_wanted);
+	g_test_add_func("/spans/requests/mixed-memory", test_mixed_memory);
 	g_test_add_func("/spans/requests/fetch", test_fetch);
 	ADD_ROWS("/spans/truncated/", truncated_rows, test_truncated);
 	g_test_add_func("/spans/large/truncated", test_large_truncated);

@@ -288,13 +288,15 @@ static void wait_for_replies(struct vtr_vfio_user_server *server, struct vtr_vfi
 {
 	struct vtr_message message;
 
-	for (send_requests(server, transfer); transfer->n_flying && !transfer->result; send_requests(server, transfer)) {
+	while (!transfer->result) {
+		send_requests(server, transfer);
+		if (!transfer->n_flying)
+			return;
 		int got = server->lost ? -ENOTCONN : vtr_vfio_user_receive(server, &message);
-
 		if (got > 0)
 			serve_one(server, transfer, &message);
-		if (got < 0 || server->lost)
-			transfer->result = transfer->result ? transfer->result : -ECANCELED;
+		if (server->lost && !transfer->result)
+			transfer->result = -ECANCELED;
 		if (transfer->result || !transfer->n_flying)
 			continue;
 		/* Looked at with every message: a client that keeps us busy does not keep us waiting. */
