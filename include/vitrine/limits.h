@@ -10,6 +10,7 @@ enum {
 	/* guest memory map */
 	VTR_MAX_REGIONS = 65535,          /* DMA regions at a time; QEMU uses a few dozen, or one per page behind a virtual IOMMU */
 	VTR_MAX_FILES = 256,              /* different files behind them */
+	VTR_MAX_DEVICE_REGIONS = 512,     /* besides: of assigned devices, where the VMM announces nothing */
 	VTR_MAX_ENTRIES = 262144,         /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */
 	VTR_MAX_TOTAL_ENTRIES = 1048576,  /* mem entries of all resources of a device together, and spans they resolve to */
 	VTR_MAX_FETCH_REQUESTS = 32768,   /* to the VMM for one picture: 8K in scattered pages takes 32400 */

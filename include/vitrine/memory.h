@@ -13,10 +13,10 @@
  * Guest memory.
  *
  * A vtr_memory is the device's view of guest addresses: a set of regions that do not overlap. Memory is never assumed to be
- * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access) or remote (bytes by request to the VMM). Nobody
- * outside this room sees a pointer into guest memory that could go stale: users hold spans, which keep their region's object alive
- * but not its contents, and listeners are told before a range goes away, so that nothing made from it is left when the removal is
- * acknowledged.
+ * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access), remote (bytes by request to the VMM) or memory of an
+ * assigned device; windows and remote regions can be given CPU access through such a device's fd. Nobody outside this room sees a
+ * pointer into guest memory that could go stale: users hold spans, which keep their region's object alive but not its contents, and
+ * listeners are told before a range goes away, so that nothing made from it is left when the removal is acknowledged.
  *
  * A memory file that its owner truncates under us does not end the process: the mapping is replaced by zero pages and the region
  * is marked faulted.
@@ -26,9 +26,9 @@
 
 enum vtr_region_kind {
 	VTR_REGION_RAM,    /* fd + offset, mapped */
-	VTR_REGION_VFIO,   /* mmap of a VFIO device fd, uncached */
-	VTR_REGION_WINDOW, /* a dmabuf of the whole region; no CPU access, bytes by request */
-	VTR_REGION_REMOTE, /* no fd: bytes by request */
+	VTR_REGION_VFIO,   /* part of an assigned device's BAR that the VMM did not announce: mmap of the device's fd, read-only */
+	VTR_REGION_WINDOW, /* a dmabuf of the whole region: bytes by request, or through the device that it is of */
+	VTR_REGION_REMOTE, /* no fd: likewise */
 };
 
 struct vtr_region {
@@ -39,18 +39,21 @@ struct vtr_region {
 	uint64_t offset;              /* of the region's first byte in fd */
 	bool writable;                /* the device may write */
 	bool mapped;                  /* its bytes may be used; false once removed from the map */
-	uint8_t *data;                /* CPU address of the first byte; NULL when there is none, and once removed */
+	uint8_t *data;                /* CPU address of the first byte; NULL when there is none, and once removed. For reading only
+	                                 when cpu is not file */
 	size_t page;                  /* page size of the file (hugetlbfs: large): mappings begin and end on multiples of it */
 	uint32_t refs;                /* of the map, and of accesses under way */
 	uint32_t spans;               /* how many spans lie in it; they keep the object alive, too */
 	struct vtr_memory_file *file; /* fd and mapping, shared by the regions of one file; NULL as fd is -1 */
+	struct vtr_memory_file *cpu;  /* in whose mapping data lies: file, or memory of a device; NULL as data is */
 	struct vtr_memory *memory;    /* for remote access; NULL once removed, and for memory of our own */
 };
 
 /* "ram", "vfio", "window" or "remote". */
 VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
 
-/* True when a fault replaced the region's mapping: its file is shorter than it was. */
+/* True when a fault replaced the region's mapping: its file is shorter than it was, or the device whose memory it is did not
+ * answer when it was last read. The former is for good; the latter is tried again by the next read. */
 VTR_API bool vtr_region_faulted(const struct vtr_region *region);
 
 struct vtr_remote_piece {
@@ -92,16 +95,18 @@ VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_me
  * regular file (memfd, hugetlbfs, shared memory) becomes RAM and must be at least offset + size bytes long; a dmabuf becomes a
  * window; nothing is mmapped that was not recognised. size, address and offset need no alignment. The region is writable only when
  * the fd is, too.
+ * Regions of devices (vtr_memory_add_device()) in the range give way.
  * Errors: EINVAL (size 0, wraps, fd of a kind that cannot be memory or cannot be read, file or dmabuf too short), EEXIST
  * (overlaps), ENOSPC (VTR_MAX_REGIONS, VTR_MAX_FILES), ENOMEM.
  */
 VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
 
-/* Removes all regions inside [address, address + size): listeners are told, then the file is let go, which
- * closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is read
- * through it any more. EINVAL (nothing is removed) when a region lies across a border, size is 0 or the range wraps; ENOENT when
- * there is none. */
+/* Removes all regions inside [address, address + size), but for those of devices: listeners are told, then the file is let go,
+ * which closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is
+ * read through it any more. EINVAL (nothing is removed) when a region lies across a border, size is 0 or the range wraps; ENOENT
+ * when there is none. */
 VTR_API int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size);
+/* Removes all regions, those of devices included. */
 VTR_API void vtr_memory_remove_all(struct vtr_memory *memory);
 
 /* Changes whenever a region is added or removed. Never 0. */
@@ -110,8 +115,46 @@ VTR_API uint64_t vtr_memory_generation(const struct vtr_memory *memory);
 /* The i-th region in address order, or NULL. Valid until the next change of the map. */
 VTR_API const struct vtr_region *vtr_memory_region(const struct vtr_memory *memory, size_t i);
 
+/* ---- memory of assigned devices ---- */
+
+/*
+ * Maps [offset, offset + size) of a device's fd for reading (fd is duplicated). Nothing is read now; while the device does not
+ * decode its memory a read fails with -EFAULT, and once it does again the next one succeeds. Only for fds that are known to be
+ * devices whose range may be mapped. The caller ends it with vtr_memory_unmap_device(), and regions go on using it until they are
+ * removed. NULL with errno.
+ */
+VTR_API struct vtr_memory_file *vtr_memory_map_device(int fd, uint64_t offset, uint64_t size);
+VTR_API void vtr_memory_unmap_device(struct vtr_memory_file *file); /* NULL is fine */
+
+/* Adds [address, address + size), VTR_REGION_VFIO: the bytes at offset of the device's fd, which file has mapped. It gives way when
+ * the VMM announces something there. 0, -EINVAL (size 0, wraps, not in file), -EEXIST, -ENOSPC (VTR_MAX_DEVICE_REGIONS) or
+ * -ENOMEM. */
+VTR_API int vtr_memory_add_device(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file,
+                                  uint64_t offset);
+/* Removes the VTR_REGION_VFIO that begins at address; -ENOENT when there is none. */
+VTR_API int vtr_memory_remove_device(struct vtr_memory *memory, uint64_t address);
+
+/* Gives the window or remote region that begins at address CPU access through file, at offset of the device's fd, or takes it away
+ * (file NULL). Its fd stays what it was, and writes still go by request. Listeners see it removed and added. 0, -ENOENT (no such
+ * region), -EINVAL (it has memory of its own, or file is too short) or -ECANCELED (it went away meanwhile). */
+VTR_API int vtr_memory_set_device(struct vtr_memory *memory, uint64_t address, struct vtr_memory_file *file, uint64_t offset);
+
+/* Who knows where the memory of assigned devices is now. */
+struct vtr_memory_devices_impl {
+	/* The guest names memory that is in no region, or in a device's: brings the regions of devices up to date. True when the
+	 * map has changed. */
+	bool (*update)(void *data);
+	/* A device's memory could not be read. From inside the read: may not change the map. */
+	void (*fault)(void *data);
+};
+/* impl NULL for nobody. */
+VTR_API void vtr_memory_set_devices(struct vtr_memory *memory, const struct vtr_memory_devices_impl *impl, void *data);
+
+/* ---- access ---- */
+
 /* Copies between guest memory and buffer, across adjacent regions. 0, -EFAULT when a byte is not in the map or its file was
- * truncated (nothing is promised about the others), -EACCES when not writable, or an error of the remote side. */
+ * truncated or its device revoked (nothing is promised about the others), -EACCES when not writable, or an error of the remote
+ * side. */
 VTR_API int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, size_t length);
 VTR_API int vtr_memory_write(struct vtr_memory *memory, uint64_t address, const void *buffer, size_t length);
 
@@ -147,6 +190,11 @@ struct vtr_mem_entry {
 VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
                               struct vtr_error *error);
 
+/* The same for entries that the guest names now: devices may have moved since the map was last told, so when the entries lie in
+ * memory of a device, or nowhere, the map is brought up to date first (vtr_memory_set_devices()). Changes the map. */
+VTR_API int vtr_spans_resolve_named(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries,
+                                    size_t count, struct vtr_error *error);
+
 /* One span over the whole of a private memory file: host memory that is read and written like guest memory. Takes fd (also on
  * failure). 0 or -errno, *error (may be NULL) filled: HOST EINVAL (not a readable memory file of size bytes), HOST ENOMEM. */
 VTR_API int vtr_spans_from_file(struct vtr_spans *spans, int fd, uint64_t size, struct vtr_error *error);
@@ -157,7 +205,8 @@ VTR_API void vtr_spans_finish(struct vtr_spans *spans); /* drops the references;
 VTR_API bool vtr_spans_use(const struct vtr_spans *spans, const struct vtr_region *region);
 
 /* Copies length bytes at offset of the linear image. 0, -ERANGE beyond the end, -EFAULT when a region faulted (before or during the
- * copy) or was removed, -EACCES when not writable, -E2BIG as vtr_spans_gather(), or an error of the remote side. */
+ * copy; a device's memory: now) or was removed, -EACCES when not writable, -E2BIG as vtr_spans_gather(), or an error of the remote
+ * side. */
 VTR_API int vtr_spans_read(const struct vtr_spans *spans, uint64_t offset, void *buffer, size_t length);
 VTR_API int vtr_spans_write(const struct vtr_spans *spans, uint64_t offset, const void *buffer, size_t length);
 
@@ -175,16 +224,16 @@ VTR_API int vtr_spans_fetch(const struct vtr_spans *spans, uint64_t offset, uint
 
 /*
  * A linear CPU view of spans: address space reserved once, each span's pages mapped into it, no copy. Where that cannot be (spans
- * that do not meet on page borders, memory without a CPU mapping or in huge pages, VTR_MAX_VIEW_MAPPINGS or the kernel's limit
- * reached) the view is a private copy, made at creation, and vtr_view_refresh() reads it again.
+ * that do not meet on page borders, memory without a CPU mapping, of a device or in huge pages, VTR_MAX_VIEW_MAPPINGS or the
+ * kernel's limit reached) the view is a private copy, made at creation, and vtr_view_refresh() reads it again.
  *
  * A mapped view keeps its memory alive by itself: whoever made it destroys it when a region of its spans is removed.
  */
 struct vtr_view;
 
-/* NULL on failure, *error (may be NULL) filled: REVOKED EFAULT (a region was removed), HOST EFAULT (a file was truncated),
- * HOST EINVAL (no bytes at all), HOST ENOMEM (out of memory, or the copy goes over VTR_MAX_VIEW_COPIES), HOST with the error of the
- * remote side (-ECANCELED: REVOKED). */
+/* NULL on failure, *error (may be NULL) filled: REVOKED EFAULT (a region was removed, or its device is revoked), HOST EFAULT (a
+ * file was truncated), HOST EINVAL (no bytes at all), HOST ENOMEM (out of memory, or the copy goes over VTR_MAX_VIEW_COPIES), HOST
+ * with the error of the remote side (-ECANCELED: REVOKED). */
 VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error);
 VTR_API void vtr_view_destroy(struct vtr_view *view);           /* NULL is fine */
 VTR_API const void *vtr_view_data(const struct vtr_view *view); /* spans->length bytes, valid until destroyed */

@@ -61,7 +61,7 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, offset, backing->entries, bytes);
 	int failed = got < 0 ? (int)got : got < (long)bytes ? -EFAULT : 0;
 	if (!failed)
-		failed = vtr_spans_resolve(&backing->spans, gpu->base.memory, backing->entries, count, &error);
+		failed = vtr_spans_resolve_named(&backing->spans, gpu->base.memory, backing->entries, count, &error);
 	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
 		failed = -ENOMEM;
 	if (!failed && backing->spans.length >= min_size)

@@ -28,3 +28,15 @@ void vtr_copy_stream(void *to, const void *from, size_t length, const void *ahea
 void vtr_copy_stream_end(void)
 {
 }
+
+void vtr_copy_wide(void *to, const void *from, size_t length)
+{
+	uint8_t *target = to;
+	const volatile uint64_t *source = from;
+
+	for (size_t i = 0; i < length / sizeof(uint64_t); i++) {
+		uint64_t word = source[i];
+
+		memcpy(target + i * sizeof(word), &word, sizeof(word));
+	}
+}

@@ -31,6 +31,8 @@
  *
  * The same file (device and inode, opened the same way) is opened and mapped once, whole; more regions of it cost nothing more. A
  * region that the mapping does not reach (the file has grown) or a file too large to be mapped whole gets a mapping of its own.
+ *
+ * Devices are not told by looking: who knows that an fd is one says so (device.c).
  */
 
 /* Sets kind, page and length (all of the file) from what the fd is. 0 or -EINVAL. */
@@ -58,14 +60,14 @@ static int classify(struct vtr_memory_file *file)
 	return 0;
 }
 
-static size_t round_up(const struct vtr_memory_file *file, uint64_t length)
+size_t vtr_memory_file_mapped(const struct vtr_memory_file *file)
 {
-	return ((size_t)length + file->page - 1) & ~(file->page - 1);
+	return ((size_t)file->length + file->page - 1) & ~(file->page - 1);
 }
 
 static void *map_range(const struct vtr_memory_file *file, int protection)
 {
-	return mmap(NULL, round_up(file, file->length), protection, MAP_SHARED | MAP_NORESERVE, file->fd, (off_t)file->start);
+	return mmap(NULL, vtr_memory_file_mapped(file), protection, MAP_SHARED | MAP_NORESERVE, file->fd, (off_t)file->start);
 }
 
 /* Maps [start, start + length) of the file. 0, -ENOMEM, or -EINVAL for a file that cannot be mapped. */
@@ -82,13 +84,13 @@ static int map(struct vtr_memory_file *file)
 	}
 	if (data == MAP_FAILED)
 		return errno == ENOMEM || errno == EAGAIN || errno == ENFILE ? -ENOMEM : -EINVAL;
-	file->guard = vtr_fault_guard_add(data, round_up(file, file->length), file->page);
+	file->guard = vtr_fault_guard_add(data, vtr_memory_file_mapped(file), file->page);
 	if (!file->guard) {
-		munmap(data, round_up(file, file->length));
+		munmap(data, vtr_memory_file_mapped(file));
 		return -ENOMEM;
 	}
 	/* A crash of ours must not write the guest's memory to a core file. */
-	madvise(data, round_up(file, file->length), MADV_DONTDUMP);
+	madvise(data, vtr_memory_file_mapped(file), MADV_DONTDUMP);
 	file->data = data;
 	return 0;
 }
@@ -183,7 +185,7 @@ void vtr_memory_file_unref(struct vtr_memory_file *file)
 		unshare(file);
 	if (file->data) {
 		vtr_fault_guard_remove(file->guard);
-		munmap(file->data, round_up(file, file->length));
+		munmap(file->data, vtr_memory_file_mapped(file));
 	}
 	vtr_fd_close(&file->fd);
 	free(file);

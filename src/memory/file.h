@@ -21,7 +21,7 @@ struct vtr_memory_file {
 	dev_t device;
 	ino_t inode;
 	bool writable;             // mapped for writing: opened for it, and not sealed against it
-	enum vtr_region_kind kind; // VTR_REGION_RAM or VTR_REGION_WINDOW
+	enum vtr_region_kind kind; // VTR_REGION_RAM, VTR_REGION_WINDOW, or VTR_REGION_VFIO: of a device (device.c)
 	size_t page;               // page size of the file (hugetlbfs: large)
 	uint64_t start, length;    // what is mapped: bytes of the file; of a window what is there
 	uint8_t *data;             // the mapping; NULL for a window
@@ -43,5 +43,12 @@ struct vtr_memory_file *vtr_memory_file_open(struct vtr_memory_files *files, int
 
 /* The last reference unmaps and closes. NULL is fine. */
 void vtr_memory_file_unref(struct vtr_memory_file *file);
+
+/* file.c: as many bytes as the mapping of length bytes takes. */
+size_t vtr_memory_file_mapped(const struct vtr_memory_file *file);
+
+/* device.c: maps a device's memory again, where a fault has replaced it. Whether it can be read now shows when it is. 0, or -EFAULT
+ * when not even that is possible. */
+int vtr_memory_file_restore(struct vtr_memory_file *file);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "memory/file.h"
 #include "memory/region.h"
+#include "util/checked.h"
 #include "util/fd.h"
 
 /*
@@ -24,6 +25,9 @@
  * the region leaves the map and its contents go (region.c). A listener may read guest memory, and with remote memory that means
  * running the transport, which may remove regions in turn; so after each round of listeners the region is looked up again.
  *
+ * Regions of devices are ours, not the VMM's: they lie where a device's BAR is and the VMM has announced nothing. To the VMM they
+ * do not exist: they give way to what it adds, are left alone by what it removes, and do not count as its regions.
+ *
  * Thread: the device thread only.
  */
 
@@ -35,9 +39,12 @@ struct map_entry {
 struct vtr_memory {
 	struct map_entry *entries; // sorted
 	size_t count, capacity;
-	size_t hit; // index of the last lookup's entry
+	size_t hit;     // index of the last lookup's entry
+	size_t devices; // how many of the regions are of devices
 	uint64_t generation;
 	struct vtr_remote remote;
+	const struct vtr_memory_devices_impl *devices_impl; // may be NULL
+	void *devices_data;
 	struct vtr_memory_files files;
 	struct vtr_memory_listener *listeners; // in the order in which they were added
 };
@@ -68,6 +75,23 @@ void vtr_memory_set_remote(struct vtr_memory *memory, const struct vtr_remote_im
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory)
 {
 	return &memory->remote;
+}
+
+void vtr_memory_set_devices(struct vtr_memory *memory, const struct vtr_memory_devices_impl *impl, void *data)
+{
+	memory->devices_impl = impl;
+	memory->devices_data = data;
+}
+
+bool vtr_memory_update(struct vtr_memory *memory)
+{
+	return memory->devices_impl && memory->devices_impl->update(memory->devices_data);
+}
+
+void vtr_memory_device_fault(const struct vtr_memory *memory)
+{
+	if (memory->devices_impl)
+		memory->devices_impl->fault(memory->devices_data);
 }
 
 struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory)
@@ -152,6 +176,13 @@ struct vtr_region *vtr_memory_find(struct vtr_memory *memory, uint64_t address)
 	return memory->entries[memory->hit].region;
 }
 
+struct vtr_region *vtr_memory_next(const struct vtr_memory *memory, uint64_t address)
+{
+	size_t i = lower_bound(memory, address);
+
+	return i < memory->count ? memory->entries[i].region : NULL;
+}
+
 const struct vtr_region *vtr_memory_region(const struct vtr_memory *memory, size_t i)
 {
 	return i < memory->count ? memory->entries[i].region : NULL;
@@ -173,8 +204,6 @@ static void changed(struct vtr_memory *memory)
 
 static int reserve_entry(struct vtr_memory *memory)
 {
-	if (memory->count >= VTR_MAX_REGIONS)
-		return -ENOSPC;
 	if (memory->count < memory->capacity)
 		return 0;
 	size_t capacity = memory->capacity ? 2 * memory->capacity : 16;
@@ -186,34 +215,28 @@ static int reserve_entry(struct vtr_memory *memory)
 	return 0;
 }
 
-/* Makes room for [address, address + size) and returns its index, or -errno. */
-static int64_t prepare_add(struct vtr_memory *memory, uint64_t address, uint64_t size)
+static bool overlaps(const struct vtr_memory *memory, uint64_t address, uint64_t size)
 {
-	if (!size || size - 1 > UINT64_MAX - address)
-		return -EINVAL;
 	size_t i = lower_bound(memory, address);
-	if (i < memory->count && memory->entries[i].first <= address + (size - 1))
-		return -EEXIST;
-	int error = reserve_entry(memory);
-	return error ? error : (int64_t)i;
+
+	return i < memory->count && memory->entries[i].first <= address + (size - 1);
 }
 
-int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable)
+/* Puts region (taken) where nothing is. */
+static int insert(struct vtr_memory *memory, struct vtr_region *region)
 {
-	int code;
-	int64_t i = prepare_add(memory, address, size);
+	int error = reserve_entry(memory);
 
-	if (i < 0) {
-		vtr_fd_close(&fd);
-		return (int)i;
+	if (error) {
+		vtr_region_unref(region);
+		return error;
 	}
-	struct vtr_region *region = vtr_region_create(memory, address, size, fd, offset, writable, &code);
-	if (!region)
-		return -code;
+	size_t i = lower_bound(memory, region->address);
 	struct map_entry *entry = &memory->entries[i];
-	memmove(entry + 1, entry, (memory->count - (size_t)i) * sizeof(*entry));
-	*entry = (struct map_entry){ .first = address, .last = address + (size - 1), .region = region };
+	memmove(entry + 1, entry, (memory->count - i) * sizeof(*entry));
+	*entry = (struct map_entry){ .first = region->address, .last = region->address + (region->size - 1), .region = region };
 	memory->count++;
+	memory->devices += region->kind == VTR_REGION_VFIO;
 	changed(memory);
 	tell_added(memory, region);
 	return 0;
@@ -228,6 +251,7 @@ static void remove_region(struct vtr_memory *memory, struct vtr_region *region)
 		struct map_entry *entry = &memory->entries[lower_bound(memory, region->address)];
 
 		memory->count--;
+		memory->devices -= region->kind == VTR_REGION_VFIO;
 		memmove(entry, entry + 1, (size_t)(memory->entries + memory->count - entry) * sizeof(*entry));
 		changed(memory);
 		vtr_region_revoke(region);
@@ -236,32 +260,143 @@ static void remove_region(struct vtr_memory *memory, struct vtr_region *region)
 	vtr_region_unref(region);
 }
 
+/* Regions of devices in the way of the VMM's. */
+static void clear_devices(struct vtr_memory *memory, uint64_t address, uint64_t last)
+{
+	for (size_t i = lower_bound(memory, address); i < memory->count && memory->entries[i].first <= last;) {
+		struct vtr_region *region = memory->entries[i].region;
+
+		address = memory->entries[i].last;
+		if (region->kind == VTR_REGION_VFIO)
+			remove_region(memory, region);
+		if (address >= last)
+			return;
+		i = lower_bound(memory, address + 1);
+	}
+}
+
+static int prepare_add(struct vtr_memory *memory, uint64_t address, uint64_t size)
+{
+	if (!size || size - 1 > UINT64_MAX - address)
+		return -EINVAL;
+	if (memory->devices)
+		clear_devices(memory, address, address + (size - 1));
+	if (overlaps(memory, address, size))
+		return -EEXIST;
+	return memory->count - memory->devices < VTR_MAX_REGIONS ? 0 : -ENOSPC;
+}
+
+int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable)
+{
+	int code = prepare_add(memory, address, size);
+
+	if (code) {
+		vtr_fd_close(&fd);
+		return code;
+	}
+	struct vtr_region *region = vtr_region_create(memory, address, size, fd, offset, writable, &code);
+	return region ? insert(memory, region) : -code;
+}
+
+/* The first region of the VMM's from entry i on, inside last; NULL. */
+static struct vtr_region *next_announced(const struct vtr_memory *memory, size_t i, uint64_t last)
+{
+	while (i < memory->count && memory->entries[i].first <= last && memory->entries[i].region->kind == VTR_REGION_VFIO)
+		i++;
+	return i < memory->count && memory->entries[i].first <= last ? memory->entries[i].region : NULL;
+}
+
+/* Whether all of the VMM's regions that touch the range lie in it: 0, -EINVAL, or -ENOENT when there is none. */
+static int check_remove(const struct vtr_memory *memory, uint64_t address, uint64_t last)
+{
+	bool found = false;
+
+	for (size_t i = lower_bound(memory, address); i < memory->count && memory->entries[i].first <= last; i++) {
+		if (memory->entries[i].region->kind == VTR_REGION_VFIO)
+			continue;
+		if (memory->entries[i].first < address || memory->entries[i].last > last)
+			return -EINVAL;
+		found = true;
+	}
+	return found ? 0 : -ENOENT;
+}
+
 int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size)
 {
 	uint64_t last = address + (size - 1);
+	struct vtr_region *region;
 
 	if (!size || last < address)
 		return -EINVAL;
-	size_t first = lower_bound(memory, address), end = first;
-	while (end < memory->count && memory->entries[end].first <= last)
-		end++;
-	if (first == end)
-		return -ENOENT;
-	if (memory->entries[first].first < address || memory->entries[end - 1].last > last)
-		return -EINVAL;
-	for (;;) {
-		size_t i = lower_bound(memory, address);
-
-		if (i >= memory->count || memory->entries[i].last > last)
-			return 0;
-		remove_region(memory, memory->entries[i].region);
-	}
+	int error = check_remove(memory, address, last);
+	while (!error && (region = next_announced(memory, lower_bound(memory, address), last)))
+		remove_region(memory, region);
+	return error;
 }
 
 void vtr_memory_remove_all(struct vtr_memory *memory)
 {
 	while (memory->count)
 		remove_region(memory, memory->entries[memory->count - 1].region);
+}
+
+/* ---- memory of devices ---- */
+
+static bool file_holds(const struct vtr_memory_file *file, uint64_t offset, uint64_t size)
+{
+	return offset >= file->start && vtr_range_fits(offset - file->start, size, file->length);
+}
+
+/* The region that begins at address, and whether it is of a device. */
+static struct vtr_region *find_begin(struct vtr_memory *memory, uint64_t address, bool device)
+{
+	struct vtr_region *region = vtr_memory_find(memory, address);
+
+	return region && region->address == address && (region->kind == VTR_REGION_VFIO) == device ? region : NULL;
+}
+
+int vtr_memory_add_device(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file, uint64_t offset)
+{
+	if (!size || size - 1 > UINT64_MAX - address || !file_holds(file, offset, size))
+		return -EINVAL;
+	if (overlaps(memory, address, size))
+		return -EEXIST;
+	if (memory->devices >= VTR_MAX_DEVICE_REGIONS)
+		return -ENOSPC;
+	struct vtr_region *region = vtr_region_create_device(memory, address, size, file, offset);
+	return region ? insert(memory, region) : -ENOMEM;
+}
+
+int vtr_memory_remove_device(struct vtr_memory *memory, uint64_t address)
+{
+	struct vtr_region *region = find_begin(memory, address, true);
+
+	if (!region)
+		return -ENOENT;
+	remove_region(memory, region);
+	return 0;
+}
+
+int vtr_memory_set_device(struct vtr_memory *memory, uint64_t address, struct vtr_memory_file *file, uint64_t offset)
+{
+	struct vtr_region *region = find_begin(memory, address, false);
+	int error = 0;
+
+	if (!region)
+		return -ENOENT;
+	if ((region->cpu && region->cpu == region->file) || (file && !file_holds(file, offset, region->size)))
+		return -EINVAL;
+	region->refs++;
+	tell_removing(memory, region);
+	if (region->mapped) {
+		vtr_region_set_device(region, file, offset);
+		changed(memory);
+		tell_added(memory, region);
+	} else {
+		error = -ECANCELED;
+	}
+	vtr_region_unref(region);
+	return error;
 }
 
 /* ---- access ---- */

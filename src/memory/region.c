@@ -13,7 +13,8 @@
  * Theory of operation
  *
  * A region is a range of guest addresses and what answers for it: a range of a file (file.c says what files those can be), or, when
- * it came without an fd, the VMM by request.
+ * it came without an fd, the VMM by request. What has no CPU mapping of its own can be lent that of a device (device.c), for
+ * reading.
  *
  * A region's object is counted, its contents are not: vtr_region_revoke() takes them at once, whoever still refers to it. So the
  * VMM gets its memory back when we acknowledge a removal, and a forgotten reference can only read an error.
@@ -38,8 +39,10 @@ static void set_file(struct vtr_region *region, struct vtr_memory_file *file)
 	region->fd = file->fd;
 	region->page = file->page;
 	region->writable &= file->kind == VTR_REGION_WINDOW || file->writable;
-	if (file->data)
+	if (file->data) {
+		region->cpu = file;
 		region->data = file->data + (region->offset - file->start);
+	}
 }
 
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
@@ -73,12 +76,55 @@ struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address
 	return region;
 }
 
+struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t address, uint64_t size,
+                                            struct vtr_memory_file *file, uint64_t offset)
+{
+	struct vtr_region *region = malloc(sizeof(*region));
+
+	if (!region)
+		return NULL;
+	*region = (struct vtr_region){
+		.address = address, .size = size, .offset = offset, .mapped = true, .refs = 1, .memory = memory
+	};
+	file->refs++;
+	set_file(region, file);
+	return region;
+}
+
+bool vtr_region_is_device(const struct vtr_region *region)
+{
+	return region->cpu && region->cpu->kind == VTR_REGION_VFIO;
+}
+
+bool vtr_region_is_device_at(const struct vtr_region *region, const struct vtr_memory_file *file, uint64_t offset)
+{
+	return vtr_region_is_device(region) && region->cpu == file && region->data == file->data + (offset - file->start);
+}
+
+/* Only what is lent is counted here; file's mapping goes with file. */
+static void drop_lent(struct vtr_region *region)
+{
+	if (region->cpu != region->file)
+		vtr_memory_file_unref(region->cpu);
+	region->cpu = NULL;
+	region->data = NULL;
+}
+
+void vtr_region_set_device(struct vtr_region *region, struct vtr_memory_file *file, uint64_t offset)
+{
+	if (file)
+		file->refs++;
+	drop_lent(region);
+	region->cpu = file;
+	region->data = file ? file->data + (offset - file->start) : NULL;
+}
+
 void vtr_region_revoke(struct vtr_region *region)
 {
+	drop_lent(region);
 	vtr_memory_file_unref(region->file);
 	region->file = NULL;
 	region->fd = -1;
-	region->data = NULL;
 	region->mapped = false;
 	region->memory = NULL;
 }
@@ -105,7 +151,7 @@ void vtr_region_drop_span(struct vtr_region *region)
 
 bool vtr_region_faulted(const struct vtr_region *region)
 {
-	return region->file && vtr_fault_guard_hit(region->file->guard);
+	return region->cpu && vtr_fault_guard_hit(region->cpu->guard);
 }
 
 /* Who answers for a region without a CPU mapping, or NULL. */
@@ -146,8 +192,23 @@ static int fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_
 	return finish_remote(region, remote->impl->read(remote->data, region->address + offset, buffer, length));
 }
 
+/* What a fault took from us may be back: reading shows. */
+static int read_device(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
+{
+	if (vtr_memory_file_restore(region->cpu))
+		return -EFAULT;
+	vtr_copy_device(buffer, region->data + offset, length);
+	if (!vtr_region_faulted(region))
+		return 0;
+	if (region->memory)
+		vtr_memory_device_fault(region->memory);
+	return -EFAULT;
+}
+
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
+	if (region->mapped && vtr_region_is_device(region))
+		return read_device(region, offset, buffer, length);
 	if (!region->mapped || vtr_region_faulted(region))
 		return -EFAULT;
 	if (!region->data)
@@ -161,11 +222,13 @@ int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, si
 
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length)
 {
-	if (!region->mapped || vtr_region_faulted(region))
+	bool device = vtr_region_is_device(region);
+
+	if (!region->mapped || (!device && vtr_region_faulted(region)))
 		return -EFAULT;
 	if (!region->writable)
 		return -EACCES;
-	if (region->data) {
+	if (region->data && !device) {
 		memcpy(region->data + offset, buffer, length);
 		return vtr_region_faulted(region) ? -EFAULT : 0;
 	}

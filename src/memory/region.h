@@ -19,6 +19,18 @@ struct vtr_remote {
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
                                      bool writable, int *code);
 
+/* A region of kind VTR_REGION_VFIO at offset of a device's fd, which file has mapped, with one reference. NULL when out of memory.
+ */
+struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t address, uint64_t size,
+                                            struct vtr_memory_file *file, uint64_t offset);
+/* Gives a region without a mapping of its own one of a device's memory at offset of its fd, instead of the one it has. NULL: none.
+ */
+void vtr_region_set_device(struct vtr_region *region, struct vtr_memory_file *file, uint64_t offset);
+/* Whether its CPU mapping is that of a device. */
+bool vtr_region_is_device(const struct vtr_region *region);
+/* Whether that is file, at offset of the device's fd. */
+bool vtr_region_is_device_at(const struct vtr_region *region, const struct vtr_memory_file *file, uint64_t offset);
+
 /* Takes the contents away: the file is let go, every later access fails with -EFAULT. References are not touched. */
 void vtr_region_revoke(struct vtr_region *region);
 
@@ -37,7 +49,14 @@ int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buf
 /* The region that holds address, or NULL. No reference is taken. */
 struct vtr_region *vtr_memory_find(struct vtr_memory *memory, uint64_t address);
 
+/* The first region that ends behind address, or holds it; NULL. */
+struct vtr_region *vtr_memory_next(const struct vtr_memory *memory, uint64_t address);
+
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory);
+/* Asks who knows the devices to bring them up to date: true when the map has changed. */
+bool vtr_memory_update(struct vtr_memory *memory);
+/* Tells who knows the devices that one could not be read. */
+void vtr_memory_device_fault(const struct vtr_memory *memory);
 struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory);
 
 #endif

@@ -20,6 +20,8 @@
  * nothing) and cut to size at the end. The number of spans is bounded like that of entries, because an entry of 4 GiB over many
  * small adjacent regions would otherwise be many spans.
  *
+ * A device's BAR can move without anybody telling; where entries lie in one, or nowhere, is looked up where guests name them.
+ *
  * Spans keep their regions' objects alive. When a region is removed its spans read -EFAULT, until the resource resolves again.
  */
 
@@ -158,6 +160,28 @@ int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const 
 	}
 	cut_to_size(&builder);
 	return 0;
+}
+
+/* Where these entries lie may be different from what the map says. */
+static bool doubtful(const struct vtr_spans *spans, int code)
+{
+	if (code)
+		return code == -EFAULT;
+	for (size_t i = 0; i < spans->count; i++)
+		if (spans->items[i].region->kind == VTR_REGION_VFIO)
+			return true;
+	return false;
+}
+
+int vtr_spans_resolve_named(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
+                            struct vtr_error *error)
+{
+	int code = vtr_spans_resolve(spans, memory, entries, count, error);
+
+	if (!doubtful(spans, code) || !vtr_memory_update(memory))
+		return code;
+	vtr_spans_finish(spans);
+	return vtr_spans_resolve(spans, memory, entries, count, error);
 }
 
 int vtr_spans_from_file(struct vtr_spans *spans, int fd, uint64_t size, struct vtr_error *error)

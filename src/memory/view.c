@@ -12,6 +12,7 @@
 #include <vitrine/limits.h>
 #include <vitrine/log.h>
 
+#include "memory/region.h"
 #include "util/fault.h"
 
 /*
@@ -20,7 +21,8 @@
  * Most readers gather rows (spans.c). Some need one linear image: pixman, a cursor, a screenshot. For them address space is
  * reserved once, and each span's pages are mapped over it from the span's file, so that the image is there without a copy. That
  * works when the spans meet on page borders; the first may begin anywhere, and the last may end anywhere. Everything that cannot be
- * done this way ends in a copy of the bytes, which costs memory and has to be refreshed, but always works.
+ * done this way ends in a copy of the bytes, which costs memory and has to be refreshed, but always works. So does the memory of
+ * devices: each look at it costs a round trip to the device, and it can go at any moment.
  *
  * A guest decides how many spans there are, and both mappings (vm.max_map_count) and memory are limits of the whole process, shared
  * with whatever runs beside us in it. So both are counted process-wide, and views stop at a share that leaves the rest alone. Where
@@ -107,6 +109,8 @@ static const char *why_not_mapped(const struct vtr_spans *spans)
 
 		if (!span->region->data)
 			return "memory without a CPU mapping";
+		if (vtr_region_is_device(span->region))
+			return "uncached memory of a device";
 		if (span->region->page != page)
 			return "memory in huge pages";
 		if (i && ((file_offset(span) | (span->start + lead)) & (page - 1)))
@@ -157,8 +161,19 @@ fail:
 
 /* ---- copied ---- */
 
-static int copy_error(struct vtr_error *error, int code)
+static bool use_device(const struct vtr_spans *spans)
 {
+	for (size_t i = 0; i < spans->count; i++)
+		if (vtr_region_is_device(spans->items[i].region))
+			return true;
+	return false;
+}
+
+static int copy_error(const struct vtr_spans *spans, struct vtr_error *error, int code)
+{
+	if (code == -EFAULT && use_device(spans))
+		return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT,
+		                     "the memory of the assigned device is away: comes back by itself");
 	return vtr_error_set(error, code == -ECANCELED ? VTR_ERROR_REVOKED : VTR_ERROR_HOST, -code, "cannot read guest memory: %s",
 	                     code == -EFAULT ? "its file was truncated" : strerror(-code));
 }
@@ -180,7 +195,7 @@ static int copy_view(struct vtr_view *view, const struct vtr_spans *spans, struc
 	int code = vtr_spans_read(spans, 0, view->base, (size_t)length);
 	if (code) {
 		release(view);
-		return copy_error(error, code);
+		return copy_error(spans, error, code);
 	}
 	return 0;
 }
@@ -195,7 +210,7 @@ static int check_spans(const struct vtr_spans *spans, struct vtr_error *error)
 	for (size_t i = 0; i < spans->count; i++) {
 		if (!spans->items[i].region->mapped)
 			return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
-		if (vtr_region_faulted(spans->items[i].region))
+		if (vtr_region_faulted(spans->items[i].region) && !vtr_region_is_device(spans->items[i].region))
 			return vtr_error_set(error, VTR_ERROR_HOST, EFAULT,
 			                     "the file of the guest's memory was truncated; the VMM must map it again");
 	}

@@ -15,7 +15,8 @@
  * Guest memory is a file that the VMM owns. Sealed memfds cannot shrink; any other file can, at any moment, and then our next
  * access raises SIGBUS, whose default action ends the process. A check before the access cannot help, so the access itself is made
  * survivable: the handler maps zero pages over [faulting page, end of the guarded range) and returns, the interrupted instruction
- * runs again and reads zeros, and whoever copied asks vtr_fault_guard_hit() afterwards.
+ * runs again and reads zeros, and whoever copied asks vtr_fault_guard_hit() afterwards. A device that is assigned to a guest takes
+ * its pages out of our mapping while the guest has it switched off: the same signal, the same cure; it may be mapped again later.
  *
  * The handler runs between any two instructions of any thread, so it takes no lock and allocates nothing. It walks a list of
  * chunks that only ever grows: a chunk is published by one atomic store and never freed, its guards are used again. The fields of
@@ -180,6 +181,11 @@ void vtr_fault_guard_remove(struct vtr_fault_guard *guard)
 	guard->next_free = fault_table.free;
 	fault_table.free = guard;
 	pthread_mutex_unlock(&fault_table.lock);
+}
+
+void vtr_fault_guard_reset(struct vtr_fault_guard *guard)
+{
+	atomic_store(&guard->hit, false);
 }
 
 bool vtr_fault_guard_hit(const struct vtr_fault_guard *guard)

@@ -32,7 +32,9 @@ static void resolve(struct vtr_ring *ring)
 	ring->data = NULL;
 	if (vtr_spans_resolve(&spans, ring->memory, &entry, 1, NULL) < 0)
 		return;
-	if (spans.count == 1 && spans.cpu && spans.items[0].region->data && (!ring->writable || spans.items[0].region->writable))
+	/* RAM: a device's memory is reached through the map, which minds that it may be away. */
+	if (spans.count == 1 && spans.cpu && spans.items[0].region->kind == VTR_REGION_RAM &&
+	    (!ring->writable || spans.items[0].region->writable))
 		ring->data = spans.items[0].region->data + spans.items[0].offset;
 	vtr_spans_finish(&spans);
 }
