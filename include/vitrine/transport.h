@@ -36,6 +36,8 @@ VTR_API struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop
                                                                  struct vtr_memory *memory);
 /* Calls func, once, when no client can come any more: the connected socket that the server was given has closed. */
 VTR_API void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data);
+/* Calls func whenever a client has left: its memory is gone, the device is as after power-on. */
+VTR_API void vtr_vfio_user_server_on_leave(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data);
 VTR_API void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server); /* removes the socket; NULL is fine */
 VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *server, struct vtr_vfio_user_status *status);
 

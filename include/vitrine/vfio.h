@@ -9,6 +9,7 @@
 
 #include <vitrine/api.h>
 #include <vitrine/error.h>
+#include <vitrine/loop.h>
 #include <vitrine/memory.h>
 
 /*
@@ -82,7 +83,8 @@ VTR_API struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error 
  * last one. NULL is fine. */
 VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device);
 
-/* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device". Valid as long as the device. */
+/* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device" (numbered from the second of a guest on). Valid as
+ * long as the device. */
 VTR_API const char *vtr_vfio_device_name(const struct vtr_vfio_device *device);
 
 /* Or'ed enum vtr_vfio_capability. */
@@ -132,6 +134,36 @@ struct vtr_vfio_place {
 
 /* Where guest address lies, by the BAR addresses as last read. False when it is in no BAR that answers. */
 VTR_API bool vtr_vfio_devices_find(const struct vtr_vfio_devices *devices, uint64_t address, struct vtr_vfio_place *place);
+
+/* ---- the devices of the guest behind a memory map ---- */
+
+/*
+ * A list of devices tied to a guest's memory map: memory that the VMM announced without CPU access gets that through the device's
+ * fd, BARs that the VMM does not announce become regions of the map, and both follow the guest when it moves or disables a BAR.
+ */
+struct vtr_vfio_assigned;
+
+/* loop and memory are used, not owned. NULL when out of memory or fds. One per map. */
+VTR_API struct vtr_vfio_assigned *vtr_vfio_assigned_create(struct vtr_loop *loop, struct vtr_memory *memory);
+/* Takes what it made out of the map, and destroys the devices. NULL is fine. */
+VTR_API void vtr_vfio_assigned_destroy(struct vtr_vfio_assigned *assigned);
+/* The list, for vtr_gpu_options and for looking: add and remove through the functions below. Owned by assigned. */
+VTR_API struct vtr_vfio_devices *vtr_vfio_assigned_devices(struct vtr_vfio_assigned *assigned);
+/* func is called when a device came or a BAR moved, appeared or went away (from the loop), and before a device is closed. NULL
+ * removes. */
+VTR_API void vtr_vfio_assigned_on_change(struct vtr_vfio_assigned *assigned, void (*func)(void *data), void *data);
+
+/* Adds the VFIO device fd (taken, also on failure). Asks nothing of an fd that is no VFIO device. NULL with *error (may be NULL)
+ * filled: HOST ENODEV (no VFIO device), HOST EEXIST (assigned already), HOST ENOSPC (VTR_MAX_VFIO_DEVICES), or as
+ * vtr_vfio_device_create() says. */
+VTR_API struct vtr_vfio_device *vtr_vfio_assigned_add(struct vtr_vfio_assigned *assigned, int fd, struct vtr_error *error);
+/* The same for a device (taken, also on failure). 0 or -errno. */
+VTR_API int vtr_vfio_assigned_add_device(struct vtr_vfio_assigned *assigned, struct vtr_vfio_device *device,
+                                         struct vtr_error *error);
+/* Lets the device of that name go: what was made of it goes first, then its fd is closed. 0 or -ENOENT. */
+VTR_API int vtr_vfio_assigned_remove(struct vtr_vfio_assigned *assigned, const char *name);
+/* Lets all go. For when their VMM has left: a device that is held here can be opened by nobody else. */
+VTR_API void vtr_vfio_assigned_clear(struct vtr_vfio_assigned *assigned);
 
 /* ---- dmabufs ---- */
 

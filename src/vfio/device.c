@@ -89,6 +89,9 @@ static int read_regions(struct vtr_vfio_device *device, struct vtr_error *error)
 			                     device->name, i, strerror(-code));
 		if (device->regions[i].n_areas && device->regions[i].fd >= 0)
 			device->capabilities |= VTR_VFIO_REGION_MMAP;
+		device->maps[i] = calloc(device->regions[i].n_areas + 1, sizeof(*device->maps[i]));
+		if (!device->maps[i])
+			return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory for a VFIO device");
 	}
 	code = vtr_vfio_region_read(device->backend, VFIO_PCI_CONFIG_REGION_INDEX, &config);
 	if (code)
@@ -113,7 +116,7 @@ struct vtr_vfio_device *vtr_vfio_device_attach(struct vtr_vfio_backend *backend,
 		return NULL;
 	}
 	device->backend = backend;
-	snprintf(device->name, sizeof(device->name), "%s", name ? name : "VFIO device");
+	snprintf(device->name, sizeof(device->name), "%s", name ? name : VTR_VFIO_UNKNOWN);
 	if (read_device_info(device, error) || read_regions(device, error)) {
 		vtr_vfio_device_destroy(device);
 		return NULL;
@@ -140,8 +143,12 @@ void vtr_vfio_device_destroy(struct vtr_vfio_device *device)
 {
 	if (!device)
 		return;
-	for (uint32_t i = 0; i < VTR_VFIO_BARS; i++)
+	for (uint32_t i = 0; i < VTR_VFIO_BARS; i++) {
+		for (size_t area = 0; device->maps[i] && area < device->regions[i].n_areas; area++)
+			vtr_memory_unmap_device(device->maps[i][area]);
+		free(device->maps[i]);
 		free(device->regions[i].areas);
+	}
 	device->backend->impl->destroy(device->backend);
 	free(device);
 }

@@ -3,6 +3,7 @@
 #define VTR_VFIO_DEVICE_H
 
 #include <vitrine/limits.h>
+#include <vitrine/log.h>
 #include <vitrine/vfio.h>
 
 #include "vfio/backend.h"
@@ -10,6 +11,7 @@
 /* Between the files of this room. */
 
 enum { VTR_VFIO_NAME = 32 };
+#define VTR_VFIO_UNKNOWN "VFIO device" // the name of one that the kernel does not tell the name of
 
 struct vtr_vfio_mapping {
 	uintptr_t host;
@@ -27,6 +29,11 @@ struct vtr_vfio_device {
 	uint64_t config_start, config_size;                      // in the device's file; size 0: cannot be read
 	struct vtr_vfio_mapping mappings[VTR_MAX_VFIO_MAPPINGS]; // by host address
 	size_t n_mappings;
+
+	/* map.c: */
+	struct vtr_memory_file **maps[VTR_VFIO_BARS]; // of each area, made when it is needed; owned
+	uint64_t placed[VTR_VFIO_BARS];               // where the memory map was last told that the BARs are
+	struct vtr_log_limit log;
 };
 
 struct vtr_vfio_devices {
@@ -43,6 +50,8 @@ bool vtr_vfio_device_decodes(struct vtr_vfio_device *device);
  * allocated. *start, *size: of the region in the device's file, also for what is not memory. 0, -ENOMEM, -EPROTO (an answer that
  * contradicts itself), or the backend's error. */
 int vtr_vfio_region_read(struct vtr_vfio_backend *backend, uint32_t index, struct vtr_vfio_region *region);
+/* region_info.c: the mappable part that holds all of [offset, offset + length). False when there is none. */
+bool vtr_vfio_find_area(const struct vtr_vfio_region *region, uint64_t offset, uint64_t length, size_t *area);
 
 /* bars.c: decodes the first VTR_VFIO_HEADER bytes of configuration space into address and decoded of the regions; true when one
  * changed. */

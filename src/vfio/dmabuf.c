@@ -35,28 +35,13 @@ static struct vtr_vfio_dma_range *last_range(struct vtr_vfio_builder *builder)
 	return builder->dma_buf->nr_ranges ? &builder->dma_buf->dma_ranges[builder->dma_buf->nr_ranges - 1] : NULL;
 }
 
-static bool in_one_area(const struct vtr_vfio_region *region, const struct vtr_vfio_dma_range *range)
-{
-	size_t low = 0, high = region->n_areas;
-
-	/* the last area that does not begin behind the range */
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (region->areas[middle].offset <= range->offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && vtr_range_fits(range->offset - region->areas[low - 1].offset, range->length, region->areas[low - 1].size);
-}
-
 /* The last range is complete. tail: it is the very last one, and may end inside a page. */
 static int finish_range(struct vtr_vfio_builder *builder, bool tail, struct vtr_error *error)
 {
 	const struct vtr_vfio_region *region = &builder->device->regions[builder->dma_buf->region_index];
 	struct vtr_vfio_dma_range *range = last_range(builder);
 	uint64_t page = builder->page, length = range->length;
+	size_t area;
 
 	if (tail)
 		length = (length + page - 1) & ~(page - 1);
@@ -66,7 +51,7 @@ static int finish_range(struct vtr_vfio_builder *builder, bool tail, struct vtr_
 		                     ") is not on page borders",
 		                     builder->dma_buf->nr_ranges - 1, range->offset, range->length, builder->dma_buf->region_index);
 	range->length = length;
-	if (!in_one_area(region, range))
+	if (!vtr_vfio_find_area(region, range->offset, range->length, &area))
 		return vtr_error_set(error, VTR_ERROR_GUEST, EACCES,
 		                     "range %" PRIu32 " (offset 0x%" PRIx64 ", %" PRIu64 " bytes of BAR %" PRIu32
 		                     ") holds registers that may not be accessed directly",

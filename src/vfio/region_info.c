@@ -176,3 +176,20 @@ int vtr_vfio_region_read(struct vtr_vfio_backend *backend, uint32_t index, struc
 	}
 	return code;
 }
+
+bool vtr_vfio_find_area(const struct vtr_vfio_region *region, uint64_t offset, uint64_t length, size_t *area)
+{
+	size_t low = 0, high = region->n_areas;
+
+	/* the last area that does not begin behind offset */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (region->areas[middle].offset <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*area = low - 1;
+	return low && vtr_range_fits(offset - region->areas[*area].offset, length, region->areas[*area].size);
+}

@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <linux/pci_regs.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "vfio/device.h"
@@ -37,7 +38,7 @@ static struct {
 
 	int probe_error; // 0: the feature is there
 	int get_error;   // 0: a dmabuf is made
-	unsigned probes, gets, infos;
+	unsigned probes, gets, infos, reads;
 	uint32_t flags_seen, bar, nr_ranges;
 	struct vtr_vfio_dma_range ranges[FAKE_RANGES]; // the first of the last request
 } fake;
@@ -184,6 +185,7 @@ static ssize_t fake_pread(int fd, void *buffer, size_t size, off_t offset)
 {
 	uint64_t at = (uint64_t)offset - ((uint64_t)VFIO_PCI_CONFIG_REGION_INDEX << FAKE_FD_OFFSET);
 
+	fake.reads++;
 	g_assert_cmpuint(at + size, <=, sizeof(fake.config));
 	if (fake.config_error)
 		return fake_fail(fake.config_error);
@@ -199,6 +201,28 @@ G_GNUC_UNUSED static struct vtr_vfio_device *fake_try_open(struct vtr_error *err
 	*error = (struct vtr_error){ 0 };
 	return vtr_vfio_device_attach(vtr_vfio_kernel_create(open("/dev/null", O_RDWR | O_CLOEXEC), &fake_calls), "0000:01:00.0",
 	                              error);
+}
+
+/* A file that can be mapped as the device's fd can: it ends where BAR 2 does. Cut short it is a device that is away. */
+G_GNUC_UNUSED static int fake_memory(void)
+{
+	int fd = memfd_create("device", MFD_CLOEXEC);
+
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(ftruncate(fd, (off_t)(fake.regions[2].info.offset + fake.regions[2].info.size)), ==, 0);
+	return fd;
+}
+
+/* The device with memory that can be mapped; memory is not taken. */
+G_GNUC_UNUSED static struct vtr_vfio_device *fake_open_memory(int memory, const char *name)
+{
+	struct vtr_error error = { 0 };
+	int fd = fcntl(memory, F_DUPFD_CLOEXEC, 0);
+	struct vtr_vfio_device *device = vtr_vfio_device_attach(vtr_vfio_kernel_create(fd, &fake_calls), name, &error);
+
+	g_assert_cmpstr(error.text, ==, "");
+	g_assert_nonnull(device);
+	return device;
 }
 
 G_GNUC_UNUSED static struct vtr_vfio_device *fake_open(void)

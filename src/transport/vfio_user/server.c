@@ -194,6 +194,8 @@ static void disconnect(struct vtr_vfio_user_server *server)
 
 	server->lost = false;
 	serve_listener(server, true);
+	if (server->leave)
+		server->leave(server->leave_data);
 	if (server->listener < 0 && server->end)
 		server->end(server->end_data);
 }
@@ -396,6 +398,12 @@ void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*fun
 {
 	server->end = func;
 	server->end_data = data;
+}
+
+void vtr_vfio_user_server_on_leave(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data)
+{
+	server->leave = func;
+	server->leave_data = data;
 }
 
 void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server)

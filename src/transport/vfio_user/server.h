@@ -66,6 +66,8 @@ struct vtr_vfio_user_server {
 
 	void (*end)(void *data); // when the only connection there can be has closed; may be NULL
 	void *end_data;
+	void (*leave)(void *data); // when a client has left; may be NULL
+	void *leave_data;
 	unsigned dma_timeout_ms;
 	struct vtr_vfio_user_status status;
 	struct vtr_log_limit log_limit;
