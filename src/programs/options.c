@@ -25,6 +25,13 @@ static const char usage[] =
 	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60)\n"
 	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
 	"\n"
+	"Devices that are assigned to the guest with VFIO (docs/vfio.md):\n"
+	"  --assign fd=N           an inherited VFIO device\n"
+	"  --assign pid=PID[,device=BDF]\n"
+	"                          a duplicate of the one that the running process PID (the VMM) holds\n"
+	"  --assign bdf=BDF        opened here: 0000:01:00.0\n"
+	"                          repeat for more; to a running vitrine: vitrinectl assign\n"
+	"\n"
 	"Control and limits:\n"
 	"  --control PATH          control socket for vitrinectl\n"
 	"  --max-hostmem SIZE      host memory a guest may take, with suffix K, M or G (default 1G)\n"
@@ -40,6 +47,7 @@ enum option_id {
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
 	OPTION_PATH,
+	OPTION_ASSIGN,
 	OPTION_CONTROL,
 	OPTION_MAX_HOSTMEM,
 	OPTION_NO_BLOB,
@@ -54,6 +62,7 @@ static const struct option long_options[] = {
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "path", required_argument, NULL, OPTION_PATH },
+	{ "assign", required_argument, NULL, OPTION_ASSIGN },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "max-hostmem", required_argument, NULL, OPTION_MAX_HOSTMEM },
 	{ "no-blob", no_argument, NULL, OPTION_NO_BLOB },
@@ -127,6 +136,15 @@ static int add_output(struct options *options, const char *text)
 	return error;
 }
 
+/* What is behind the text is seen when the device is taken. */
+static int add_assign(struct options *options, const char *text)
+{
+	if (options->n_assign == VTR_MAX_VFIO_DEVICES)
+		return -E2BIG;
+	options->assign[options->n_assign++] = text;
+	return 0;
+}
+
 /* Applies one option; -errno when its argument is wrong. */
 static int apply(struct options *options, int id, const char *argument)
 {
@@ -142,6 +160,8 @@ static int apply(struct options *options, int id, const char *argument)
 		return add_output(options, argument);
 	case OPTION_PATH:
 		return parse_path(argument, &options->force_path);
+	case OPTION_ASSIGN:
+		return add_assign(options, argument);
 	case OPTION_CONTROL:
 		return parse_socket(argument, &options->control);
 	case OPTION_MAX_HOSTMEM:

@@ -22,6 +22,8 @@ struct options {
 		char name[32];
 	} outputs[VTR_MAX_SCANOUTS];
 	size_t n_outputs;
+	const char *assign[VTR_MAX_VFIO_DEVICES]; /* as vtr_vfio_acquire() takes them */
+	size_t n_assign;
 	enum vtr_path force_path;
 	uint64_t max_hostmem;
 	bool no_blob;

@@ -13,6 +13,7 @@
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
 #include <vitrine/transport.h>
+#include <vitrine/vfio.h>
 
 #include "options.h"
 #include "vitrine-version.h"
@@ -22,6 +23,7 @@ enum { PCI_CLASS_DISPLAY_OTHER = 0x038000 };
 struct vitrine {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
+	struct vtr_vfio_assigned *assigned;
 	struct vtr_display *display;
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
@@ -58,6 +60,30 @@ static int start_display(struct vitrine *vitrine, const struct options *options)
 	return 0;
 }
 
+static void devices_changed(void *data)
+{
+	vtr_gpu_devices_changed(((struct vitrine *)data)->gpu);
+}
+
+/* A device that we hold is open, and the next VMM could not have it. */
+static void vmm_left(void *data)
+{
+	vtr_vfio_assigned_clear(((struct vitrine *)data)->assigned);
+}
+
+static int assign(struct vitrine *vitrine, const char *text)
+{
+	struct vtr_error error;
+	int fd = vtr_vfio_acquire(text, &error);
+
+	if (fd >= 0 && vtr_vfio_assigned_add(vitrine->assigned, fd, &error))
+		return 0;
+	bool early = !strncmp(text, "pid=", 4) && (error.code == ESRCH || error.code == ENODEV);
+	vtr_log(VTR_LOG_ERROR, "--assign %s: %s%s%s", text, error.text,
+	        early ? "; if the VMM is started later, use then: vitrinectl assign " : "", early ? text : "");
+	return -error.code;
+}
+
 static int start_device(struct vitrine *vitrine, const struct options *options)
 {
 	struct vtr_gpu_options gpu = {
@@ -68,9 +94,20 @@ static int start_device(struct vitrine *vitrine, const struct options *options)
 
 	vitrine->memory = vtr_memory_create();
 	if (vitrine->memory)
-		vitrine->gpu = vtr_gpu_create(vitrine->loop, vitrine->memory, vitrine->outputs, &gpu);
+		vitrine->assigned = vtr_vfio_assigned_create(vitrine->loop, vitrine->memory);
+	if (!vitrine->assigned)
+		return failed("cannot create the device", "");
+	gpu.devices = vtr_vfio_assigned_devices(vitrine->assigned);
+	vitrine->gpu = vtr_gpu_create(vitrine->loop, vitrine->memory, vitrine->outputs, &gpu);
 	if (!vitrine->gpu)
 		return failed("cannot create the device", "");
+	vtr_vfio_assigned_on_change(vitrine->assigned, devices_changed, vitrine);
+	for (size_t i = 0; i < options->n_assign; i++) {
+		int error = assign(vitrine, options->assign[i]);
+
+		if (error)
+			return error;
+	}
 	return 0;
 }
 
@@ -86,6 +123,7 @@ static int start_transport(struct vitrine *vitrine, const struct options *option
 		return failed(vitrine->transport,
 		              errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
 	vtr_vfio_user_server_on_end(vitrine->vfio_user, quit, vitrine);
+	vtr_vfio_user_server_on_leave(vitrine->vfio_user, vmm_left, vitrine);
 	return 0;
 }
 
@@ -132,6 +170,7 @@ static void stop(struct vitrine *vitrine)
 	vtr_control_destroy(vitrine->control);
 	vtr_vfio_user_server_destroy(vitrine->vfio_user);
 	vtr_gpu_destroy(vitrine->gpu);
+	vtr_vfio_assigned_destroy(vitrine->assigned);
 	vtr_memory_destroy(vitrine->memory);
 	vtr_display_destroy(vitrine->display);
 	vtr_outputs_destroy(vitrine->outputs);
