@@ -151,6 +151,8 @@ VTR_API bool vtr_output_on_display(const struct vtr_output *output); /* false: a
 VTR_API const char *vtr_output_name(const struct vtr_output *output);
 VTR_API struct vtr_mode vtr_output_mode(const struct vtr_output *output);
 VTR_API bool vtr_output_connected(const struct vtr_output *output);
+/* The size of the picture that was submitted last; false when it is blank, or none was yet. */
+VTR_API bool vtr_output_picture_size(const struct vtr_output *output, uint32_t *width, uint32_t *height);
 VTR_API enum vtr_output_demand vtr_output_demand(const struct vtr_output *output);
 VTR_API const char *vtr_output_display_name(const struct vtr_output *output); /* "headless", "sdl", ... */
 

@@ -30,6 +30,9 @@ enum {
 	VTR_MAX_IMAGES = 512,           /* 2D resources: each holds an fd, of which a process has 1024 */
 	VTR_MAX_BUFFERS = 64,           /* dmabufs of resources, likewise; more than can be shown at a time */
 
+	/* virtio-input */
+	VTR_MAX_INPUT_EVENTS = 512, /* of a device, that wait for the guest */
+
 	/* vfio-user */
 	VTR_MAX_MESSAGE_FDS = 16,
 	VTR_MAX_DATA_XFER = 1048576,

@@ -76,6 +76,13 @@ bool vtr_output_connected(const struct vtr_output *output)
 	return atomic_load(&output->connected);
 }
 
+bool vtr_output_picture_size(const struct vtr_output *output, uint32_t *width, uint32_t *height)
+{
+	*width = output->layout.width;
+	*height = output->layout.height;
+	return output->layout.width != 0;
+}
+
 enum vtr_output_demand vtr_output_demand(const struct vtr_output *output)
 {
 	return atomic_load(&output->demand);
