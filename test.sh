@@ -44,7 +44,7 @@ run_suites() {
 }
 
 data/install-packages.sh build kit test
-tests/vm/kit.sh
+tests/vm/kit.sh vm desktop
 mkdir -p "$build"
 
 compile gcc -Dwerror=true

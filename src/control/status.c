@@ -5,6 +5,7 @@
 
 #include "control/control.h"
 #include "vitrine-version.h"
+#include "util/fourcc.h"
 
 /* Text of unknown origin (paths, names): what is not ASCII would have to be valid UTF-8. */
 static json_t *text(const char *string)
@@ -76,9 +77,9 @@ static json_t *refusals(const struct vtr_scanout_status *scanout)
 /* "XR24"; null when there is none. */
 static json_t *format(uint32_t fourcc)
 {
-	char name[5] = { (char)fourcc, (char)(fourcc >> 8), (char)(fourcc >> 16), (char)(fourcc >> 24), 0 };
+	char name[VTR_FOURCC_NAME];
 
-	return fourcc ? text(name) : json_null();
+	return fourcc ? text(vtr_fourcc_name(fourcc, name)) : json_null();
 }
 
 static json_t *output(const struct vtr_outputs *outputs, uint32_t index)

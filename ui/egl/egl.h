@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_EGL_EGL_H
+#define VTR_EGL_EGL_H
+
+#include <epoxy/egl.h>
+#include <epoxy/gl.h>
+#include <pixman.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vitrine/buffer.h>
+#include <vitrine/display.h>
+#include <vitrine/error.h>
+
+#include "display/placement.h"
+
+/*
+ * What the displays that draw with OpenGL ES share: finding out what EGL can import, textures from dmabufs and from pixels, and
+ * drawing a picture with its cursor into a window. A display makes its context current and owns it; everything here works on the
+ * current context, on the display's thread, unless it says otherwise. OpenGL ES 2 is enough.
+ */
+
+/* ---- egl.c: what the EGL display of the current context can do ---- */
+
+enum { VTR_EGL_MAX_FORMATS = 64, VTR_EGL_MAX_MODIFIERS = 64 };
+
+struct vtr_egl_format {
+	uint32_t fourcc;
+	size_t n_modifiers; /* 0: the driver does not tell; LINEAR may do */
+	struct {
+		uint64_t modifier;
+		bool external_only;
+	} modifiers[VTR_EGL_MAX_MODIFIERS];
+};
+
+struct vtr_egl_caps {
+	EGLDisplay display;
+	bool import;                    /* dmabufs can become textures */
+	struct vtr_error no_import;     /* why not */
+	bool modifiers;                 /* imports take a modifier */
+	bool external;                  /* GL_TEXTURE_EXTERNAL_OES textures */
+	bool unpack_subimage;           /* uploads of a part of a row */
+	struct vtr_egl_format *formats; /* NULL: the driver does not list them */
+	size_t n_formats;
+};
+
+/* Looks at the current context. The result is constant from then on, so that vtr_egl_accepts() may be called on any thread. */
+void vtr_egl_caps_init(struct vtr_egl_caps *caps);
+void vtr_egl_caps_finish(struct vtr_egl_caps *caps);
+
+/* Any thread: as vtr_display_impl.accepts. */
+bool vtr_egl_accepts(const struct vtr_egl_caps *caps, uint32_t fourcc, uint64_t modifier, struct vtr_error *error);
+/* Must such a dmabuf be a GL_TEXTURE_EXTERNAL_OES? */
+bool vtr_egl_external_only(const struct vtr_egl_caps *caps, uint32_t fourcc, uint64_t modifier);
+/* The name of an EGL error, "EGL_BAD_MATCH". */
+const char *vtr_egl_error_name(EGLint error);
+
+/* ---- import.c: dmabufs as textures, each imported once ---- */
+
+enum { VTR_EGL_IMPORTS = 8 }; /* of one window: more than a guest flips between */
+
+struct vtr_egl_import {
+	uint64_t buffer; /* id; 0: free */
+	uint64_t offset, modifier;
+	uint32_t width, height, stride, fourcc;
+	uint64_t used;
+	EGLImage image;
+	GLuint texture;
+	GLenum target;
+};
+
+struct vtr_egl_imports {
+	struct vtr_egl_import items[VTR_EGL_IMPORTS];
+	uint64_t uses;
+};
+
+/* The texture of a frame with a buffer, valid until the next call; NULL with *error. The size of the dmabuf is checked against the
+ * frame's layout first: drivers do not. */
+const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps,
+                                                  const struct vtr_frame *frame, struct vtr_error *error);
+/* Lets go of all dmabufs but that of the import last used (all: of that, too). */
+void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all);
+
+/* ---- upload.c: pixels as a texture ---- */
+
+struct vtr_egl_upload {
+	GLuint texture; /* 0: none yet */
+	uint32_t width, height, fourcc;
+};
+
+/* Copies damage (in picture coordinates, clipped to the picture) of pixels into the texture; all of it when size or format changed.
+ * Returns the bytes copied, 0 with *error when GL is out of memory or the picture is larger than a texture can be. */
+uint64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_egl_caps *caps, const void *pixels, uint32_t stride,
+                               uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
+                               struct vtr_error *error);
+void vtr_egl_upload_finish(struct vtr_egl_upload *upload);
+
+/* ---- draw.c ---- */
+
+enum { VTR_EGL_PROGRAMS = 2 }; /* GL_TEXTURE_2D, GL_TEXTURE_EXTERNAL_OES */
+
+struct vtr_egl_painter {
+	struct vtr_egl_program {
+		GLuint program; /* 0: not made */
+		GLint place, channels, opaque;
+	} programs[VTR_EGL_PROGRAMS];
+	GLuint corners; /* buffer */
+};
+
+struct vtr_egl_picture {
+	GLuint texture;
+	GLenum target;
+	uint32_t fourcc; /* of uploaded bytes; 0: GL knows the channels (an import) */
+	bool smooth;     /* filter when scaled */
+	bool opaque;     /* alpha is ignored; else blended, premultiplied */
+};
+
+/* 0, or -EIO with *error: shaders do not compile. */
+int vtr_egl_painter_init(struct vtr_egl_painter *painter, const struct vtr_egl_caps *caps, struct vtr_error *error);
+void vtr_egl_painter_finish(struct vtr_egl_painter *painter);
+/* Fills the window with black. */
+void vtr_egl_paint_clear(uint32_t window_width, uint32_t window_height);
+/* Draws picture into a rectangle of the window; x, y: its upper left corner, y growing downwards. */
+void vtr_egl_paint(const struct vtr_egl_painter *painter, const struct vtr_egl_picture *picture, uint32_t window_width,
+                   uint32_t window_height, double x, double y, double width, double height);
+
+/* ---- formats.c ---- */
+
+/* Which byte of a pixel, in memory order, is red, green, blue and alpha (-1: none). NULL: no format of a scanout. */
+struct vtr_egl_channels {
+	uint32_t fourcc;
+	int8_t red, green, blue, alpha;
+};
+const struct vtr_egl_channels *vtr_egl_channels_of(uint32_t fourcc);
+
+#endif

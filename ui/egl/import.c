@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dmabufs as textures. An import is made once per buffer and layout and kept in a small cache: a guest flips between two or three
+ * buffers, and importing costs a page table. The texture shows the memory itself, so a guest that draws into the same buffer again
+ * needs no new import. An EGLImage keeps the dmabuf's memory alive: the window clears the cache when nothing was shown for a while.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include <vitrine/dmabuf.h>
+
+#include "egl/egl.h"
+#include "util/checked.h"
+#include "util/fourcc.h"
+
+static void forget(struct vtr_egl_import *import, const struct vtr_egl_caps *caps)
+{
+	if (import->texture)
+		glDeleteTextures(1, &import->texture);
+	if (import->image != EGL_NO_IMAGE)
+		eglDestroyImageKHR(caps->display, import->image);
+	*import = (struct vtr_egl_import){ .image = EGL_NO_IMAGE };
+}
+
+static bool same(const struct vtr_egl_import *import, const struct vtr_frame *frame)
+{
+	return import->buffer == vtr_buffer_id(frame->buffer) && import->offset == frame->offset &&
+	       import->modifier == frame->modifier && import->width == frame->width && import->height == frame->height &&
+	       import->stride == frame->stride && import->fourcc == frame->format;
+}
+
+/* An import of frame, or else the one that was not used for the longest time. */
+static struct vtr_egl_import *find(struct vtr_egl_imports *imports, const struct vtr_frame *frame)
+{
+	struct vtr_egl_import *oldest = &imports->items[0];
+
+	for (size_t i = 0; i < VTR_EGL_IMPORTS; i++) {
+		if (same(&imports->items[i], frame))
+			return &imports->items[i];
+		if (imports->items[i].used < oldest->used)
+			oldest = &imports->items[i];
+	}
+	return oldest;
+}
+
+/* Drivers take less than they read: Mesa's software renderer even /dev/null. */
+static int check_layout(const struct vtr_frame *frame, struct vtr_error *error)
+{
+	uint64_t length = (uint64_t)frame->stride * (frame->height - 1) + (uint64_t)frame->width * 4;
+	uint64_t size = vtr_dmabuf_size(vtr_buffer_fd(frame->buffer));
+
+	if (frame->stride / 4 < frame->width || frame->stride > INT32_MAX || frame->offset > INT32_MAX)
+		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		                     "EGL cannot express an offset of %" PRIu64 " bytes and a stride of %u", frame->offset,
+		                     frame->stride);
+	if (!vtr_range_fits(frame->offset, length, size))
+		return vtr_error_set(error, VTR_ERROR_HOST, ERANGE,
+		                     "the dmabuf has %" PRIu64 " bytes, the picture ends %" PRIu64 " bytes from its begin", size,
+		                     frame->offset + length);
+	return 0;
+}
+
+static EGLImage create_image(const struct vtr_egl_caps *caps, const struct vtr_frame *frame)
+{
+	EGLint attributes[] = {
+		EGL_WIDTH,
+		(EGLint)frame->width,
+		EGL_HEIGHT,
+		(EGLint)frame->height,
+		EGL_LINUX_DRM_FOURCC_EXT,
+		(EGLint)frame->format,
+		EGL_DMA_BUF_PLANE0_FD_EXT,
+		vtr_buffer_fd(frame->buffer),
+		EGL_DMA_BUF_PLANE0_OFFSET_EXT,
+		(EGLint)frame->offset,
+		EGL_DMA_BUF_PLANE0_PITCH_EXT,
+		(EGLint)frame->stride,
+		/* the last two only where they are known */
+		caps->modifiers ? EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT : EGL_NONE,
+		(EGLint)(frame->modifier & UINT32_MAX),
+		EGL_DMA_BUF_PLANE0_MODIFIER_HI_EXT,
+		(EGLint)(frame->modifier >> 32),
+		EGL_NONE,
+	};
+
+	return eglCreateImageKHR(caps->display, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, NULL, attributes);
+}
+
+static int make_texture(struct vtr_egl_import *import, struct vtr_error *error)
+{
+	glGenTextures(1, &import->texture);
+	glBindTexture(import->target, import->texture);
+	glTexParameteri(import->target, GL_TEXTURE_WRAP_S, GL_CLAMP_TO_EDGE);
+	glTexParameteri(import->target, GL_TEXTURE_WRAP_T, GL_CLAMP_TO_EDGE);
+	while (glGetError() != GL_NO_ERROR)
+		; /* only what the next call says counts */
+	glEGLImageTargetTexture2DOES(import->target, import->image);
+	GLenum code = glGetError();
+	if (code == GL_NO_ERROR)
+		return 0;
+	return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "OpenGL makes no texture of the dmabuf: error 0x%x", code);
+}
+
+static int import_frame(struct vtr_egl_import *import, const struct vtr_egl_caps *caps, const struct vtr_frame *frame,
+                        struct vtr_error *error)
+{
+	char name[VTR_FOURCC_NAME];
+
+	*import = (struct vtr_egl_import){
+		.buffer = vtr_buffer_id(frame->buffer),
+		.offset = frame->offset,
+		.modifier = frame->modifier,
+		.width = frame->width,
+		.height = frame->height,
+		.stride = frame->stride,
+		.fourcc = frame->format,
+		.image = create_image(caps, frame),
+		.target = vtr_egl_external_only(caps, frame->format, frame->modifier) ? GL_TEXTURE_EXTERNAL_OES : GL_TEXTURE_2D,
+	};
+	if (import->image == EGL_NO_IMAGE)
+		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		                     "the OpenGL driver does not import a dmabuf of %ux%u %s, %zu ranges, path %s: %s",
+		                     frame->width, frame->height, vtr_fourcc_name(frame->format, name),
+		                     vtr_buffer_ranges(frame->buffer), vtr_path_name(vtr_buffer_path(frame->buffer)),
+		                     vtr_egl_error_name(eglGetError()));
+	return make_texture(import, error);
+}
+
+const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps,
+                                                  const struct vtr_frame *frame, struct vtr_error *error)
+{
+	struct vtr_egl_import *import = find(imports, frame);
+
+	if (!same(import, frame)) {
+		if (check_layout(frame, error) < 0)
+			return NULL;
+		forget(import, caps);
+		if (import_frame(import, caps, frame, error) < 0) {
+			forget(import, caps);
+			return NULL;
+		}
+	}
+	import->used = ++imports->uses;
+	return import;
+}
+
+void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all)
+{
+	for (size_t i = 0; i < VTR_EGL_IMPORTS; i++)
+		if (imports->items[i].buffer && (all || imports->items[i].used != imports->uses))
+			forget(&imports->items[i], caps);
+}
