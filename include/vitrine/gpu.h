@@ -50,7 +50,8 @@ struct vtr_scanout_status {
 	const char *name;    /* the output's */
 	const char *display; /* "headless", ... */
 	bool enabled;        /* the guest shows something */
-	bool frozen;         /* its backing is gone; the last picture stays */
+	bool frozen;         /* its memory is not there; the last picture stays */
+	bool revoked;        /* likewise, after it was there: taken back by the guest, the VMM or the device for the time being */
 	uint32_t width, height;
 	uint32_t format;   /* DRM fourcc, 0 when disabled */
 	uint32_t resource; /* guest's resource id, 0 when disabled */

@@ -101,9 +101,9 @@ static double cpu_us_per_frame(const struct vtr_scanout_status *scanout)
 
 static json_t *scanout(const struct vtr_outputs *outputs, const struct vtr_scanout_status *status)
 {
-	json_t *object = json_pack("{s:I, s:o, s:s, s:o, s:b, s:b}", "id", (json_int_t)status->id, "name", text(status->name),
+	json_t *object = json_pack("{s:I, s:o, s:s, s:o, s:b, s:b, s:b}", "id", (json_int_t)status->id, "name", text(status->name),
 	                           "display", status->display, "output", output(outputs, status->id), "enabled", status->enabled,
-	                           "frozen", status->frozen);
+	                           "frozen", status->frozen, "revoked", status->revoked);
 	json_t *picture = json_pack("{s:I, s:I, s:o, s:I, s:s, s:o}", "width", (json_int_t)status->width, "height",
 	                            (json_int_t)status->height, "format", format(status->format), "resource",
 	                            (json_int_t)status->resource, "path", vtr_path_name(status->path), "why_not", refusals(status));

@@ -83,6 +83,13 @@ void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequen
 	answer_due(gpu);
 }
 
+void vtr_flush_frame_replaced(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence, uint64_t replacement)
+{
+	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
+		if (flush->waiting & 1u << scanout && flush->sequence[scanout] == sequence)
+			flush->sequence[scanout] = replacement;
+}
+
 void vtr_flush_complete_all(struct vtr_gpu *gpu)
 {
 	while (gpu->flushes.head)
@@ -164,6 +171,7 @@ static bool damage_of(const struct vtr_scanout *scanout, const struct virtio_gpu
 static void flush_scanout(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t now,
                           struct vtr_flush *flush)
 {
+	vtr_scanout_lift_revoked(scanout);
 	uint64_t sequence = vtr_scanout_present(gpu, scanout, damage, now);
 
 	if (sequence) {

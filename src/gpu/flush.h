@@ -34,6 +34,9 @@ void vtr_flush_queue_finish(struct vtr_gpu *gpu);
 /* A display is done with the scanout's frames up to sequence. */
 void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence);
 
+/* A frame stands in for another: flushes that wait for that wait for this one. */
+void vtr_flush_frame_replaced(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence, uint64_t replacement);
+
 /* Answers everything that waits, now. */
 void vtr_flush_complete_all(struct vtr_gpu *gpu);
 

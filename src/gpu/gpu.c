@@ -144,6 +144,7 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 	gpu->options = *options;
 	if (!gpu->options.max_hostmem)
 		gpu->options.max_hostmem = VTR_DEFAULT_MAX_HOSTMEM;
+	gpu->now_ns = vtr_now_ns;
 	gpu->outputs = outputs;
 	gpu->n_scanouts = (uint32_t)vtr_outputs_count(outputs);
 	gpu->config.num_scanouts = gpu->n_scanouts;
@@ -199,6 +200,8 @@ struct vtr_virtio_device *vtr_gpu_virtio(struct vtr_gpu *gpu)
 void vtr_gpu_devices_changed(struct vtr_gpu *gpu)
 {
 	vtr_resources_devices_changed(gpu);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		vtr_imports_forget(&gpu->scanouts[i].imports);
 	vtr_scanouts_present_later(gpu);
 }
 

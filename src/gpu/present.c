@@ -1,130 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a scanout to a frame: the path ladder.
+ * From a scanout to a frame, and what becomes of it.
  *
- * Each present asks the rungs in order, best first; the first that can show the pixels is the path. A rung is asked with what is
- * known already (a dmabuf is made once per backing, a failed import is remembered per buffer), so asking again costs nothing and a
- * change of circumstances is noticed by itself. Reasons are put into words only for status and log.
+ * The ladder (ladder.c) says which way the pixels take. On a zero-copy rung the frame carries the buffer and nothing depends on its
+ * size. Below, damaged rows are gathered into the output's staging memory, here on the device thread, and only when the output
+ * wants pixels at all: until somebody looks, damage is just collected in `unread`.
  *
- * On a zero-copy rung the frame carries the buffer and nothing depends on its size. Below, damaged rows are gathered into the
- * output's staging memory, here on the device thread, and only when the output wants pixels at all: until somebody looks, damage is
- * just collected in `unread`.
+ * A frame whose buffer the display could not import is presented again at once. The new frame stands for the same flush: that is
+ * answered, and counted, when the new one is done.
+ *
+ * When memory goes (scanouts freeze), what the display has must last. Pixels that it holds as a dmabuf are copied at the last
+ * moment where that is possible: the memory of a guest may be somebody else's soon. It is not possible for memory that we could
+ * only have asked the VMM for while the VMM waits for us, nor for the memory of a device that is revoked already. Nor is it
+ * necessary: the kernel has taken such memory from the importer, too. The display keeps the dmabuf and, as every importer's driver
+ * does it its own way, shows the last picture, or nothing, until the next frame.
  */
 #include <drm_fourcc.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
-#include <vitrine/dmabuf.h>
-
 #include "gpu/gpu.h"
 #include "util/region.h"
-
-/* ---- the ladder ---- */
-
-static bool can_udmabuf(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *why)
-{
-	if (!vtr_resource_buffer(gpu, scanout->resource)) {
-		*why = scanout->resource->no_buffer;
-		return false;
-	}
-	if (scanout->resource->refused & 1u << scanout->id) {
-		*why = scanout->refused;
-		return false;
-	}
-	return vtr_output_accepts(scanout->output, scanout->layout.format, DRM_FORMAT_MOD_LINEAR, why);
-}
-
-static bool can_map(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *why)
-{
-	if (vtr_resource_pixels(scanout->resource)->cpu)
-		return true;
-	vtr_error_set(why, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
-	              "part of the frame lies in memory that came without a mappable fd: give the VM shared memory "
-	              "(QEMU: memory-backend-memfd,share=on)");
-	return false;
-}
-
-static bool can_fetch(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *why)
-{
-	return true; /* the VMM is always there to be asked; whether it answers is seen then */
-}
-
-static const struct rung {
-	enum vtr_path path;
-	bool zero_copy;
-	/* False, with the reason in *why, when this rung cannot show the scanout. */
-	bool (*usable)(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *why);
-} ladder[] = {
-	{ VTR_PATH_UDMABUF, true, can_udmabuf },
-	{ VTR_PATH_MAPPED, false, can_map },
-	{ VTR_PATH_FETCHED, false, can_fetch },
-};
-
-enum { RUNGS = sizeof(ladder) / sizeof(ladder[0]) };
-
-/* --path leaves one rung. What the host holds itself (2D images) cannot be fetched: mapped stands in. */
-static bool rung_allowed(const struct vtr_gpu *gpu, const struct vtr_scanout *scanout, const struct rung *rung,
-                         struct vtr_error *why)
-{
-	enum vtr_path forced = gpu->options.force_path;
-
-	if (forced == VTR_PATH_NONE || forced == rung->path)
-		return true;
-	if (scanout->resource->image && forced == VTR_PATH_FETCHED && rung->path == VTR_PATH_MAPPED)
-		return true;
-	vtr_error_set(why, VTR_ERROR_HOST, EPERM, "left out by --path %s", vtr_path_name(forced));
-	return false;
-}
-
-static const struct rung *choose(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n)
-{
-	struct vtr_error why;
-
-	if (n)
-		*n = 0;
-	if (!scanout->resource || vtr_scanout_frozen(scanout))
-		return NULL;
-	for (size_t i = 0; i < RUNGS; i++) {
-		if (rung_allowed(gpu, scanout, &ladder[i], &why) && ladder[i].usable(gpu, scanout, &why))
-			return &ladder[i];
-		if (!refusals)
-			continue;
-		refusals[*n].path = ladder[i].path;
-		memcpy(refusals[*n].reason, why.text, sizeof(why.text));
-		++*n;
-	}
-	return NULL;
-}
-
-enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n)
-{
-	const struct rung *rung = choose(gpu, scanout, refusals, n);
-
-	return rung ? rung->path : VTR_PATH_NONE;
-}
-
-/* One line when the path changes, with what keeps it from being better. */
-static void log_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_path path)
-{
-	struct vtr_path_refusal refusals[VTR_PATH_COUNT];
-	const char *name = vtr_output_name(scanout->output);
-	size_t n;
-
-	if (scanout->logged_path == path)
-		return;
-	scanout->logged_path = path;
-	vtr_scanout_path(gpu, scanout, refusals, &n);
-	if (vtr_scanout_frozen(scanout))
-		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
-		                "output %s: the guest's memory is not there now; the last picture stays", name);
-	else if (n)
-		vtr_log_limited(&scanout->log, path == VTR_PATH_NONE ? VTR_LOG_WARN : VTR_LOG_INFO,
-		                "output %s: path %s; not %s: %s", name, vtr_path_name(path), vtr_path_name(refusals[0].path),
-		                refusals[0].reason);
-	else
-		vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: path %s", name, vtr_path_name(path));
-}
 
 /* ---- content ---- */
 
@@ -175,7 +72,18 @@ static void read_again(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	vtr_event_raise(gpu->again);
 }
 
-static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame, enum vtr_path path)
+/* That the memory of a device is away for a while is nothing to warn of. */
+static void log_unreadable(struct vtr_scanout *scanout, int error)
+{
+	bool device = scanout->resource->memory & VTR_IN_DEVICE;
+
+	vtr_log_limited(&scanout->log, device ? VTR_LOG_INFO : VTR_LOG_WARN, "output %s: %s memory cannot be read%s: %s",
+	                vtr_output_name(scanout->output), device ? "the device's" : "the guest's", device ? " now" : "",
+	                strerror(-error));
+}
+
+/* The way is frame->path. */
+static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame)
 {
 	const struct vtr_scanout_layout *layout = &scanout->layout;
 	pixman_region32_t stale, done;
@@ -192,15 +100,14 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 		return;
 	}
 	pixman_region32_init(&done);
-	int error = gather(scanout, path, &stale, vtr_staging_data(staging), vtr_staging_stride(staging), &done);
+	int error = gather(scanout, frame->path, &stale, vtr_staging_data(staging), vtr_staging_stride(staging), &done);
 	if (error) {
 		/* half a picture is worse than the last one; what was not read stays in unread */
 		vtr_staging_cancel(staging);
 		if (error == -ECANCELED)
 			read_again(gpu, scanout);
 		else
-			vtr_log_limited(&scanout->log, VTR_LOG_WARN, "output %s: the guest's memory cannot be read: %s",
-			                vtr_output_name(scanout->output), strerror(-error));
+			log_unreadable(scanout, error);
 	} else {
 		vtr_staging_commit(staging, &done, frame);
 	}
@@ -208,30 +115,37 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 	pixman_region32_fini(&stale);
 }
 
-static void attach_buffer(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame)
+static void attach_buffer(struct vtr_scanout *scanout, struct vtr_frame *frame, const struct vtr_choice *choice)
 {
-	struct vtr_buffer *buffer = vtr_resource_buffer(gpu, scanout->resource);
-
 	frame->content = VTR_FRAME_BUFFER;
-	frame->buffer = vtr_buffer_lock(buffer);
-	frame->offset = vtr_buffer_offset(buffer) + scanout->layout.offset;
+	frame->buffer = vtr_buffer_lock(choice->buffer);
+	frame->offset = vtr_buffer_offset(choice->buffer) + scanout->layout.offset;
 	frame->modifier = DRM_FORMAT_MOD_LINEAR;
 	frame->stride = scanout->layout.stride;
+	vtr_imports_note(&scanout->imports, &(struct vtr_import_frame){
+						    .sequence = frame->sequence,
+						    .kind = choice->kind,
+						    .binding = scanout->binding,
+						    .flushed_ns = frame->flushed_ns,
+					    });
 }
 
 /* Gives frame what the output can use of the scanout. */
 static void attach_content(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_frame *frame, enum vtr_output_demand demand)
 {
-	const struct rung *rung = choose(gpu, scanout, NULL, NULL);
+	struct vtr_choice choice = vtr_ladder_choose(gpu, scanout);
 
-	if (!rung || demand == VTR_DEMAND_NONE)
-		frame->content = VTR_FRAME_UNREAD;
-	else if (rung->zero_copy && demand == VTR_DEMAND_DMABUF)
-		attach_buffer(gpu, scanout, frame);
-	else
-		attach_pixels(gpu, scanout, frame, rung->path);
-	frame->path = rung ? rung->path : VTR_PATH_NONE;
-	log_path(gpu, scanout, frame->path);
+	scanout->revoked = choice.revoked;
+	frame->path = choice.path;
+	if (choice.buffer && demand == VTR_DEMAND_DMABUF) {
+		attach_buffer(scanout, frame, &choice); /* the path goes to the log when the display has taken it */
+		return;
+	}
+	if (choice.path != VTR_PATH_NONE && demand != VTR_DEMAND_NONE) {
+		frame->path = vtr_ladder_pixels(scanout, &choice);
+		attach_pixels(gpu, scanout, frame);
+	}
+	vtr_ladder_log(gpu, scanout, choice.path);
 }
 
 /* ---- frames ---- */
@@ -282,8 +196,8 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 	frame->flushed_ns = flushed_ns;
 	if (scanout->resource)
 		attach_content(gpu, scanout, frame, demand);
-	/* A frozen scanout has nothing newer to be read: its frames carry no damage, the last picture is the right one. */
-	if (!vtr_scanout_frozen(scanout))
+	/* Without its memory a scanout has nothing newer to be read: no damage, the last picture is the right one. */
+	if (!vtr_scanout_frozen(scanout) && !scanout->revoked)
 		pixman_region32_copy(&frame->damage, &scanout->unread);
 	if (frame->content != VTR_FRAME_UNREAD) {
 		pixman_region32_clear(&scanout->unread);
@@ -306,6 +220,15 @@ uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, c
 	return present(gpu, scanout, vtr_output_demand(scanout->output), flushed_ns);
 }
 
+/* Can what is left be read, without asking a VMM that waits for us? */
+static bool can_read(struct vtr_gpu *gpu, struct vtr_scanout *scanout, bool may_fetch)
+{
+	struct vtr_choice choice = vtr_ladder_choose(gpu, scanout);
+	enum vtr_path path = vtr_ladder_pixels(scanout, &choice);
+
+	return path == VTR_PATH_MAPPED || (path == VTR_PATH_FETCHED && may_fetch);
+}
+
 void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
@@ -313,9 +236,8 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 
 		if (scanout->resource != resource || vtr_scanout_frozen(scanout))
 			continue;
-		/* Copied pixels: a dmabuf would go on showing memory that may be used for something else now. */
 		bool incomplete = scanout->holds_buffer || pixman_region32_not_empty(&scanout->unread);
-		if (incomplete && (may_fetch || vtr_scanout_path(gpu, scanout, NULL, NULL) != VTR_PATH_FETCHED))
+		if (incomplete && can_read(gpu, scanout, may_fetch))
 			present(gpu, scanout, VTR_DEMAND_PIXELS, 0);
 	}
 }
@@ -323,7 +245,10 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 void vtr_scanouts_present_later(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		gpu->scanouts[i].again = gpu->scanouts[i].resource;
+		if (gpu->scanouts[i].resource) {
+			vtr_scanout_all_unread(&gpu->scanouts[i]);
+			gpu->scanouts[i].again = true;
+		}
 	vtr_event_raise(gpu->again);
 }
 
@@ -346,38 +271,55 @@ static void add_sample(struct vtr_scanout_stats *stats, uint64_t ns)
 	stats->latency_us[stats->samples++ % VTR_LATENCY_SAMPLES] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
+/* The first answer to a frame with a dmabuf: it could be imported, or it was never tried. */
+static void import_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_import_frame *frame, bool shown)
+{
+	frame->done = true;
+	if (!shown || frame->failed)
+		return;
+	vtr_imports_succeeded(&scanout->imports, &frame->kind);
+	vtr_ladder_log(gpu, scanout, frame->kind.path);
+}
+
 void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event)
 {
+	struct vtr_import_frame *import = vtr_imports_find(&scanout->imports, event->sequence);
+	uint64_t flushed_ns = import && import->replaced ? 0 : event->flushed_ns;
+
 	if (!event->dropped)
 		scanout->stalled = false;
-	count_flush(&scanout->stats, event->flushed_ns, event->dropped);
-	if (event->flushed_ns && !event->dropped && event->time_ns > event->flushed_ns)
-		add_sample(&scanout->stats, event->time_ns - event->flushed_ns);
+	if (import)
+		import_done(gpu, scanout, import, !event->dropped);
+	count_flush(&scanout->stats, flushed_ns, event->dropped);
+	if (flushed_ns && !event->dropped && event->time_ns > flushed_ns)
+		add_sample(&scanout->stats, event->time_ns - flushed_ns);
 	vtr_flush_frame_done(gpu, scanout->id, event->sequence);
-	if (event->flushed_ns && gpu->frame_func)
+	if (flushed_ns && gpu->frame_func)
 		gpu->frame_func(scanout->id, gpu->frame_data);
 }
 
 /* What the last display could not import the new one may. */
 void vtr_scanout_display_changed(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 {
-	vtr_resources_forget_refused(gpu, scanout->id);
+	vtr_imports_forget(&scanout->imports);
 	scanout->stalled = false;
 	vtr_scanout_present(gpu, scanout, NULL, 0);
 }
 
 void vtr_scanout_import_failed(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_event *event)
 {
-	struct vtr_resource *resource = vtr_resource_find_buffer(gpu, event->buffer_id);
-	pixman_region32_t all;
+	struct vtr_import_frame *frame = vtr_imports_find(&scanout->imports, event->sequence);
 
-	if (!resource)
+	if (!frame)
 		return;
-	resource->refused |= 1u << scanout->id;
-	scanout->refused = event->error;
-	if (scanout->resource != resource)
+	frame->failed = true;
+	vtr_imports_failed(&scanout->imports, &frame->kind, &event->error, gpu->now_ns());
+	if (frame->binding != scanout->binding)
 		return; /* the guest flipped; the display has its last picture until the guest flushes the next one */
-	pixman_region32_init_rect(&all, 0, 0, scanout->layout.width, scanout->layout.height);
-	vtr_scanout_present(gpu, scanout, &all, 0);
-	pixman_region32_fini(&all);
+	uint64_t flushed_ns = frame->done ? 0 : frame->flushed_ns;
+	frame->replaced = flushed_ns;
+	vtr_scanout_all_unread(scanout);
+	uint64_t sequence = vtr_scanout_present(gpu, scanout, NULL, flushed_ns);
+	if (flushed_ns && sequence)
+		vtr_flush_frame_replaced(gpu, scanout->id, event->sequence, sequence);
 }

@@ -9,10 +9,7 @@
 #include "gpu/resource.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
-
-#include <vitrine/dmabuf.h>
 
 #include "gpu/gpu.h"
 #include "render/image.h"
@@ -29,15 +26,6 @@ struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id)
 	while (resource && resource->id != id)
 		resource = resource->next;
 	return resource;
-}
-
-struct vtr_resource *vtr_resource_find_buffer(struct vtr_gpu *gpu, uint64_t buffer_id)
-{
-	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
-		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			if (resource->buffer && vtr_buffer_id(resource->buffer) == buffer_id)
-				return resource;
-	return NULL;
 }
 
 static struct vtr_resource *resource_create(struct vtr_gpu *gpu, uint32_t id)
@@ -73,6 +61,7 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 		return NULL;
 	}
 	resource->image = image;
+	resource->memory = vtr_pixel_memory(&image->pixels);
 	gpu->resources.hostmem += image->pixels.length;
 	gpu->resources.images++;
 	return resource;
@@ -83,19 +72,9 @@ const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource)
 	return resource->image ? &resource->image->pixels : &resource->backing;
 }
 
-/* Displays keep what they locked. */
-static void drop_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource)
-{
-	gpu->resources.buffers -= resource->buffer != NULL;
-	vtr_buffer_drop(resource->buffer);
-	resource->buffer = NULL;
-	resource->buffer_tried = false;
-	resource->refused = 0;
-}
-
 static void drop_derived(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	drop_buffer(gpu, resource);
+	vtr_candidates_drop(gpu, resource);
 	vtr_view_destroy(resource->view);
 	resource->view = NULL;
 }
@@ -106,6 +85,7 @@ static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool 
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
 		drop_derived(gpu, resource);
 	}
+	resource->revoked = resource->backing.count;
 	gpu->resources.spans -= resource->backing.count;
 	vtr_spans_finish(&resource->backing);
 }
@@ -118,8 +98,11 @@ bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *s
 static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	gpu->resources.spans += resource->backing.count;
-	if (!resource->image)
-		vtr_scanouts_thaw(gpu, resource);
+	resource->revoked = false;
+	if (resource->image)
+		return;
+	resource->memory = vtr_pixel_memory(&resource->backing);
+	vtr_scanouts_thaw(gpu, resource);
 }
 
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
@@ -190,40 +173,6 @@ bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	return true;
 }
 
-/* A guest may show one resource after another: those that are not shown now give way. */
-static void drop_unshown_buffers(struct vtr_gpu *gpu)
-{
-	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
-		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			if (resource->buffer && !resource->shown)
-				drop_buffer(gpu, resource);
-}
-
-struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource)
-{
-	const struct vtr_spans *pixels = vtr_resource_pixels(resource);
-
-	if (resource->buffer_tried || !pixels->count)
-		return resource->buffer;
-	resource->buffer_tried = true;
-	if (pixels->length > VTR_MAX_BUFFER_SIZE) {
-		vtr_error_set(&resource->no_buffer, VTR_ERROR_GUEST, EFBIG,
-		              "the resource's memory is larger than %" PRIu64 " MiB, the most that is made a dmabuf",
-		              VTR_MAX_BUFFER_SIZE >> 20);
-		return NULL;
-	}
-	if (gpu->resources.buffers >= VTR_MAX_BUFFERS)
-		drop_unshown_buffers(gpu);
-	int fd = vtr_udmabuf_create(pixels, &resource->no_buffer);
-	if (fd < 0)
-		return NULL;
-	resource->buffer = vtr_buffer_create(VTR_PATH_UDMABUF, fd, 0, pixels->length);
-	if (!resource->buffer)
-		vtr_error_set(&resource->no_buffer, VTR_ERROR_HOST, ENOMEM, "out of memory");
-	gpu->resources.buffers += resource->buffer != NULL;
-	return resource->buffer;
-}
-
 const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error)
 {
 	const struct vtr_spans *pixels = vtr_resource_pixels(resource);
@@ -258,16 +207,8 @@ void vtr_resources_devices_changed(struct vtr_gpu *gpu)
 {
 	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			if (!resource->buffer)
-				drop_buffer(gpu, resource);
+			vtr_candidates_devices_changed(gpu, resource);
 	vtr_resources_region_added(gpu);
-}
-
-void vtr_resources_forget_refused(struct vtr_gpu *gpu, uint32_t scanout)
-{
-	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
-		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			resource->refused &= ~(1u << scanout);
 }
 
 void vtr_resources_region_added(struct vtr_gpu *gpu)

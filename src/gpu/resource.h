@@ -9,6 +9,8 @@
 #include <vitrine/error.h>
 #include <vitrine/memory.h>
 
+#include "gpu/candidate.h"
+
 struct vtr_gpu;
 
 /*
@@ -26,11 +28,11 @@ struct vtr_resource {
 	struct vtr_spans backing; /* entries, resolved; empty while they do not resolve */
 	uint64_t generation;      /* of the memory map when resolving was last tried */
 
-	struct vtr_buffer *buffer; /* dmabuf of the pixels, or NULL */
-	bool buffer_tried;
-	struct vtr_error no_buffer; /* why buffer is NULL after it was tried */
-	struct vtr_view *view;      /* linear view of the pixels, or NULL */
-	uint32_t refused;           /* bit per scanout: its display cannot import buffer */
+	bool revoked; /* it was resolved and is not now */
+
+	unsigned memory;                                 /* VTR_IN_*: where the pixels are */
+	struct vtr_candidate candidates[VTR_CANDIDATES]; /* dmabufs of the pixels */
+	struct vtr_view *view;                           /* linear view of the pixels, or NULL */
 
 	uint32_t shown; /* bit per scanout */
 	bool has_uuid;
@@ -49,8 +51,7 @@ struct vtr_resource_table {
 	uint32_t buffers; /* and how many dmabufs: each holds an fd */
 };
 
-struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id);               /* NULL: no such id */
-struct vtr_resource *vtr_resource_find_buffer(struct vtr_gpu *gpu, uint64_t buffer_id); /* NULL: nobody's any more */
+struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id); /* NULL: no such id */
 
 /* Creates a resource; the id was checked to be free. Return NULL when out of memory. */
 struct vtr_resource *vtr_resource_create_blob(struct vtr_gpu *gpu, uint32_t id, uint64_t size);
@@ -76,20 +77,13 @@ bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource);
 /* Where the pixels are; empty when they are nowhere now. */
 const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource);
 
-/* The dmabuf of the pixels of a resource that is shown, made at the first call; NULL with the reason in resource->no_buffer. Valid
- * until the backing changes or the resource is not shown any more. */
-struct vtr_buffer *vtr_resource_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource);
-
 /* A linear view of the pixels, made at the first call and up to date after each; NULL with *error. Valid until the backing changes.
  */
 const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error);
 
-/* The scanout's display is another one now: it may take the dmabufs that the last one did not. */
-void vtr_resources_forget_refused(struct vtr_gpu *gpu, uint32_t scanout);
-
 /* For the memory listener: a region goes; everything made from it goes first. */
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);
-/* The assigned devices are others now: whatever could not be made of the pixels may be possible. */
+/* The assigned devices are others now: dmabufs are made again, or tried again. */
 void vtr_resources_devices_changed(struct vtr_gpu *gpu);
 /* A region came: backings of shown resources are tried again. */
 void vtr_resources_region_added(struct vtr_gpu *gpu);

@@ -14,6 +14,7 @@ void vtr_scanout_init(struct vtr_scanout *scanout, uint32_t id, struct vtr_outpu
 {
 	scanout->id = id;
 	scanout->output = output;
+	scanout->logged_path = VTR_PATH_COUNT;
 	pixman_region32_init(&scanout->unread);
 }
 
@@ -22,8 +23,7 @@ void vtr_scanout_finish(struct vtr_scanout *scanout)
 	pixman_region32_fini(&scanout->unread);
 }
 
-/* Whatever the output holds, it is another picture now. */
-static void all_unread(struct vtr_scanout *scanout)
+void vtr_scanout_all_unread(struct vtr_scanout *scanout)
 {
 	const struct vtr_scanout_layout *layout = &scanout->layout;
 
@@ -37,6 +37,7 @@ static void unbind(struct vtr_scanout *scanout)
 	if (scanout->resource)
 		scanout->resource->shown &= ~(1u << scanout->id);
 	scanout->resource = NULL;
+	scanout->binding++;
 }
 
 void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
@@ -46,7 +47,7 @@ void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vt
 	scanout->resource = resource;
 	scanout->layout = *layout;
 	resource->shown |= 1u << scanout->id;
-	all_unread(scanout);
+	vtr_scanout_all_unread(scanout);
 }
 
 void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
@@ -66,8 +67,16 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (gpu->scanouts[i].resource == resource)
-			all_unread(&gpu->scanouts[i]);
+		if (gpu->scanouts[i].resource == resource) {
+			vtr_scanout_all_unread(&gpu->scanouts[i]);
+			vtr_scanout_lift_revoked(&gpu->scanouts[i]);
+		}
+}
+
+void vtr_scanout_lift_revoked(struct vtr_scanout *scanout)
+{
+	vtr_imports_lift_revoked(&scanout->imports);
+	vtr_candidates_lift_revoked(scanout->resource);
 }
 
 int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout_view *view, struct vtr_error *error)

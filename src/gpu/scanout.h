@@ -11,6 +11,8 @@
 #include <vitrine/gpu.h>
 #include <vitrine/log.h>
 
+#include "gpu/imports.h"
+
 struct vtr_gpu;
 struct vtr_resource;
 
@@ -44,8 +46,10 @@ struct vtr_scanout {
 
 	bool again; /* to be presented once more, from the loop */
 
-	struct vtr_error refused; /* why the display could not import the last buffer that it could not */
-	enum vtr_path logged_path;
+	struct vtr_imports imports;
+	bool revoked;              /* the memory of the device that the last frame was to show was away */
+	uint64_t binding;          /* changes when the guest binds the scanout anew */
+	enum vtr_path logged_path; /* VTR_PATH_COUNT: none yet */
 
 	struct vtr_scanout_stats stats;
 	struct vtr_log_limit log;
@@ -66,6 +70,8 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout);
 /* The resource's memory is about to go: what was not read of it is read now, so that the last picture stays right. Memory that can
  * only be had by request is read only when may_fetch: not while the VMM waits for us. */
 void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch);
+/* Whatever the output holds, it is another picture now. */
+void vtr_scanout_all_unread(struct vtr_scanout *scanout);
 /* The resource has memory again: scanouts that show it show that from the next flush or read on. */
 void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 
@@ -76,8 +82,8 @@ void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage,
                              uint64_t flushed_ns);
 
-/* The best usable path now; with refusals (VTR_PATH_COUNT of them) also why each better one is not, and how many these are. */
-enum vtr_path vtr_scanout_path(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
+/* The guest flushes the scanout, or its memory came back: what was revoked is worth another try. */
+void vtr_scanout_lift_revoked(struct vtr_scanout *scanout);
 
 /* All scanouts are presented again, from the loop. */
 void vtr_scanouts_present_later(struct vtr_gpu *gpu);

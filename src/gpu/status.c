@@ -30,13 +30,13 @@ bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout
 	if (id >= gpu->n_scanouts)
 		return false;
 	struct vtr_scanout *scanout = &gpu->scanouts[id];
+	bool frozen = vtr_scanout_frozen(scanout);
 
 	*status = (struct vtr_scanout_status){
 		.id = id,
 		.name = vtr_output_name(scanout->output),
 		.display = vtr_output_display_name(scanout->output),
 		.enabled = scanout->resource,
-		.frozen = vtr_scanout_frozen(scanout),
 		.frames = scanout->stats.frames,
 		.dropped = scanout->stats.dropped,
 		.timeouts = scanout->stats.timeouts,
@@ -49,7 +49,10 @@ bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout
 		status->format = scanout->layout.format;
 		status->resource = scanout->resource->id;
 	}
-	status->path = vtr_scanout_path(gpu, scanout, status->why_not, &status->n_why_not);
+	struct vtr_choice choice = vtr_ladder_look(gpu, scanout, status->why_not, &status->n_why_not);
+	status->path = choice.path;
+	status->frozen = frozen || choice.revoked;
+	status->revoked = choice.revoked || (frozen && scanout->resource->revoked);
 	fill_latency(&scanout->stats, status);
 	return true;
 }

@@ -110,6 +110,14 @@ static void print_path(const json_t *scanout)
 	}
 }
 
+/* What is to be said of the picture when it is not what the guest shows now. */
+static const char *why_still(const json_t *scanout)
+{
+	if (truth(scanout, "revoked"))
+		return ", revoked: its memory is away for now, the last picture stays";
+	return truth(scanout, "frozen") ? ", frozen: it has no memory yet" : "";
+}
+
 static void print_picture(const json_t *scanout)
 {
 	label("picture");
@@ -118,8 +126,7 @@ static void print_picture(const json_t *scanout)
 		return;
 	}
 	printf("%" PRId64 "x%" PRId64 " %s, resource %" PRId64 "%s\n", number(scanout, "width"), number(scanout, "height"),
-	       text(scanout, "format"), number(scanout, "resource"),
-	       truth(scanout, "frozen") ? ", frozen: its memory is not there now" : "");
+	       text(scanout, "format"), number(scanout, "resource"), why_still(scanout));
 	print_path(scanout);
 }
 

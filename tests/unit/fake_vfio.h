@@ -41,6 +41,8 @@ static struct {
 	unsigned probes, gets, infos, reads;
 	uint32_t flags_seen, bar, nr_ranges;
 	struct vtr_vfio_dma_range ranges[FAKE_RANGES]; // the first of the last request
+
+	int (*get)(const struct vtr_vfio_feature_dma_buf *request); // makes the dmabuf; NULL: one of nothing
 } fake;
 
 /* ---- what the device is ---- */
@@ -149,7 +151,9 @@ static int fake_get_dmabuf(const struct vfio_device_feature *feature)
 	}
 	fake.bar = request->region_index;
 	fake.nr_ranges = request->nr_ranges;
-	return fake.get_error ? fake_fail(fake.get_error) : open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fake.get_error)
+		return fake_fail(fake.get_error);
+	return fake.get ? fake.get(request) : open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 static int fake_feature(const struct vfio_device_feature *feature)

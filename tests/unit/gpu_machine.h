@@ -39,11 +39,15 @@ struct gpu_display {
 	atomic_uint stuck;     /* bit per output: its frames stay where they are */
 	atomic_uint demand;    /* enum vtr_output_demand, of an output from its next frame on */
 	atomic_bool no_dmabuf; /* says so when it is asked */
-	atomic_bool no_import; /* says so when a dmabuf comes */
+	atomic_uint refuse;    /* bit per enum vtr_path: such dmabufs it cannot import, */
+	atomic_uint owner;     /* and whose fault that is (enum vtr_error_owner); NONE: the host's */
+	atomic_bool asleep;    /* its thread does nothing, with the frame in its hands */
 	atomic_uint attached;
 	atomic_uint contents;                          /* bit per enum vtr_frame_content that was seen */
 	atomic_uint buffers;                           /* frames with a dmabuf */
-	_Atomic uint32_t pixel[VTR_MAX_SCANOUTS];      /* the first one of the last frame with pixels, */
+	atomic_uint tried[VTR_PATH_COUNT];             /* of these */
+	_Atomic uint64_t offset;                       /* the last one's */
+	_Atomic uint32_t pixel[VTR_MAX_SCANOUTS];      /* the first one of the last frame that was shown, */
 	_Atomic uint32_t last_pixel[VTR_MAX_SCANOUTS]; /* and the last one */
 };
 
@@ -52,34 +56,58 @@ static inline struct gpu_display *gpu_display_from(struct vtr_display *display)
 	return (struct gpu_display *)display;
 }
 
+/* The dmabufs of tests are memfds. */
+static inline uint32_t gpu_display_read(const struct vtr_frame *frame, uint64_t offset)
+{
+	uint32_t pixel = 0;
+
+	if (frame->content == VTR_FRAME_PIXELS)
+		memcpy(&pixel, (const uint8_t *)frame->pixels + offset, sizeof(pixel));
+	else if (pread(vtr_buffer_fd(frame->buffer), &pixel, sizeof(pixel), (off_t)(frame->offset + offset)) != sizeof(pixel))
+		return 0xdeadbeef;
+	return pixel;
+}
+
 static inline void gpu_display_look(struct gpu_display *display, const struct vtr_frame *frame)
 {
-	const uint32_t *pixels = frame->pixels, index = frame->output->index;
+	uint64_t last = (uint64_t)frame->stride * (frame->height - 1) + (uint64_t)(frame->width - 1) * 4;
+	uint32_t index = frame->output->index;
 
-	atomic_store(&display->pixel[index], pixels[0]);
-	atomic_store(&display->last_pixel[index], pixels[frame->stride / 4 * (frame->height - 1) + frame->width - 1]);
+	atomic_store(&display->pixel[index], gpu_display_read(frame, 0));
+	atomic_store(&display->last_pixel[index], gpu_display_read(frame, last));
+}
+
+/* False when it is refused. */
+static inline bool gpu_display_import(struct gpu_display *display, struct vtr_frame *frame)
+{
+	enum vtr_path path = vtr_buffer_path(frame->buffer);
+	struct vtr_error error;
+
+	atomic_fetch_add(&display->buffers, 1);
+	atomic_fetch_add(&display->tried[path], 1);
+	atomic_store(&display->offset, frame->offset);
+	if (!(atomic_load(&display->refuse) & 1u << path))
+		return true;
+	vtr_error_set(&error, atomic_load(&display->owner) ? atomic_load(&display->owner) : VTR_ERROR_HOST, EINVAL,
+	              "no import after all");
+	vtr_frame_import_failed(frame, &error);
+	return false;
 }
 
 static inline void gpu_display_frame(struct vtr_display *base, struct vtr_output *output)
 {
 	struct gpu_display *display = gpu_display_from(base);
 	struct vtr_frame *frame = atomic_load(&display->stuck) & 1u << output->index ? NULL : vtr_output_take_frame(output);
-	bool refused;
 
 	if (!frame)
 		return;
-	refused = frame->content == VTR_FRAME_BUFFER && atomic_load(&display->no_import);
-	if (refused) {
-		struct vtr_error error;
-
-		vtr_error_set(&error, VTR_ERROR_HOST, EINVAL, "no import after all");
-		vtr_frame_import_failed(frame, &error);
-	}
-	if (frame->content == VTR_FRAME_PIXELS)
+	while (atomic_load(&display->asleep))
+		g_usleep(1000);
+	bool shown = frame->content != VTR_FRAME_BUFFER || gpu_display_import(display, frame);
+	if (shown && (frame->content == VTR_FRAME_PIXELS || frame->content == VTR_FRAME_BUFFER))
 		gpu_display_look(display, frame);
-	atomic_fetch_add(&display->buffers, frame->content == VTR_FRAME_BUFFER);
 	atomic_fetch_or(&display->contents, 1u << frame->content);
-	vtr_frame_finish(frame, refused ? 0 : vtr_now_ns());
+	vtr_frame_finish(frame, shown ? vtr_now_ns() : 0);
 	vtr_output_set_demand(output, atomic_load(&display->demand));
 }
 

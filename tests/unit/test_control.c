@@ -587,13 +587,13 @@ static void test_status(void)
 	json_int_t id, width, height, resource, frames, dropped, timeouts, copied, p50, p99, resources;
 	double cpu, hertz;
 	json_t *features, *regions, *refusals;
-	int enabled, frozen;
+	int enabled, frozen, revoked;
 
-	g_assert_cmpint(json_unpack(reply, "{s:s, s:o, s:o, s:I, s:[{s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:o, s:b, s:b}]}",
+	g_assert_cmpint(json_unpack(reply, "{s:s, s:o, s:o, s:I, s:[{s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:o, s:b, s:b, s:b}]}",
 	                            "transport", &transport, "guest_features", &features, "memory_regions", &regions, "resources",
 	                            &resources, "scanouts", "id", &id, "name", &name, "display", &display, "width", &width,
 	                            "height", &height, "format", &format, "resource", &resource, "path", &path, "why_not",
-	                            &refusals, "enabled", &enabled, "frozen", &frozen),
+	                            &refusals, "enabled", &enabled, "frozen", &frozen, "revoked", &revoked),
 	                ==, 0);
 	g_assert_cmpint(json_unpack(reply, "{s:[{s:I, s:I, s:I, s:I, s:F, s:{s:I, s:I}, s:{s:F}}]}", "scanouts", "frames", &frames,
 	                            "dropped", &dropped, "timeouts", &timeouts, "bytes_copied", &copied, "cpu_us_per_frame", &cpu,
@@ -608,7 +608,7 @@ static void test_status(void)
 	g_assert_cmpint(resource, ==, 1);
 	g_assert_cmpint(resources, ==, 1);
 	g_assert_cmpstr(path, ==, "mapped");
-	g_assert_true(enabled && !frozen);
+	g_assert_true(enabled && !frozen && !revoked);
 	g_assert_cmpint(frames, ==, 1);
 	g_assert_cmpint(p50, <=, p99);
 	g_assert_cmpint(json_unpack(refusals, "[{s:s, s:s}]", "path", &refused, "reason", &reason), ==, 0);

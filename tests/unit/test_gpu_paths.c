@@ -8,12 +8,15 @@
 
 enum { OTHER = 0x20000 };
 
+/* The last way to a dmabuf. */
+static struct vtr_candidate *udmabuf_of(struct gpu_machine *machine, uint32_t id)
+{
+	return &vtr_resource_find(machine->gpu, id)->candidates[VTR_CANDIDATES - 1];
+}
+
 static void give_buffer(struct gpu_machine *machine, uint32_t id)
 {
-	struct vtr_resource *resource = vtr_resource_find(machine->gpu, id);
-
-	resource->buffer = vtr_buffer_create(VTR_PATH_UDMABUF, dup(machine->ram.fd), 0, GPU_BYTES);
-	resource->buffer_tried = true;
+	udmabuf_of(machine, id)->buffer = vtr_buffer_create(VTR_PATH_UDMABUF, dup(machine->ram.fd), 0, GPU_BYTES);
 	machine->gpu->resources.buffers++;
 }
 
@@ -49,9 +52,12 @@ static const struct path_row {
 	{ "ram-udmabuf-without-dmabuf", RAM, false, VTR_PATH_UDMABUF, VTR_PATH_NONE, 3 },
 	{ "ram-mapped", RAM, true, VTR_PATH_MAPPED, VTR_PATH_MAPPED, 1 },
 	{ "ram-fetched", RAM, true, VTR_PATH_FETCHED, VTR_PATH_FETCHED, 2 },
-	{ "remote", REMOTE, false, VTR_PATH_NONE, VTR_PATH_FETCHED, 2 },
-	{ "remote-mapped", REMOTE, false, VTR_PATH_MAPPED, VTR_PATH_NONE, 3 },
-	{ "remote-fetched", REMOTE, false, VTR_PATH_FETCHED, VTR_PATH_FETCHED, 2 },
+	{ "ram-vfio-dmabuf", RAM, true, VTR_PATH_VFIO_DMABUF, VTR_PATH_NONE, 4 },
+	{ "ram-vfio-window", RAM, true, VTR_PATH_VFIO_WINDOW, VTR_PATH_NONE, 4 },
+	{ "remote", REMOTE, false, VTR_PATH_NONE, VTR_PATH_FETCHED, 3 },
+	{ "remote-mapped", REMOTE, false, VTR_PATH_MAPPED, VTR_PATH_NONE, 4 },
+	{ "remote-fetched", REMOTE, false, VTR_PATH_FETCHED, VTR_PATH_FETCHED, 3 },
+	{ "remote-udmabuf", REMOTE, false, VTR_PATH_UDMABUF, VTR_PATH_NONE, 5 },
 	{ "image", IMAGE, true, VTR_PATH_NONE, VTR_PATH_UDMABUF, 0 },
 	{ "image-mapped", IMAGE, true, VTR_PATH_MAPPED, VTR_PATH_MAPPED, 1 },
 	{ "image-fetched", IMAGE, true, VTR_PATH_FETCHED, VTR_PATH_MAPPED, 1 }, /* nobody else has it */
@@ -98,7 +104,8 @@ static void test_path(gconstpointer data)
 	bool copied = row->path == VTR_PATH_MAPPED || row->path == VTR_PATH_FETCHED;
 	g_assert_cmpuint(status.bytes_copied, ==, copied ? GPU_BYTES : 0);
 	g_assert_cmpuint(atomic_load(&machine.display.buffers), ==, row->path == VTR_PATH_UDMABUF);
-	g_assert_cmphex(atomic_load(&machine.display.pixel[0]), ==, copied && row->source != IMAGE ? 0x77777777 : 0);
+	g_assert_cmphex(atomic_load(&machine.display.pixel[0]), ==,
+	                row->path && (row->source != IMAGE || !copied) ? 0x77777777 : 0);
 	gpu_machine_destroy(&machine);
 }
 
@@ -136,7 +143,7 @@ static void flip(struct gpu_machine *machine, uint32_t id)
 	gpu_machine_flush(machine, id);
 }
 
-/* The picture comes another way, without another flush; and each buffer is tried once, whatever is shown in between. */
+/* The picture comes another way, without another flush; and no buffer of that kind is tried again, whatever is shown in between. */
 static void test_failed_imports(void)
 {
 	struct gpu_machine machine;
@@ -144,14 +151,14 @@ static void test_failed_imports(void)
 	start(&machine);
 	gpu_machine_show_blob(&machine, 0, 2, OTHER);
 	give_buffer(&machine, 2);
-	atomic_store(&machine.display.no_import, true);
+	atomic_store(&machine.display.refuse, ~0u);
 	for (int i = 0; i < 4; i++) {
 		flip(&machine, 1);
 		GPU_WAIT(&machine, atomic_load(&machine.display.pixel[0]) == 0x11111111);
 		flip(&machine, 2);
 		GPU_WAIT(&machine, atomic_load(&machine.display.pixel[0]) == 0x22222222);
 	}
-	g_assert_cmpuint(atomic_load(&machine.display.buffers), ==, 2);
+	g_assert_cmpuint(atomic_load(&machine.display.buffers), ==, 1);
 	g_assert_cmpint(gpu_machine_status(&machine, 0).path, ==, VTR_PATH_MAPPED);
 	g_assert_cmpstr(gpu_machine_status(&machine, 0).why_not[0].reason, ==, "no import after all");
 	gpu_machine_destroy(&machine);
@@ -166,7 +173,7 @@ static void test_late_failure(void)
 
 	start(&machine);
 	GPU_ASSERT_OK(&machine, create);
-	atomic_store(&machine.display.no_import, true);
+	atomic_store(&machine.display.refuse, ~0u);
 	atomic_store(&machine.display.stuck, 1);
 	gpu_machine_flush(&machine, 1);
 	GPU_ASSERT_OK(&machine, set);
@@ -195,7 +202,7 @@ static void test_buffers_give_way(void)
 	gpu_machine_show_blob(&machine, 0, VTR_MAX_BUFFERS + 1, 0);
 	gpu_machine_flush(&machine, VTR_MAX_BUFFERS + 1);
 	g_assert_cmpuint(resources->buffers, <=, 1);
-	g_assert_null(vtr_resource_find(machine.gpu, 1)->buffer);
+	g_assert_null(udmabuf_of(&machine, 1)->buffer);
 	gpu_machine_destroy(&machine);
 }
 
@@ -219,6 +226,7 @@ static void test_large_memory(void)
 static void test_devices_changed(void)
 {
 	struct gpu_machine machine;
+	struct vtr_error error;
 
 	gpu_machine_create(&machine, &(struct vtr_gpu_options){ 0 }, 1, VTR_DEMAND_DMABUF);
 	gpu_machine_start(&machine, gpu_features);
@@ -226,8 +234,8 @@ static void test_devices_changed(void)
 	gpu_machine_settle(&machine);
 	gpu_machine_paint(&machine, 0, 0x11);
 	gpu_machine_show_blob(&machine, 0, 1, 0);
-	vtr_error_set(&vtr_resource_find(machine.gpu, 1)->no_buffer, VTR_ERROR_UNSUPPORTED, ENODEV, "no such device");
-	vtr_resource_find(machine.gpu, 1)->buffer_tried = true;
+	vtr_error_set(&error, VTR_ERROR_UNSUPPORTED, ENODEV, "no such device");
+	vtr_backoff_failed(&udmabuf_of(&machine, 1)->failure, &error, 0);
 	gpu_machine_flush(&machine, 1);
 	g_assert_cmpstr(gpu_machine_status(&machine, 0).why_not[0].reason, ==, "no such device");
 	atomic_store(&machine.display.contents, 0);

@@ -25,6 +25,15 @@ void headless_mappings_clear(struct headless_mappings *mappings)
 		drop(&mappings->items[i]);
 }
 
+/* What has no memory for a mapping now may have some later; what its exporter cannot map (device memory) it never can. */
+static int map_error(struct vtr_error *error, int code)
+{
+	bool passing = code == ENOMEM || code == EAGAIN || code == ENFILE;
+
+	return vtr_error_set(error, passing ? VTR_ERROR_HOST : VTR_ERROR_UNSUPPORTED, code,
+	                     "the dmabuf cannot be mapped by the CPU: %s", strerror(code));
+}
+
 /* Maps all of the buffer. 0 or -errno, *mapping stays free on failure. */
 static int map(struct headless_mapping *mapping, const struct vtr_buffer *buffer, struct vtr_error *error)
 {
@@ -37,7 +46,7 @@ static int map(struct headless_mapping *mapping, const struct vtr_buffer *buffer
 	size_t length = (size_t)((offset + size - start + page - 1) & ~(page - 1));
 	void *data = mmap(NULL, length, PROT_READ, MAP_SHARED, vtr_buffer_fd(buffer), (off_t)start);
 	if (data == MAP_FAILED)
-		return vtr_error_set(error, VTR_ERROR_HOST, errno, "the dmabuf cannot be mapped by the CPU: %s", strerror(errno));
+		return map_error(error, errno);
 	struct vtr_fault_guard *guard = vtr_fault_guard_add(data, length, page);
 	if (!guard) {
 		munmap(data, length);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GPU_LADDER_H
+#define VTR_GPU_LADDER_H
+
+#include <vitrine/gpu.h>
+
+#include "gpu/imports.h"
+
+struct vtr_scanout;
+
+/* Which way the pixels of a scanout take. */
+struct vtr_choice {
+	enum vtr_path path;          /* NONE: the last picture stays */
+	struct vtr_buffer *buffer;   /* of a zero-copy path: to be locked by who hands it on; else NULL */
+	struct vtr_import_kind kind; /* of the buffer */
+	bool revoked;                /* NONE, because the device's memory is away */
+};
+
+/* The best way for a frame to be made now; what failed before is tried again when its time has come. */
+struct vtr_choice vtr_ladder_choose(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
+
+/* The best way as far as it is known, nothing that failed is tried: for status and log. With refusals (VTR_PATH_COUNT of them) also
+ * why each better one is not, and how many these are. */
+struct vtr_choice vtr_ladder_look(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
+
+/* How the CPU gets at the pixels, where the way is choice's but the output wants pixels: MAPPED or FETCHED, or NONE as choice is.
+ */
+enum vtr_path vtr_ladder_pixels(const struct vtr_scanout *scanout, const struct vtr_choice *choice);
+
+/* The scanout has taken path: one line when the path as it is known (vtr_ladder_look()) is another than the one last written, with
+ * what keeps it from being better. */
+void vtr_ladder_log(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_path path);
+
+#endif
