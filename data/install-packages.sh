@@ -8,7 +8,7 @@
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev libsdl2-dev libepoxy-dev'
-kit='python3 kmod cpio xz-utils gzip util-linux debian-archive-keyring'
+kit='python3 kmod cpio xz-utils gzip util-linux e2fsprogs debian-archive-keyring'
 test='clang llvm edid-decode xvfb'
 
 say() { echo "packages: $*" >&2; }

@@ -8,32 +8,26 @@ kernel's messages go to a file of their own. Time-outs are in seconds and genero
 import json
 import os
 import pathlib
-import queue
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from console import Console  # noqa: E402
 from tap import Failure  # noqa: E402
 
 BAR_SIZE = 64 << 20
 MEMORY_MB = 768
 BOOT_TIMEOUT = 120
-COMMAND_TIMEOUT = 60
 MODULES = ("vfio_iommu_type1", "vfio_pci", "virtio_gpu")
 
 
 # Children end with this process, however it ends.
 ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM", "--"]
-
-
-def _sanitize(line):
-    return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def end_process(process, grace=5):
@@ -45,6 +39,13 @@ def end_process(process, grace=5):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def run_script(command, what):
+    """Runs one of our scripts; what: the failure, if it is one."""
+    answer = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+    if answer.returncode:
+        raise Failure(f"{what}: {answer.stderr.strip()}")
 
 
 class Kit:
@@ -109,9 +110,7 @@ class Kit:
             command += ["-m", module]
         for program in programs:
             command += ["-p", str(program)]
-        answer = subprocess.run(command + [str(file) for file in files], capture_output=True, text=True, timeout=120, check=False)
-        if answer.returncode:
-            raise Failure(f"the guest's initramfs cannot be packed: {answer.stderr.strip()}")
+        run_script(command + [str(file) for file in files], "the guest's initramfs cannot be packed")
         return out
 
     def accelerator(self, work):
@@ -136,10 +135,11 @@ class Kit:
     def _kvm_boots(self, work):
         directory = pathlib.Path(work) / "kvm"
         directory.mkdir(exist_ok=True)
-        guest = Guest(self, directory, self.initramfs(directory / "initramfs.gz", modules=()), accelerator="kvm")
+        guest = Guest(self, directory, self.initramfs(directory / "initramfs.gz", modules=()), accelerator="kvm",
+                      give_up=r"KVM internal error|failed to initialize kvm")
         try:
             guest.start()
-            guest.wait_ready(timeout=20, give_up=r"KVM internal error|failed to initialize kvm")
+            guest.wait_ready(timeout=20)
             return True
         except Failure:
             return False
@@ -147,15 +147,17 @@ class Kit:
             guest.stop()
 
 
-class Guest:
-    """One guest in one QEMU. gpu: path of the vfio-user socket of its display, or None. share: its RAM has an fd that is shared."""
+class Guest(Console):
+    """One guest in one QEMU. gpu: path of the vfio-user socket of its display, or None. share: its RAM has an fd that is shared.
+    give_up: what in QEMU's messages ends every wait."""
 
-    def __init__(self, kit, work, initramfs, accelerator, gpu=None, share=True, append="", memory_mb=MEMORY_MB, extra=()):
+    def __init__(self, kit, work, initramfs, accelerator, gpu=None, share=True, append="", memory_mb=MEMORY_MB, bar_size=BAR_SIZE,
+                 give_up=None, extra=()):
+        super().__init__()
         self.kit, self.work, self.initramfs, self.accelerator = kit, pathlib.Path(work), initramfs, accelerator
         self.gpu, self.share, self.append, self.memory_mb, self.extra = gpu, share, append, memory_mb, list(extra)
+        self.bar_size, self.give_up = bar_size, give_up
         self.process = None
-        self.lines = queue.Queue()
-        self.transcript = []
 
     def _arguments(self):
         backend = "memory-backend-memfd,share=on" if self.share else "memory-backend-ram"
@@ -164,7 +166,7 @@ class Guest:
             "-m", str(self.memory_mb), "-object", f"{backend},id=mem,size={self.memory_mb}M", "-nodefaults", "-display", "none",
             "-serial", "stdio", "-serial", f"file:{self.work / 'kernel.log'}",
             "-device", "intel-iommu,caching-mode=on,intremap=on",
-            "-object", f"memory-backend-memfd,id=bar,size={BAR_SIZE},share=on",
+            "-object", f"memory-backend-memfd,id=bar,size={self.bar_size},share=on",
             "-device", "ivshmem-plain,memdev=bar,addr=05.0",
             "-kernel", str(self.kit.path / "kernel/vmlinuz"), "-initrd", str(self.initramfs),
             "-append", f"console=ttyS1 intel_iommu=on iommu=pt panic=-1 loglevel=5 {self.append}".strip(),
@@ -176,68 +178,20 @@ class Guest:
 
     def start(self):
         command, environment = self.kit.qemu()
-        self.lines, self.transcript = queue.Queue(), []
         with open(self.work / "qemu.log", "wb") as log:
             self.process = subprocess.Popen(ENDS_WITH_US + command + self._arguments(), env=environment, stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=log)
-        threading.Thread(target=self._read, args=(self.process, self.lines), daemon=True).start()
+        self.attach(self.process.stdout, self.process.stdin)
 
-    @staticmethod
-    def _read(process, lines):
-        for line in process.stdout:
-            lines.put(_sanitize(line))
-        lines.put(None)
+    def trouble(self):
+        found = self.give_up and re.search(self.give_up, self.log("qemu.log"))
+        return f"QEMU says: {found[0]}" if found else None
 
-    def wait_for(self, pattern, timeout, give_up=None):
-        """The match of the first line from now on that has pattern. give_up: what in QEMU's messages ends the wait."""
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                line = self.lines.get(timeout=min(0.5, max(0.01, deadline - time.monotonic())))
-            except queue.Empty:
-                if give_up and re.search(give_up, self.log("qemu.log")):
-                    raise Failure(f"QEMU says: {re.search(give_up, self.log('qemu.log'))[0]}") from None
-                if time.monotonic() >= deadline:
-                    raise Failure(f"the guest did not print {pattern!r} within {timeout} s") from None
-                continue
-            if line is None:
-                raise Failure(f"QEMU ended with status {self.process.wait()}: {self.log('qemu.log')[-500:]}")
-            self.transcript.append(line)
-            if found := re.search(pattern, line):
-                return found
+    def ended(self):
+        return f"QEMU ended with status {self.process.wait()}: {self.log('qemu.log')[-500:]}"
 
-    def wait_ready(self, timeout=BOOT_TIMEOUT, give_up=None):
-        """Waits for the first prompt after power-on or a reboot."""
-        first = len(self.transcript)
-        self.wait_for(r"@@READY after", timeout, give_up)
-        self._raise_failures(first)
-
-    def send(self, line):
-        try:
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError as error:
-            raise Failure(f"QEMU does not read any more ({error}): {self.log('qemu.log')[-500:]}") from None
-
-    def run(self, command, timeout=COMMAND_TIMEOUT):
-        """Runs one command in the guest and returns the lines it printed."""
-        self.send(command)
-        first = len(self.transcript)
-        status = self.wait_for(r"@@DONE (\d+)", timeout)
-        self._raise_failures(first)
-        if status[1] != "0":
-            raise Failure(f"{command!r} ended with status {status[1]} in the guest: {self.transcript[first:-1]}")
-        return self.transcript[first:-1]
-
-    def _raise_failures(self, first):
-        for line in self.transcript[first:]:
-            if "@@FAILED" in line:
-                raise Failure(f"in the guest: {line.split('@@FAILED ', 1)[1]}")
-
-    def enter(self, program):
-        """Starts a program that reads commands itself, as guest-scanout does."""
-        self.send(program)
-        self.wait_for(r"@@READY", COMMAND_TIMEOUT)
+    def wait_ready(self, timeout=BOOT_TIMEOUT):
+        super().wait_ready(timeout)
 
     def log(self, name):
         path = self.work / name

@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The library's VFIO part against a real kernel: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c) checks every errno
-that the kernel's dmabuf export has, revocation, and the ways to a device. The guest's display is a vitrine: its card is the importer."""
+"""The library's VFIO and udmabuf parts against a real kernel: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c)
+checks every errno that the kernel's dmabuf export has, revocation, and the ways to a device, and udmabuf-limits (udmabuf_limits.c) the
+rules and limits of udmabuf. The guest's display is a vitrine: its card is the importer."""
 
 import argparse
 import pathlib
-import re
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from checks import run_checks  # noqa: E402
 from machine import Guest, Kit, Vitrine  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
@@ -19,23 +20,11 @@ DEVICES = [
     "-blockdev", "null-co,node-name=disk,size=1048576,read-zeroes=on", "-device", "nvme,serial=vitrine,drive=disk,addr=07.0",
     "-device", "pci-testdev,addr=08.0",
 ]
-RESULT = re.compile(r"^(not )?ok \d+ - (.*)$")
 
 
 def bind(guest, bdf):
     """Gives a device to vfio-pci."""
     guest.run(f"echo vfio-pci > /sys/bus/pci/devices/{bdf}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe")
-
-
-def report(tap, lines):
-    """The program's checks as ours, with what it says about those that failed."""
-    for number, line in enumerate(lines):
-        if found := RESULT.match(line):
-            with tap.case(f"vfio: {found[2]}"):
-                said = lines[number + 1] if number + 1 < len(lines) and lines[number + 1].startswith("# ") else ""
-                expect(not found[1], said)
-        elif line.startswith("# figure"):
-            tap.note(line[2:])
 
 
 def boot(guest, devices):
@@ -46,17 +35,14 @@ def boot(guest, devices):
     guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
 
 
-def run(tap, guest, name, devices):
-    """Boots the guest and runs vfio-errnos with these devices."""
+def run(tap, guest, name, devices, others=()):
+    """Boots the guest and runs vfio-errnos with these devices, then the other programs."""
     try:
         with tap.case(f"vfio: {name}: a stock kernel boots and gives devices to vfio-pci", guest.logs):
             boot(guest, devices)
-        with tap.case(f"vfio: {name}: all checks ran", guest.logs):
-            lines = guest.run(f"vfio-errnos {' '.join(devices)} /dev/dri/card0; true", timeout=180)
-            report(tap, lines)
-            plan = [line for line in lines if line.startswith("1..")]
-            count = sum(bool(RESULT.match(line)) for line in lines)
-            expect(count and plan == [f"1..{count}"], f"{count} checks were seen, the plan is {plan}: {lines[-3:]}")
+        run_checks(tap, guest, "vfio", f"vfio-errnos {' '.join(devices)} /dev/dri/card0")
+        for other in others:
+            run_checks(tap, guest, "vfio", f"{other} /dev/dri/card0")
         with tap.case(f"vfio: {name}: the example of docs/vfio-embedding.md makes a dmabuf", guest.logs):
             lines = guest.run(f"vfio-embedding bdf={devices[0]}")
             expect(lines == [f"dmabuf of {devices[0]}: 8192 bytes"], lines)
@@ -66,7 +52,7 @@ def run(tap, guest, name, devices):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vfio-errnos", "vfio-embedding"):
+    for program in ("vitrine", "vitrinectl", "vfio-errnos", "udmabuf-limits", "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
     tap, kit = Tap(), Kit()
@@ -77,10 +63,12 @@ def main():
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
         try:
-            initramfs = kit.initramfs(work / "initramfs.gz", programs=[programs["vfio-errnos"], programs["vfio-embedding"]])
+            inside = [programs[name] for name in ("vfio-errnos", "udmabuf-limits", "vfio-embedding")]
+            initramfs = kit.initramfs(work / "initramfs.gz", programs=inside)
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
-            run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST))
+            run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST),
+                ["udmabuf-limits"])
             run(tap, Guest(*machine, append="iommu.passthrough=0"), "translated", (MEMORY,))
         except Failure as failure:
             print(f"Bail out! {failure}")

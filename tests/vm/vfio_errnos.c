@@ -12,13 +12,11 @@
  * The kernel's rules are checked by ioctls of our own, because the library asks nothing that breaks them; what remains goes through
  * the library.
  */
-#include <drm.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/pci_regs.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,41 +32,10 @@
 #include <vitrine/loop.h>
 #include <vitrine/vfio.h>
 
+#include "checks.h"
 #include "vfio/uapi.h"
 
 enum { PAGE = 4096, MEMORY_BAR = 2, BAR_SIZE = 64 << 20, MANY = 100000, ROUNDS = 5, RESETS = 5 };
-
-static int checks;
-
-static __attribute__((format(printf, 3, 4))) void check(bool ok, const char *name, const char *format, ...)
-{
-	va_list args;
-
-	printf("%sok %d - %s\n", ok ? "" : "not ", ++checks, name);
-	if (!ok) {
-		va_start(args, format);
-		printf("# ");
-		vprintf(format, args);
-		printf("\n");
-		va_end(args);
-	}
-	fflush(stdout);
-}
-
-static void check_error(const char *name, int result, const struct vtr_error *error, enum vtr_error_owner owner, int code)
-{
-	bool ok = result == -code && (code == 0 || (error->code == code && error->owner == owner));
-
-	check(ok, name, "%d, not %d (%s: %s)", result, -code, vtr_error_owner_name(error->owner), error->text);
-}
-
-static void must(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	printf("Bail out! %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 /* ---- the kernel's rules, asked without the library ---- */
 
@@ -177,13 +144,6 @@ static void check_open_files(struct vtr_vfio_device *device)
 	int fd = vtr_vfio_device_create_dmabuf(device, &range, 1, &error);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	check_error("no fd is free: HOST EMFILE", fd, &error, VTR_ERROR_HOST, EMFILE);
-}
-
-static void write_text(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "we");
-
-	must(file && fputs(text, file) >= 0 && fclose(file) == 0, path);
 }
 
 /* Root may open files beyond the limit, so this is done without that right, by a child. Its exit status is the errno. The kernel
@@ -297,17 +257,6 @@ static void check_dmabuf(struct vtr_vfio_device *device)
 
 /* ---- importing and revoking ---- */
 
-/* Imports the dmabuf anew and gives it back: 0 or -errno. */
-static int import(int card, int dmabuf)
-{
-	struct drm_prime_handle prime = { .fd = dmabuf };
-
-	if (ioctl(card, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime) < 0)
-		return -errno;
-	struct drm_gem_close gem = { .handle = prime.handle };
-	return ioctl(card, DRM_IOCTL_GEM_CLOSE, &gem) < 0 ? -errno : 0;
-}
-
 /* A dmabuf of count ranges, imported. Returns it. */
 static int check_import(struct vtr_vfio_device *device, int card, unsigned count)
 {
@@ -321,24 +270,6 @@ static int check_import(struct vtr_vfio_device *device, int card, unsigned count
 	check(code == 0, name, "%s", strerror(-code));
 	free(ranges);
 	return fd;
-}
-
-static uint64_t config_offset(int device)
-{
-	struct vfio_region_info info = { .argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX };
-
-	must(ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info) == 0, "region info");
-	return info.offset;
-}
-
-static void set_decoding(int device, bool on)
-{
-	off_t at = (off_t)config_offset(device) + PCI_COMMAND;
-	uint16_t command;
-
-	must(pread(device, &command, sizeof(command), at) == sizeof(command), "read the command register");
-	command = (uint16_t)(on ? command | PCI_COMMAND_MEMORY : command & ~PCI_COMMAND_MEMORY);
-	must(pwrite(device, &command, sizeof(command), at) == sizeof(command), "write the command register");
 }
 
 static void check_decoding(struct vtr_vfio_devices *devices, struct vtr_vfio_device *device, int device_fd, int card, int dmabuf)
@@ -379,6 +310,43 @@ static int watch_imports(int card, int dmabuf)
 	return seen;
 }
 
+/* Where the power management capability's control register is, in the device's fd. */
+static off_t power_register(int device)
+{
+	off_t config = (off_t)config_offset(device);
+	uint8_t at = 0, capability[2] = { 0 };
+
+	must(pread(device, &at, 1, config + PCI_CAPABILITY_LIST) == 1, "read the list of capabilities");
+	for (unsigned left = 48; at && left; left--, at = capability[1]) {
+		must(pread(device, capability, 2, config + at) == 2, "read a capability");
+		if (capability[0] == PCI_CAP_ID_PM)
+			return config + at + PCI_PM_CTRL;
+	}
+	must(false, "the device has no power management");
+	return 0;
+}
+
+static void set_power(int device, uint16_t state)
+{
+	off_t at = power_register(device);
+	uint16_t control;
+
+	must(pread(device, &control, sizeof(control), at) == sizeof(control), "read the power register");
+	control = (uint16_t)((control & ~PCI_PM_CTRL_STATE_MASK) | state);
+	must(pwrite(device, &control, sizeof(control), at) == sizeof(control), "write the power register");
+}
+
+/* The guest puts its device to sleep and wakes it up. */
+static void check_sleep(int device, int card, int dmabuf)
+{
+	set_power(device, 3);
+	int code = import(card, dmabuf);
+	check(code == -ENODEV, "D3hot: an importer gets ENODEV", "%s", strerror(-code));
+	set_power(device, 0);
+	code = import(card, dmabuf);
+	check(code == 0, "D0 again: a card imports", "%s", strerror(-code));
+}
+
 static void check_reset(const char *bdf, int card)
 {
 	const struct vtr_vfio_range range = { 0, 0, PAGE };
@@ -411,6 +379,7 @@ static void check_reset(const char *bdf, int card)
 	      WEXITSTATUS(status));
 	code = import(card, dmabuf);
 	check(code == 0, "reset: a card imports afterwards", "%s", strerror(-code));
+	check_sleep(device_fd, card, dmabuf);
 	close(device_fd);
 	vtr_vfio_device_destroy(device);
 	close(dmabuf);
@@ -587,7 +556,7 @@ static void check_translated(const char *bdf, int card)
 	close(merged);
 	close(apart);
 	vtr_vfio_device_destroy(device);
-	printf("1..%d\n", checks);
+	print_plan();
 }
 
 int main(int argc, char **argv)
@@ -636,6 +605,6 @@ int main(int argc, char **argv)
 	close(device_fd);
 	code = import(card, dmabuf);
 	check(code == -ENODEV, "the device is closed: importers get ENODEV for good", "%s", strerror(-code));
-	printf("1..%d\n", checks);
+	print_plan();
 	return 0;
 }

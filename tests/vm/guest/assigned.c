@@ -193,25 +193,34 @@ static uint8_t *map_ranges(struct assigned *assigned, const struct dma_range *ra
 	return map;
 }
 
-int assigned_export(struct assigned *assigned, size_t size, unsigned which, struct frame *frame)
+/* Where chunk i of a frame lies: in the slots as the comment above says, or in one piece, not at the beginning of its half. */
+static uint64_t chunk_offset(const struct assigned *assigned, unsigned which, uint32_t i, bool scattered)
 {
 	uint64_t slots = assigned->bar_size / (2 * ASSIGNED_CHUNK), half = slots / 2;
-	size_t total = (size + 4095) & ~(size_t)4095;
-	uint32_t n = (uint32_t)((total + ASSIGNED_CHUNK - 1) / ASSIGNED_CHUNK);
+
+	if (scattered)
+		return (which * half + i) * SHUFFLE % slots * 2 * ASSIGNED_CHUNK;
+	return (which * half + 1) * 2 * ASSIGNED_CHUNK + (uint64_t)i * ASSIGNED_CHUNK;
+}
+
+int assigned_export(struct assigned *assigned, size_t size, unsigned which, bool scattered, struct frame *frame)
+{
+	size_t total = (size + 4095) & ~(size_t)4095, chunk = scattered ? ASSIGNED_CHUNK : total;
+	uint32_t n = (uint32_t)((total + chunk - 1) / chunk);
 	struct dma_range *ranges;
 	int ret = 0;
 
 	*frame = FRAME_NONE;
-	if (n > half) {
+	if (total > assigned->bar_size / 4) {
 		errno = ENOSPC;
 		return guest_check(-1, "the BAR is too small for two such frames");
 	}
 	ranges = calloc(n, sizeof(*ranges));
 	for (uint32_t i = 0; i < n; i++) {
-		size_t left = total - (size_t)i * ASSIGNED_CHUNK;
+		size_t left = total - (size_t)i * chunk;
 
-		ranges[i].offset = (which * half + i) * SHUFFLE % slots * 2 * ASSIGNED_CHUNK;
-		ranges[i].length = left < ASSIGNED_CHUNK ? left : ASSIGNED_CHUNK;
+		ranges[i].offset = chunk_offset(assigned, which, i, scattered);
+		ranges[i].length = left < chunk ? left : chunk;
 	}
 	frame->dmabuf = export_ranges(assigned, ranges, n);
 	frame->map = map_ranges(assigned, ranges, n, total);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The display's DRM device by its ioctls alone: one connector, one CRTC, the connector's preferred mode.
+ * The display's DRM device by its ioctls alone: one connector with the CRTC of the same number, the connector's preferred mode.
  */
 #include <drm.h>
 #include <drm_fourcc.h>
@@ -58,7 +58,7 @@ fail:
 	return ret;
 }
 
-int card_open(struct card *card, const char *path)
+int card_open(struct card *card, const char *path, uint32_t output)
 {
 	uint32_t crtcs[16], connectors[16];
 	struct drm_mode_card_res resources = {
@@ -73,13 +73,13 @@ int card_open(struct card *card, const char *path)
 	ret = guest_check(ioctl(card->fd, DRM_IOCTL_MODE_GETRESOURCES, &resources), "read the card's resources");
 	if (ret < 0)
 		goto fail;
-	if (resources.count_crtcs == 0 || resources.count_connectors == 0) {
+	if (resources.count_crtcs <= output || resources.count_connectors <= output) {
 		errno = ENODEV;
-		ret = guest_check(-1, "the card has no CRTC or no connector");
+		ret = guest_check(-1, "the card has no such CRTC or connector");
 		goto fail;
 	}
-	card->crtc = crtcs[0];
-	card->connector = connectors[0];
+	card->crtc = crtcs[output];
+	card->connector = connectors[output];
 	ret = find_mode(card);
 	if (ret < 0)
 		goto fail;

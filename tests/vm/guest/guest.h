@@ -59,7 +59,8 @@ struct frame {
 
 #define FRAME_NONE ((struct frame){ .dmabuf = -1 })
 
-int card_open(struct card *card, const char *path); /* waits a few seconds for path to appear */
+/* Opens the card and takes its connector number output, from 0. Waits a few seconds for path to appear. */
+int card_open(struct card *card, const char *path, uint32_t output);
 void card_close(struct card *card);
 int card_dumb_frame(struct card *card, struct frame *frame);
 /* Makes a framebuffer of frame->dmabuf: frame->image has the layout, offset is the picture's first byte. */
@@ -88,9 +89,9 @@ struct assigned {
 /* Binds the first PCI device vendor:id to vfio-pci and opens it. */
 int assigned_open(struct assigned *assigned, uint16_t vendor, uint16_t id);
 void assigned_close(struct assigned *assigned);
-/* Exports size bytes in shuffled ranges of the BAR as one dmabuf and maps them in the same order; which: 0 or 1, memory of its own.
- * Fills dmabuf, map and map_size of *frame. Returns the number of ranges or -errno. */
-int assigned_export(struct assigned *assigned, size_t size, unsigned which, struct frame *frame);
+/* Exports size bytes of the BAR as one dmabuf, in shuffled ranges or in one piece, and maps them in the same order; which: 0 or 1,
+ * memory of its own. Fills dmabuf, map and map_size of *frame. Returns the number of ranges or -errno. */
+int assigned_export(struct assigned *assigned, size_t size, unsigned which, bool scattered, struct frame *frame);
 /* Turns the device's memory decoding on or off in its PCI command register: off takes the memory away under everybody. */
 int assigned_set_decoding(struct assigned *assigned, bool on);
 /* Counts this boot in the BAR's own memory: 1 for the first, or -errno. */

@@ -3,14 +3,18 @@
  * guest-scanout's commands, one a line on standard input, numbers in decimal. A SEED names a computed picture (guest.h).
  *
  *   vfio SEED          a frame in shuffled ranges of the assigned device's BAR
- *   stride SEED        the same, 64 bytes more a row than the picture needs, beginning 8192 bytes into the dmabuf
+ *   contiguous SEED    a frame in one piece of the BAR
+ *   stride SEED        the first again, 64 bytes more a row than the picture needs, beginning 8192 bytes into the dmabuf
  *   dumb SEED          a frame in the guest's RAM
  *   flip SEED FRAMES   FRAMES page flips between two buffers in the BAR; stops on picture SEED
+ *   pair               two frames with whatever is in the BAR; one of them is shown
+ *   turn FRAMES        FRAMES page flips between the two that flip or pair made; nothing is drawn
  *   redraw SEED        other pixels in the framebuffer that is shown
  *   cursor SEED X Y    a cursor image at X, Y; without arguments: none
  *   decoding on|off    the assigned device's memory comes and goes
  *   console SEED       gives the card back to the kernel's console and fills it
  *   demo [FRAMES]      moving frames in the BAR until another line comes, or FRAMES are shown
+ *   card CARD OUTPUT   from now on /dev/dri/cardCARD and its connector number OUTPUT, from 0 (0 0)
  *   boots              counts this boot in the BAR's memory
  *   quit
  */
@@ -28,6 +32,8 @@ enum { IVSHMEM_VENDOR = 0x1af4, IVSHMEM_DEVICE = 0x1110, MAX_WORDS = 5, DEFAULT_
 
 struct guest {
 	struct card card;
+	char card_path[32];
+	uint32_t output; /* the card's connector */
 	struct assigned assigned;
 	struct frame shown[2]; /* what the CRTC shows, and the other half of a flip */
 	unsigned current;      /* which of them */
@@ -45,7 +51,7 @@ int guest_check(long result, const char *what)
 
 static int need_card(struct guest *guest)
 {
-	return guest->card.fd >= 0 ? 0 : card_open(&guest->card, "/dev/dri/card0");
+	return guest->card.fd >= 0 ? 0 : card_open(&guest->card, guest->card_path, guest->output);
 }
 
 static int need_assigned(struct guest *guest)
@@ -79,11 +85,21 @@ static int show(struct guest *guest, struct frame *frame)
 	return 0;
 }
 
+/* How a frame lies in the BAR. */
+struct placing {
+	const char *name;
+	uint32_t padding, offset; /* bytes: behind each row, before the first */
+	bool in_one_piece;
+};
+
+static const struct placing shuffled = { "vfio" };
+
 /* A frame in the BAR, not shown yet. The memory of frame `which` may still be on the screen: the same bytes under a new name. */
-static int bar_frame(struct guest *guest, unsigned which, uint32_t padding, uint32_t offset, struct frame *frame)
+static int bar_frame(struct guest *guest, unsigned which, const struct placing *placing, struct frame *frame)
 {
-	uint32_t width = guest->card.width, height = guest->card.height, stride = width * 4 + padding;
-	int ranges = assigned_export(&guest->assigned, offset + (size_t)stride * height, which, frame), ret;
+	uint32_t width = guest->card.width, height = guest->card.height, stride = width * 4 + placing->padding;
+	uint32_t offset = placing->offset;
+	int ranges = assigned_export(&guest->assigned, offset + (size_t)stride * height, which, !placing->in_one_piece, frame), ret;
 
 	if (ranges < 0)
 		goto fail;
@@ -104,31 +120,40 @@ static int need_both(struct guest *guest)
 	return ret < 0 ? ret : need_assigned(guest);
 }
 
-static int show_bar(struct guest *guest, const char *name, uint32_t seed, uint32_t padding, uint32_t offset)
+static int show_bar(struct guest *guest, const struct placing *placing, uint32_t seed)
 {
 	struct frame frame;
 	int ret = need_both(guest), ranges;
 
 	if (ret < 0)
 		return ret;
-	ranges = bar_frame(guest, 0, padding, offset, &frame);
+	ranges = bar_frame(guest, 0, placing, &frame);
 	if (ranges < 0)
 		return ranges;
 	picture_draw(&frame.image, seed);
 	ret = show(guest, &frame);
 	if (ret == 0)
-		told(guest, name, seed, ranges);
+		told(guest, placing->name, seed, ranges);
 	return ret;
 }
 
 static int command_vfio(struct guest *guest, char **words, unsigned n)
 {
-	return show_bar(guest, "vfio", (uint32_t)atoi(words[1]), 0, 0);
+	return show_bar(guest, &shuffled, (uint32_t)atoi(words[1]));
+}
+
+static int command_contiguous(struct guest *guest, char **words, unsigned n)
+{
+	static const struct placing placing = { .name = "contiguous", .in_one_piece = true };
+
+	return show_bar(guest, &placing, (uint32_t)atoi(words[1]));
 }
 
 static int command_stride(struct guest *guest, char **words, unsigned n)
 {
-	return show_bar(guest, "stride", (uint32_t)atoi(words[1]), 64, 8192);
+	static const struct placing placing = { .name = "stride", .padding = 64, .offset = 8192 };
+
+	return show_bar(guest, &placing, (uint32_t)atoi(words[1]));
 }
 
 static int command_dumb(struct guest *guest, char **words, unsigned n)
@@ -148,21 +173,22 @@ static int command_dumb(struct guest *guest, char **words, unsigned n)
 	return ret;
 }
 
-/* Two frames in the BAR; the first of them is shown, empty. Returns the number of ranges of each. */
-static int show_pair(struct guest *guest)
+/* Two frames in the BAR; the first of them is shown, empty or with whatever is in there. Returns the number of ranges of each. */
+static int show_pair(struct guest *guest, bool empty)
 {
 	struct frame frame;
 	int ret = need_both(guest), ranges;
 
 	if (ret < 0)
 		return ret;
-	ranges = bar_frame(guest, 0, 0, 0, &frame);
+	ranges = bar_frame(guest, 0, &shuffled, &frame);
 	if (ranges < 0)
 		return ranges;
-	memset(frame.map, 0, frame.map_size);
+	if (empty)
+		memset(frame.map, 0, frame.map_size);
 	ret = show(guest, &frame);
 	if (ret == 0)
-		ret = bar_frame(guest, 1, 0, 0, &guest->shown[1]);
+		ret = bar_frame(guest, 1, &shuffled, &guest->shown[1]);
 	return ret < 0 ? ret : ranges;
 }
 
@@ -183,7 +209,7 @@ static int flip(struct guest *guest)
 static int command_flip(struct guest *guest, char **words, unsigned n)
 {
 	uint32_t seed = (uint32_t)atoi(words[1]), frames = (uint32_t)atoi(words[2]);
-	int ranges = show_pair(guest), ret = ranges;
+	int ranges = show_pair(guest, true), ret = ranges;
 
 	for (uint32_t left = frames; ret >= 0 && left-- > 0;) {
 		picture_draw(&hidden_frame(guest)->image, seed + left);
@@ -193,6 +219,29 @@ static int command_flip(struct guest *guest, char **words, unsigned n)
 		return ret;
 	told(guest, "flip", seed, ranges);
 	return 0;
+}
+
+static int command_pair(struct guest *guest, char **words, unsigned n)
+{
+	int ranges = show_pair(guest, false);
+
+	if (ranges < 0)
+		return ranges;
+	told(guest, "pair", 0, ranges);
+	return 0;
+}
+
+static int command_turn(struct guest *guest, char **words, unsigned n)
+{
+	int ret = 0;
+
+	if (!hidden_frame(guest)->fb) {
+		errno = EINVAL;
+		return guest_check(-1, "turn: there are no two frames");
+	}
+	for (int left = atoi(words[1]); ret >= 0 && left > 0; left--)
+		ret = flip(guest);
+	return ret;
 }
 
 static int command_redraw(struct guest *guest, char **words, unsigned n)
@@ -258,7 +307,7 @@ static bool line_waits(void)
 static int command_demo(struct guest *guest, char **words, unsigned n)
 {
 	long frames = n > 1 ? atol(words[1]) : 0, number = 0, drawn[2] = { -1, -1 };
-	int ranges = show_pair(guest), ret = ranges;
+	int ranges = show_pair(guest, true), ret = ranges;
 
 	while (ret >= 0 && !line_waits() && (frames == 0 || number < frames)) {
 		unsigned hidden = guest->current ^ 1;
@@ -272,6 +321,15 @@ static int command_demo(struct guest *guest, char **words, unsigned n)
 	if (ret < 0)
 		return ret;
 	printf("@@SHOWN demo frames=%ld ranges=%d\n", number, ranges);
+	return 0;
+}
+
+static int command_card(struct guest *guest, char **words, unsigned n)
+{
+	free_shown(guest);
+	card_close(&guest->card);
+	snprintf(guest->card_path, sizeof(guest->card_path), "/dev/dri/card%d", atoi(words[1]));
+	guest->output = (uint32_t)atoi(words[2]);
 	return 0;
 }
 
@@ -294,10 +352,13 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "vfio", 2, command_vfio },         { "stride", 2, command_stride },   { "dumb", 2, command_dumb },
-	{ "flip", 3, command_flip },         { "redraw", 2, command_redraw },   { "cursor", 1, command_cursor },
-	{ "decoding", 2, command_decoding }, { "console", 2, command_console }, { "demo", 1, command_demo },
-	{ "boots", 1, command_boots },
+	{ "vfio", 2, command_vfio },         { "contiguous", 2, command_contiguous },
+	{ "stride", 2, command_stride },     { "dumb", 2, command_dumb },
+	{ "flip", 3, command_flip },         { "pair", 1, command_pair },
+	{ "turn", 2, command_turn },         { "redraw", 2, command_redraw },
+	{ "cursor", 1, command_cursor },     { "card", 3, command_card },
+	{ "decoding", 2, command_decoding }, { "console", 2, command_console },
+	{ "demo", 1, command_demo },         { "boots", 1, command_boots },
 };
 
 static int run(struct guest *guest, char **words, unsigned n)
@@ -322,6 +383,7 @@ int main(void)
 {
 	struct guest guest = {
 		.card.fd = -1,
+		.card_path = "/dev/dri/card0",
 		.assigned = { .container = -1, .group = -1, .device = -1 },
 		.shown = { FRAME_NONE, FRAME_NONE },
 	};

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""The virtual host: a machine with a real vfio-pci, a real /dev/udmabuf and a DRM card that imports device memory; a guest in it.
+
+    this process
+     +- vitrine (outer), headless: the virtual host's display card
+     +- QEMU: the virtual host, a stock kernel; an emulated device with memory of its own is given to vfio-pci in there
+         +- vitrine (inner), under test: a guest's display card, shown on the virtual host's
+         +- QEMU: the guest, the same kernel; the device is assigned to it
+             +- guest-scanout: draws into the device's memory and shows it
+
+What the outer vitrine takes a picture of is what somebody in front of the virtual host would see. enter_host.py is for looking
+around in there.
+"""
+
+import contextlib
+import json
+import pathlib
+import shlex
+import socket
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import picture  # noqa: E402
+from console import Console  # noqa: E402
+from machine import Guest, Kit, MODULES, Vitrine, run_script  # noqa: E402
+from tap import Failure  # noqa: E402
+
+MEMORY_MB = 3072
+GUEST_MEMORY_MB = 512
+BAR_SIZE = 256 << 20  # two frames of 3840x2160, scattered, leave half of it unused
+HOST_BOOT_TIMEOUT = 240
+GUEST_BOOT_TIMEOUT = 600
+DEVICE = "0000:00:05.0"  # the one that is assigned, in the host and in the guest
+# where the host's kernel has what the machine offers
+GUEST_CONSOLE, GUEST_LOG, SHELL = "/dev/ttyS2", "/dev/ttyS3", "/dev/hvc0"
+
+
+class Qmp:
+    """The outer QEMU's monitor."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rw", encoding="utf-8")
+        self.file.readline()
+        self.execute("qmp_capabilities")
+
+    def execute(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise Failure(f"QEMU ended during {command}")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise Failure(f"QEMU: {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class InnerVitrine:
+    """A vitrine in the virtual host. name tells it from others there."""
+
+    def __init__(self, host, name):
+        self.host, self.name = host, name
+        self.socket, self.control = f"/tmp/{name}.sock", f"/tmp/{name}.control"
+
+    def start(self, *options):
+        """Returns when it answers."""
+        command = f"vitrine --vfio-user {self.socket} --control {self.control} {shlex.join(options)}"
+        self.host.run(f"{command} >/tmp/{self.name}.log 2>&1 & {self.name}=$!")
+        self.host.run(f"for i in $(seq 300); do [ -e {self.control} ] && [ -e {self.socket} ] && break; "
+                      f"kill -0 ${self.name} || break; sleep 0.1; done")
+        try:
+            self.ask("status")
+        except Failure as failure:
+            raise Failure(f"{failure}\n{self.log()}") from None
+
+    def ask(self, command, timeout=60):
+        """Runs vitrinectl and returns what it printed."""
+        return "\n".join(self.host.run(f"vitrinectl --control {self.control} {command} 2>&1", timeout))
+
+    def status(self):
+        return json.loads(self.ask("status --json"))
+
+    def scanout(self, number=0):
+        return self.status()["scanouts"][number]
+
+    def cpu_ns(self):
+        """CPU time of all its threads."""
+        return sum(int(line.split()[0]) for line in self.host.run(f"cat /proc/${self.name}/task/*/schedstat"))
+
+    def check_alive(self):
+        self.host.run(f"kill -0 ${self.name}")
+
+    def log(self):
+        return "\n".join(self.host.run(f"tail -n 30 /tmp/{self.name}.log"))
+
+    def quit(self):
+        """Asks it to end and returns its exit status."""
+        self.ask("quit")
+        return int(self.host.run(f"wait ${self.name}; echo $?")[-1])
+
+
+class VirtualHost:
+    """The machine with everything outside of it, and the guest in it. outputs: the sizes of the host's monitors."""
+
+    def __init__(self, programs, work, note=print, outputs=("1280x800",), extra_programs=(), append=""):
+        self.kit, self.work = Kit(), pathlib.Path(work)
+        self.accelerator = self.kit.accelerator(self.work)
+        note(f"{self.kit.qemu_version()}, Linux {self.kit.kernel_version()}, {self.accelerator}")
+        options = [word for size in outputs[1:] for word in ("--output", size)]
+        self.outer = Vitrine(programs, self.work, options, outputs[0])
+        self.machine = Guest(self.kit, self.work, self._pack(programs, extra_programs), self.accelerator, gpu=self.outer.socket,
+                             append=append, memory_mb=MEMORY_MB, bar_size=BAR_SIZE, extra=self._devices())
+        self.guest = Console()
+        self.cards, self.shots = {}, 0
+        self._guest_socket = self._qmp = None
+
+    def _pack(self, programs, extra_programs):
+        """The host's disk with QEMU, and its initramfs with our programs and the guest's initramfs in it, which is returned."""
+        guest = self.kit.initramfs(self.work / "guest.gz", files=[programs["guest-scanout"]])
+        # a machine that is emulated itself has AMD's virtualization: several times as fast for its guest as emulation in emulation
+        modules = MODULES + ("virtio_blk", "ext4", "bochs") + (() if self.accelerator == "kvm" else ("kvm_amd",))
+        run_script([HERE / "host-disk.sh", "-k", self.kit.path, "-o", self.work / "host.img"], "the host's disk cannot be made")
+        return self.kit.initramfs(self.work / "host.gz", files=[f"{guest}:/guest.gz"], modules=modules,
+                                  programs=[programs["vitrine"], programs["vitrinectl"], *extra_programs])
+
+    def _devices(self):
+        unix = "server=on,wait=off"
+        return [
+            "-chardev", f"socket,id=guest,path={self.work / 'guest.sock'},{unix}", "-serial", "chardev:guest",
+            "-serial", f"file:{self.work / 'guest-kernel.log'}",
+            "-chardev", f"socket,id=shell,path={self.work / 'shell.sock'},{unix}",
+            "-device", "virtio-serial-pci,addr=0a.0", "-device", "virtconsole,chardev=shell",
+            "-drive", f"file={self.work / 'host.img'},format=raw,readonly=on,if=none,id=disk",
+            "-device", "virtio-blk-pci,drive=disk,addr=09.0",
+            "-device", "bochs-display,id=bochs,edid=on,xres=1280,yres=800,addr=08.0",
+            "-qmp", f"unix:{self.work / 'qmp.sock'},{unix}",
+        ]
+
+    # ---- the host ----
+
+    def start(self):
+        self.outer.start()
+        self.machine.start()
+        self.machine.wait_ready(HOST_BOOT_TIMEOUT)
+        self.run("mkdir -p /host /dev/shm && mount -t ext4 -o ro /dev/vda /host")
+        self.run(f"echo vfio-pci >/sys/bus/pci/devices/{DEVICE}/driver_override && echo {DEVICE} >/sys/bus/pci/drivers_probe")
+        self._find_cards()
+
+    def _find_cards(self):
+        """self.cards: paths by driver."""
+        for line in self.run("for card in /sys/class/drm/card?; do echo ${card##*/} $(readlink $card/device/driver) "
+                             "$(readlink $card/device/../driver); done"):
+            name, *drivers = line.split()
+            for driver in drivers:
+                self.cards.setdefault(driver.rsplit("/", 1)[-1], f"/dev/dri/{name}")
+
+    def run(self, command, timeout=120):
+        """One shell command in the host."""
+        return self.machine.run(command, timeout)
+
+    def screenshot(self, output=0):
+        """What the host's monitor shows."""
+        self.shots += 1
+        path = self.work / f"shot{self.shots}.png"
+        self.outer.screenshot(path, "--scanout", str(output))
+        return picture.read_png(path)
+
+    def bochs_screenshot(self):
+        """What the monitor at the other card shows."""
+        self._qmp = self._qmp or Qmp(self.work / "qmp.sock")
+        self.shots += 1
+        path = self.work / f"shot{self.shots}.ppm"
+        self._qmp.execute("screendump", filename=str(path), device="bochs")
+        return picture.read_ppm(path)
+
+    # ---- the guest ----
+
+    def start_guest(self, vitrines, options=""):
+        """A QEMU with the assigned device and these display cards, stopped before its first instruction; resume_guest() goes on."""
+        self.kill_guest()
+        devices = [f"vfio-pci,host={DEVICE},id=assigned,addr=05.0"]
+        for number, vitrine in enumerate(vitrines):
+            devices.append(json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": vitrine.socket},
+                                       "addr": f"{6 + number:02}.0"}))
+        self.run("rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out; cat </tmp/monitor.out >/tmp/monitor.text &")
+        self.run(" ".join([
+            "/host/lib/ld-linux-x86-64.so.2 --library-path /host/lib /host/bin/qemu-system-x86_64 -L /host/firmware",
+            "-M q35,kernel-irqchip=split,memory-backend=mem -accel kvm -accel tcg -cpu EPYC -smp 1",
+            f"-m {GUEST_MEMORY_MB} -object memory-backend-memfd,id=mem,size={GUEST_MEMORY_MB}M,share=on",
+            "-nodefaults -no-reboot -display none -S -chardev pipe,id=monitor,path=/tmp/monitor -mon monitor",
+            f"-chardev serial,path={GUEST_CONSOLE},id=console -serial chardev:console",
+            f"-chardev serial,path={GUEST_LOG},id=log -serial chardev:log -device intel-iommu,caching-mode=on,intremap=on",
+            *(f"-device {shlex.quote(device)}" for device in devices),
+            "-kernel /host/vmlinuz -initrd /guest.gz",
+            "-append 'console=ttyS1 intel_iommu=on iommu=pt panic=-1 loglevel=5 drm_kms_helper.fbdev_emulation=0'",
+            f"{options} </dev/null >/tmp/qemu.log 2>&1 & qemu=$!",
+        ]))
+        self._attach_guest()
+        self.run("echo info status >/tmp/monitor.in; for i in $(seq 600); do grep -q prelaunch /tmp/monitor.text && break; "
+                 "kill -0 $qemu || break; sleep 0.1; done; grep -q prelaunch /tmp/monitor.text || { cat /tmp/qemu.log; false; }")
+
+    def _attach_guest(self):
+        if self._guest_socket:
+            self._guest_socket.close()
+        self._guest_socket = socket.socket(socket.AF_UNIX)
+        self._guest_socket.connect(str(self.work / "guest.sock"))
+        stream = self._guest_socket.makefile("rwb")
+        self.guest.attach(stream, stream)
+
+    def resume_guest(self):
+        self.run("echo cont >/tmp/monitor.in")
+
+    def wait_guest(self):
+        """Until guest-scanout takes commands."""
+        self.guest.wait_ready(GUEST_BOOT_TIMEOUT)
+        self.guest.enter("guest-scanout")
+
+    def kill_guest(self):
+        """The guest's QEMU dies at once, as in a crash."""
+        self.run("[ -z \"$qemu\" ] || { kill -KILL $qemu; wait $qemu; }; qemu=")
+
+    # ---- the end ----
+
+    def logs(self):
+        """The ends of all there is to read."""
+        parts = [self.machine.logs(), "outer vitrine:", self.outer.log()[-1500:], "guest's console:", *self.guest.transcript[-15:],
+                 "guest's kernel:", *self.machine.log("guest-kernel.log").splitlines()[-15:]]
+        with contextlib.suppress(Failure):
+            parts += ["in the host:", *self.run("tail -n 25 /tmp/*.log | grep -v 'warning: host'; dmesg | tail -n 10", timeout=30)]
+        return "\n".join(parts)
+
+    def stop(self):
+        if self._qmp:
+            self._qmp.close()
+        self.machine.stop()
+        if self._guest_socket:
+            self._guest_socket.close()
+        self.outer.stop()
