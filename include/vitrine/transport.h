@@ -47,25 +47,10 @@ VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *serv
  * error, nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails with -ENOTCONN.
  */
 struct vtr_vfio_user_client;
+struct vfio_region_info;    /* <linux/vfio.h> */
+struct vfio_device_feature; /* likewise */
 
-enum {
-	VTR_VFIO_USER_MAX_REGIONS = 64, /* of one device, that the client talks about; also of kinds of irqs */
-	VTR_VFIO_USER_MAX_AREAS = 16,
-};
-
-struct vtr_vfio_user_area {
-	uint64_t offset, size; /* in the region */
-};
-
-struct vtr_vfio_user_region {
-	uint64_t size;
-	uint32_t flags;  /* VFIO_REGION_INFO_FLAG_* */
-	int fd;          /* owned by the client, until the region is asked for again; -1 when it cannot be mapped */
-	uint64_t offset; /* in fd */
-	/* What of the region can be mapped, when n_areas is not 0; otherwise all of it. */
-	uint32_t n_areas;
-	struct vtr_vfio_user_area areas[VTR_VFIO_USER_MAX_AREAS];
-};
+enum { VTR_VFIO_USER_MAX_REGIONS = 64 }; /* of one device, that the client talks about; also of kinds of irqs */
 
 /* The client's memory as the server's requests see it. Return 0 or -errno. They may be called from within any call of the client,
  * and may not call the client themselves (-EBUSY). */
@@ -85,14 +70,25 @@ VTR_API int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client);
 
 /* All: 0 or -errno; a negative value of an error reply is the server's errno. */
 VTR_API int vtr_vfio_user_device_info(struct vtr_vfio_user_client *client, uint32_t *flags, uint32_t *n_regions, uint32_t *n_irqs);
-VTR_API int vtr_vfio_user_region_info(struct vtr_vfio_user_client *client, uint32_t index, struct vtr_vfio_user_region *region);
+/* As VFIO_DEVICE_GET_REGION_INFO of <linux/vfio.h>: info->argsz bytes are the caller's, zeroed but for argsz and index; in the
+ * answer argsz is what it takes, and all of it is there if it fits. What capabilities and fd are is not looked at. *fd (the
+ * caller's): where the region can be mapped; -1 when it cannot. */
+VTR_API int vtr_vfio_user_region_info(struct vtr_vfio_user_client *client, struct vfio_region_info *info, int *fd);
+/* As VFIO_DEVICE_FEATURE; the answer is in feature, no longer than argsz. *fd (the caller's): what came along, or -1. -E2BIG: more
+ * than the server takes. */
+VTR_API int vtr_vfio_user_feature(struct vtr_vfio_user_client *client, struct vfio_device_feature *feature, int *fd);
 VTR_API int vtr_vfio_user_irq_count(struct vtr_vfio_user_client *client, uint32_t index, uint32_t *count);
 /* eventfd is not taken; -1 removes the trigger. */
 VTR_API int vtr_vfio_user_set_irq(struct vtr_vfio_user_client *client, uint32_t index, uint32_t vector, int eventfd);
 VTR_API int vtr_vfio_user_read(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, void *buffer, size_t length);
-/* posted: no reply is asked for; the message is on its way when the call returns. */
+/* posted: no reply is asked for; the message is on its way when the call returns, unless the client is corked. */
 VTR_API int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer,
                                 size_t length, bool posted);
+/* From here on posted writes of up to 8 bytes wait for each other and leave in one message (VFIO_USER_REGION_WRITE_MULTI), in
+ * order, at the latest before any other message of the client. A server that does not take those gets each by itself, at once. */
+VTR_API void vtr_vfio_user_cork(struct vtr_vfio_user_client *client);
+/* Sends what waits; posted writes leave at once again. 0 or -errno. */
+VTR_API int vtr_vfio_user_uncork(struct vtr_vfio_user_client *client);
 /* fd is not taken; -1: the server has to use DMA_READ and DMA_WRITE. */
 VTR_API int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size, int fd, uint64_t offset,
                                   bool writable);

@@ -47,6 +47,7 @@ enum vtr_vfio_capability {
 	VTR_VFIO_DMA_BUF = 1 << 0,       /* dmabufs of region ranges (VFIO_DEVICE_FEATURE_DMA_BUF) */
 	VTR_VFIO_REGION_MMAP = 1 << 1,   /* a BAR may be mapped, in whole or in parts */
 	VTR_VFIO_BAR_ADDRESSES = 1 << 2, /* configuration space tells where the guest has put the BARs */
+	VTR_VFIO_UDMABUF = 1 << 3,       /* dmabufs of a BAR that is a sealed memfd, made of its pages (vfio-user, /dev/udmabuf) */
 };
 
 /* A part of a region that may be accessed directly. */
@@ -58,7 +59,8 @@ struct vtr_vfio_area {
 /* A BAR (a VFIO region: the index is that of the BAR). An I/O BAR has no mappable parts and is never decoded. */
 struct vtr_vfio_region {
 	uint64_t size;   /* bytes; 0: no such BAR */
-	int fd;          /* to map from, the device's; -1 when the backend gives none */
+	int fd;          /* to map from, the device's or the region's own; -1 when the backend gives none */
+	bool sealed;     /* fd is a memfd that udmabufs can be made of */
 	uint64_t offset; /* of the region's first byte in fd */
 	bool readable;
 	bool writable;
@@ -79,8 +81,20 @@ struct vtr_vfio_device;
  * no failure.
  */
 VTR_API struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error *error);
-/* Closes its fd. dmabufs made of it go on while another fd of the device is open (the VMM's), and are revoked for good with the
- * last one. NULL is fine. */
+
+struct vtr_vfio_user_client; /* <vitrine/transport.h> */
+
+/*
+ * The same for a device that another process serves by vfio-user. client is used, not taken, and outlives the device: a vfio-user
+ * server has one client, so this is for the VMM that is it. name (copied) is what messages call the device; NULL: "VFIO device".
+ * Everything the server says is checked; HOST EPROTO also for what breaks vfio-user's rules, HOST ETIMEDOUT for silence, HOST
+ * ENOTCONN or ECONNRESET for a server that left. Once the connection is lost no BAR is decoded any more; what was mapped stays.
+ */
+VTR_API struct vtr_vfio_device *vtr_vfio_device_create_user(struct vtr_vfio_user_client *client, const char *name,
+                                                            struct vtr_error *error);
+
+/* Closes its fd, and those of its regions. dmabufs made of it go on while another fd of the device is open (the VMM's), and are
+ * revoked for good with the last one; udmabufs go on. NULL is fine. */
 VTR_API void vtr_vfio_device_destroy(struct vtr_vfio_device *device);
 
 /* The PCI address ("0000:01:00.0") where the kernel tells it, else "VFIO device" (numbered from the second of a guest on). Valid as
@@ -89,7 +103,8 @@ VTR_API const char *vtr_vfio_device_name(const struct vtr_vfio_device *device);
 
 /* Or'ed enum vtr_vfio_capability. */
 VTR_API uint32_t vtr_vfio_device_capabilities(const struct vtr_vfio_device *device);
-/* May dmabufs be made of it? 0, or -errno with *error (may be NULL) filled: UNSUPPORTED and the reason, for status displays. */
+/* May dmabufs be made of it, in either way? 0, or -errno with *error (may be NULL) filled: UNSUPPORTED and the reason, for status
+ * displays. */
 VTR_API int vtr_vfio_device_probe_dmabuf(const struct vtr_vfio_device *device, struct vtr_error *error);
 
 /* BAR number bar, or NULL when there is no such number. Valid as long as the device. */
@@ -179,12 +194,15 @@ struct vtr_vfio_range {
  * last one, whose last page is then part of the dmabuf as a whole. Overlaps and repetitions are allowed. One allocation, time
  * linear in count.
  *
+ * The device makes it (VTR_VFIO_DMA_BUF); where it does not and the BAR is a sealed memfd it is a udmabuf of the memfd's pages
+ * (VTR_VFIO_UDMABUF). What a device cannot do is not tried.
+ *
  * Returns an fd (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled:
  * GUEST EINVAL (no range, no length, not on page borders), GUEST EOVERFLOW (offset + length wraps), GUEST ENODEV (no such BAR),
  * GUEST ERANGE (beyond its end), GUEST EACCES (a part of the BAR that may not be accessed directly), GUEST EXDEV (several BARs or
- * devices), GUEST E2BIG (count over VTR_MAX_ENTRIES); UNSUPPORTED EOPNOTSUPP (what vtr_vfio_device_probe_dmabuf() says); REVOKED
- * (the kernel refuses, and the device does not decode its memory or is not there at the moment); HOST with anything else the kernel
- * says.
+ * devices), GUEST E2BIG (count over VTR_MAX_ENTRIES); UNSUPPORTED EOPNOTSUPP (what vtr_vfio_device_probe_dmabuf() says, or this BAR
+ * is no sealed memfd); REVOKED (the kernel refuses, and the device does not decode its memory or is not there at the moment); HOST
+ * E2BIG (over a limit of udmabuf, named with the sysfs file to raise); HOST with anything else the kernel says.
  *
  * While the guest has the device's memory decoding off the dmabuf is made all the same, and is revoked: importers get ENODEV until
  * decoding is on again.

@@ -151,6 +151,11 @@ static int check_seals(int fd, struct vtr_error *error)
 	return 0;
 }
 
+bool vtr_udmabuf_takes(int fd)
+{
+	return check_seals(fd, NULL) == 0;
+}
+
 static int check_region(const struct vtr_region *region, struct vtr_error *error)
 {
 	if (!region->mapped)
@@ -233,6 +238,21 @@ static int check_limits(const struct vtr_udmabuf_host *host, const struct udmabu
 	return 0;
 }
 
+int vtr_udmabuf_host_create_list(const struct vtr_udmabuf_host *host, const struct udmabuf_create_list *list, uint64_t length,
+                                 struct vtr_error *error)
+{
+	int result = check_limits(host, list, length, error);
+
+	if (result)
+		return result;
+	result = host->create(host->device, list);
+	if (result < 0)
+		vtr_error_set(error, VTR_ERROR_HOST, -result,
+		              "the kernel made no udmabuf of %" PRIu32 " ranges, %" PRIu64 " bytes: %s", list->count, length,
+		              strerror(-result));
+	return result;
+}
+
 int vtr_udmabuf_host_create(const struct vtr_udmabuf_host *host, const struct vtr_spans *spans, struct vtr_error *error)
 {
 	if (!spans->length)
@@ -243,14 +263,7 @@ int vtr_udmabuf_host_create(const struct vtr_udmabuf_host *host, const struct vt
 	*list = (struct udmabuf_create_list){ .flags = UDMABUF_FLAGS_CLOEXEC };
 	int result = build_list(list, spans, error);
 	if (!result)
-		result = check_limits(host, list, spans->length, error);
-	if (!result) {
-		result = host->create(host->device, list);
-		if (result < 0)
-			vtr_error_set(error, VTR_ERROR_HOST, -result,
-			              "the kernel made no udmabuf of %" PRIu32 " ranges, %" PRIu64 " bytes: %s", list->count,
-			              spans->length, strerror(-result));
-	}
+		result = vtr_udmabuf_host_create_list(host, list, spans->length, error);
 	free(list);
 	return result;
 }
@@ -275,6 +288,11 @@ int vtr_udmabuf_probe(struct vtr_error *error)
 	if (probe.result && error)
 		*error = probe.error;
 	return probe.result;
+}
+
+const struct vtr_udmabuf_host *vtr_udmabuf_this_host(struct vtr_error *error)
+{
+	return vtr_udmabuf_probe(error) ? NULL : &probe.host;
 }
 
 int vtr_udmabuf_create(const struct vtr_spans *spans, struct vtr_error *error)

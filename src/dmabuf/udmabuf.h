@@ -23,6 +23,17 @@ struct vtr_udmabuf_host {
 int vtr_udmabuf_host_open(struct vtr_udmabuf_host *host, const char *device, const char *parameters, struct vtr_error *error);
 void vtr_udmabuf_host_close(struct vtr_udmabuf_host *host);
 
+/* This machine's, probed once (vtr_udmabuf_probe()); NULL with *error (may be NULL) filled when there is none. */
+const struct vtr_udmabuf_host *vtr_udmabuf_this_host(struct vtr_error *error);
+
+/* Whether udmabufs can be made of fd's pages: a memfd that cannot shrink and can be written. Asks the file, not the host. */
+bool vtr_udmabuf_takes(int fd);
+
+/* Makes a udmabuf of the list, length bytes: items on page borders of files that it takes, adjacent ones merged. An fd (CLOEXEC),
+ * or -errno with *error (may be NULL) filled: HOST E2BIG as vtr_udmabuf_create(), HOST with what the kernel says. */
+int vtr_udmabuf_host_create_list(const struct vtr_udmabuf_host *host, const struct udmabuf_create_list *list, uint64_t length,
+                                 struct vtr_error *error);
+
 /* As vtr_udmabuf_create(). */
 int vtr_udmabuf_host_create(const struct vtr_udmabuf_host *host, const struct vtr_spans *spans, struct vtr_error *error);
 

@@ -13,6 +13,7 @@
 #include <vitrine/loop.h>
 
 #include "util/checked.h"
+#include "util/fd.h"
 
 enum {
 	VENDOR_VIRTIO = 0x1af4,
@@ -202,9 +203,11 @@ static int read_regions(struct vtr_guest_function *function, struct vtr_error *e
 		return vtr_error_set(error, VTR_ERROR_HOST, EPROTO,
 		                     "the device is no PCI function (flags 0x%x, %u regions, %u irqs)", flags, n_regions, n_irqs);
 	for (unsigned i = 0; i <= VFIO_PCI_CONFIG_REGION_INDEX; i++) {
-		struct vtr_vfio_user_region region = { .fd = -1 };
+		struct vfio_region_info region = { .argsz = sizeof(region), .index = i };
+		int fd;
 
-		result = vtr_vfio_user_region_info(function->client, i, &region);
+		result = vtr_vfio_user_region_info(function->client, &region, &fd);
+		vtr_fd_close(&fd); /* registers are read and written by messages */
 		if (result)
 			return vtr_error_set(error, VTR_ERROR_HOST, -result, "asking for region %u failed: %s", i,
 			                     strerror(-result));

@@ -2,6 +2,7 @@
 #ifndef VTR_VFIO_BACKEND_H
 #define VTR_VFIO_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,7 +10,7 @@
 
 /*
  * How a VFIO device is talked to: the structures are those of linux/vfio.h, whoever answers. Everything that comes back is checked
- * by the caller, because a backend may be another process. All members are mandatory; each returns 0 or -errno unless it says
+ * by the caller, because a backend may be another process. All functions are mandatory; each returns 0 or -errno unless it says
  * otherwise.
  */
 struct vtr_vfio_backend;
@@ -24,6 +25,11 @@ struct vtr_vfio_backend_impl {
 	/* Exactly size bytes at offset of a region, which begins at start in the device's file where it is one. */
 	int (*read)(struct vtr_vfio_backend *backend, uint32_t index, uint64_t start, uint64_t offset, void *buffer, size_t size);
 	void (*destroy)(struct vtr_vfio_backend *backend);
+
+	/* What makes dmabufs of such a device where it does not make them, for messages. */
+	const char *dmabuf_remedy;
+	/* Regions' fds come from another process: they are looked at before anybody maps them. */
+	bool foreign_fds;
 };
 
 struct vtr_vfio_backend {

@@ -11,6 +11,7 @@
 #include "util/fd.h"
 #include "vfio/acquire.h"
 #include "vfio/kernel.h"
+#include "vfio/user.h"
 
 /*
  * Theory of operation
@@ -22,6 +23,10 @@
  * Whether dmabufs can be made is probed, never tried: kernels and drivers without the feature answer ENOTTY or EOPNOTSUPP,
  * vfio-user servers that do not know it EINVAL. All three are a fact about the machine and make no noise. Should the kernel still
  * say so later (a driver that probes well and does not do it), the capability is dropped and not tried again.
+ *
+ * A device in another process (vfio-user) makes none, but its BARs may be memory files like the guest's own RAM. Of one that is
+ * sealed as udmabuf wants it, dmabufs are made without the device: a capability of its own, which the host's udmabuf has to be
+ * there for.
  */
 
 /* ---- creation ---- */
@@ -44,7 +49,7 @@ static void probe_dmabuf(struct vtr_vfio_device *device)
 	switch (result) {
 	case -ENOTTY:
 	case -EINVAL:
-		set_no_dmabuf(device, -result, "that takes vfio-pci of Linux 6.19 or newer with CONFIG_VFIO_PCI_DMABUF");
+		set_no_dmabuf(device, -result, device->backend->impl->dmabuf_remedy);
 		break;
 	case -EOPNOTSUPP:
 		set_no_dmabuf(device, -result, "its VFIO driver does not export them, vfio-pci itself does");
@@ -54,6 +59,47 @@ static void probe_dmabuf(struct vtr_vfio_device *device)
 			set_no_dmabuf(device, -result, "asking for the feature failed");
 		else
 			device->capabilities |= VTR_VFIO_DMA_BUF;
+	}
+}
+
+void vtr_vfio_device_set_udmabuf(struct vtr_vfio_device *device, const struct vtr_udmabuf_host *host,
+                                 const struct vtr_error *reason)
+{
+	device->udmabuf = host;
+	device->capabilities &= ~(uint32_t)VTR_VFIO_UDMABUF;
+	if (host)
+		device->capabilities |= VTR_VFIO_UDMABUF;
+	else if (!(device->capabilities & VTR_VFIO_DMA_BUF))
+		vtr_error_set(&device->no_dmabuf, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "no dmabufs can be made of %s: %s",
+		              device->name, reason->text);
+}
+
+/* The host is asked only for a device that it is good for. */
+static void probe_udmabuf(struct vtr_vfio_device *device)
+{
+	struct vtr_error reason = { 0 };
+
+	for (uint32_t i = 0; i < VTR_VFIO_BARS; i++) {
+		if (!device->regions[i].sealed)
+			continue;
+		vtr_vfio_device_set_udmabuf(device, vtr_udmabuf_this_host(&reason), &reason);
+		return;
+	}
+}
+
+/* What an error of a backend means where a question was asked. */
+static const char *answer_error(int code)
+{
+	switch (code) {
+	case EPROTO:
+		return "the answer contradicts itself, or the protocol";
+	case ETIMEDOUT:
+		return "no answer in time";
+	case ENOTCONN:
+	case ECONNRESET:
+		return "it is gone";
+	default:
+		return strerror(code);
 	}
 }
 
@@ -67,7 +113,7 @@ static int read_device_info(struct vtr_vfio_device *device, struct vtr_error *er
 		                     "this is no VFIO device, or one that is not bound to an IOMMU yet (%s)", strerror(-code));
 	if (code)
 		return vtr_error_set(error, VTR_ERROR_HOST, -code, "%s does not tell what it is: %s", device->name,
-		                     strerror(-code));
+		                     answer_error(-code));
 	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV, "%s is no PCI device: only those have BARs",
 		                     device->name);
@@ -86,7 +132,7 @@ static int read_regions(struct vtr_vfio_device *device, struct vtr_error *error)
 		code = vtr_vfio_region_read(device->backend, i, &device->regions[i]);
 		if (code)
 			return vtr_error_set(error, VTR_ERROR_HOST, -code, "%s does not tell about BAR %" PRIu32 ": %s",
-			                     device->name, i, strerror(-code));
+			                     device->name, i, answer_error(-code));
 		if (device->regions[i].n_areas && device->regions[i].fd >= 0)
 			device->capabilities |= VTR_VFIO_REGION_MMAP;
 		device->maps[i] = calloc(device->regions[i].n_areas + 1, sizeof(*device->maps[i]));
@@ -96,7 +142,7 @@ static int read_regions(struct vtr_vfio_device *device, struct vtr_error *error)
 	code = vtr_vfio_region_read(device->backend, VFIO_PCI_CONFIG_REGION_INDEX, &config);
 	if (code)
 		return vtr_error_set(error, VTR_ERROR_HOST, -code, "%s does not tell about its configuration space: %s",
-		                     device->name, strerror(-code));
+		                     device->name, answer_error(-code));
 	free(config.areas);
 	if (config.readable && config.size >= VTR_VFIO_HEADER) {
 		device->config_start = config.offset;
@@ -122,6 +168,7 @@ struct vtr_vfio_device *vtr_vfio_device_attach(struct vtr_vfio_backend *backend,
 		return NULL;
 	}
 	probe_dmabuf(device);
+	probe_udmabuf(device);
 	vtr_vfio_device_refresh(device);
 	return device;
 }
@@ -137,6 +184,25 @@ struct vtr_vfio_device *vtr_vfio_device_create(int fd, struct vtr_error *error)
 		return NULL;
 	}
 	return vtr_vfio_device_attach(backend, name, error);
+}
+
+struct vtr_vfio_device *vtr_vfio_device_create_user(struct vtr_vfio_user_client *client, const char *name, struct vtr_error *error)
+{
+	struct vtr_vfio_backend *backend = vtr_vfio_user_create(client);
+
+	if (!backend) {
+		vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory for a VFIO device");
+		return NULL;
+	}
+	struct vtr_vfio_device *device = vtr_vfio_device_attach(backend, name, error);
+	if (device && vtr_vfio_user_client_fd(client) < 0) {
+		/* what a device may refuse, a server may not break the connection over */
+		vtr_error_set(error, VTR_ERROR_HOST, ENOTCONN, "%s stopped answering when it was asked what it can do",
+		              device->name);
+		vtr_vfio_device_destroy(device);
+		return NULL;
+	}
+	return device;
 }
 
 void vtr_vfio_device_destroy(struct vtr_vfio_device *device)
@@ -167,7 +233,7 @@ uint32_t vtr_vfio_device_capabilities(const struct vtr_vfio_device *device)
 
 int vtr_vfio_device_probe_dmabuf(const struct vtr_vfio_device *device, struct vtr_error *error)
 {
-	if (device->capabilities & VTR_VFIO_DMA_BUF)
+	if (device->capabilities & (VTR_VFIO_DMA_BUF | VTR_VFIO_UDMABUF))
 		return 0;
 	if (error)
 		*error = device->no_dmabuf;

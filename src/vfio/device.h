@@ -6,11 +6,12 @@
 #include <vitrine/log.h>
 #include <vitrine/vfio.h>
 
+#include "dmabuf/udmabuf.h"
 #include "vfio/backend.h"
 
 /* Between the files of this room. */
 
-enum { VTR_VFIO_NAME = 32 };
+enum { VTR_VFIO_NAME = 64 };
 #define VTR_VFIO_UNKNOWN "VFIO device" // the name of one that the kernel does not tell the name of
 
 struct vtr_vfio_mapping {
@@ -24,7 +25,8 @@ struct vtr_vfio_device {
 	struct vtr_vfio_backend *backend; // owned
 	char name[VTR_VFIO_NAME];
 	uint32_t capabilities;
-	struct vtr_error no_dmabuf; // why VTR_VFIO_DMA_BUF is missing
+	struct vtr_error no_dmabuf;             // why neither VTR_VFIO_DMA_BUF nor VTR_VFIO_UDMABUF is there
+	const struct vtr_udmabuf_host *udmabuf; // with VTR_VFIO_UDMABUF: who makes them; not owned
 	struct vtr_vfio_region regions[VTR_VFIO_BARS];
 	uint64_t config_start, config_size;                      // in the device's file; size 0: cannot be read
 	struct vtr_vfio_mapping mappings[VTR_MAX_VFIO_MAPPINGS]; // by host address
@@ -43,6 +45,9 @@ struct vtr_vfio_devices {
 
 /* device.c: as vtr_vfio_device_create(), on any backend (taken, also on failure). name is copied; NULL when nobody knows it. */
 struct vtr_vfio_device *vtr_vfio_device_attach(struct vtr_vfio_backend *backend, const char *name, struct vtr_error *error);
+/* device.c: sets or clears VTR_VFIO_UDMABUF by who makes udmabufs; host NULL: nobody, for this reason. */
+void vtr_vfio_device_set_udmabuf(struct vtr_vfio_device *device, const struct vtr_udmabuf_host *host,
+                                 const struct vtr_error *reason);
 /* device.c: whether the device answers and decodes its memory now. */
 bool vtr_vfio_device_decodes(struct vtr_vfio_device *device);
 

@@ -25,6 +25,9 @@
  *   revoked      ENODEV, EIO while the device decodes no memory or does not answer: in reset, in D3, memory decoding off
  *   host         everything else, with what an admin can do about it
  *
+ * A BAR that is a memory file of another process is no kernel device's: its request is written all the same, checked all the same,
+ * and then becomes a list for udmabuf.
+ *
  * Merging matters beyond speed: importers behind a translating IOMMU take dmabufs of one range only (vtr_vfio_import_error()).
  */
 
@@ -105,13 +108,24 @@ int vtr_vfio_builder_begin(struct vtr_vfio_builder *builder, size_t count, struc
 	return 0;
 }
 
+/* May a dmabuf be made of this BAR? */
+static int check_provider(const struct vtr_vfio_device *device, uint32_t bar, struct vtr_error *error)
+{
+	int code = vtr_vfio_device_probe_dmabuf(device, error);
+
+	if (code || device->capabilities & VTR_VFIO_DMA_BUF || device->regions[bar].sealed)
+		return code;
+	return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+	                     "BAR %" PRIu32 " of %s is no sealed memfd: no udmabuf can be made of it", bar, device->name);
+}
+
 int vtr_vfio_builder_add(struct vtr_vfio_builder *builder, struct vtr_vfio_device *device, uint32_t bar, uint64_t offset,
                          uint64_t length, struct vtr_error *error)
 {
 	int code = check_piece(builder, device, bar, offset, length, error);
 
 	if (!code && !builder->device) // what it cannot do is not prepared either
-		code = vtr_vfio_device_probe_dmabuf(device, error);
+		code = check_provider(device, bar, error);
 	if (code)
 		return code;
 	if (!vtr_add_u64(builder->length, length, &builder->length))
@@ -171,6 +185,29 @@ static int refused(struct vtr_vfio_builder *builder, int code, struct vtr_error 
 	                     builder->dma_buf->nr_ranges, builder->dma_buf->region_index, device->name, strerror(code), remedy);
 }
 
+static int make_udmabuf(const struct vtr_vfio_builder *builder, struct vtr_error *error)
+{
+	const struct vtr_vfio_region *region = &builder->device->regions[builder->dma_buf->region_index];
+	uint32_t count = builder->dma_buf->nr_ranges;
+	struct udmabuf_create_list *list = malloc(sizeof(*list) + count * sizeof(list->list[0]));
+	uint64_t length = 0;
+
+	if (!list)
+		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory for a list of %" PRIu32 " ranges", count);
+	*list = (struct udmabuf_create_list){ .flags = UDMABUF_FLAGS_CLOEXEC, .count = count };
+	for (uint32_t i = 0; i < count; i++) {
+		const struct vtr_vfio_dma_range *range = &builder->dma_buf->dma_ranges[i];
+
+		list->list[i] = (struct udmabuf_create_item){ .memfd = (uint32_t)region->fd,
+			                                      .offset = region->offset + range->offset,
+			                                      .size = range->length };
+		length += range->length;
+	}
+	int result = vtr_udmabuf_host_create_list(builder->device->udmabuf, list, length, error);
+	free(list);
+	return result;
+}
+
 static int ask_kernel(struct vtr_vfio_builder *builder, struct vtr_error *error)
 {
 	struct vtr_vfio_feature_dma_buf *dma_buf = builder->dma_buf;
@@ -178,6 +215,8 @@ static int ask_kernel(struct vtr_vfio_builder *builder, struct vtr_error *error)
 
 	if (code)
 		return code;
+	if (!(builder->device->capabilities & VTR_VFIO_DMA_BUF))
+		return make_udmabuf(builder, error);
 	builder->feature->argsz =
 		(uint32_t)(sizeof(*builder->feature) + sizeof(*dma_buf) + dma_buf->nr_ranges * sizeof(dma_buf->dma_ranges[0]));
 	int fd = builder->device->backend->impl->feature(builder->device->backend, builder->feature);

@@ -77,6 +77,7 @@ static void destroy(struct vtr_vfio_backend *backend)
 }
 
 static const struct vtr_vfio_backend_impl kernel_impl = {
+	.dmabuf_remedy = "that takes vfio-pci of Linux 6.19 or newer with CONFIG_VFIO_PCI_DMABUF",
 	.device_info = device_info,
 	.region_info = region_info,
 	.feature = feature,

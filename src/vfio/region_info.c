@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "dmabuf/udmabuf.h"
 #include "util/checked.h"
 
 /*
@@ -17,6 +20,10 @@
  * Whoever answers may be a process that lies. All offsets are checked against the bytes that are there; the chain may go backwards
  * but ends after as many steps as there is room for headers, so a loop is found; counts are checked against the bytes before
  * anything is allocated from them. An answer that contradicts itself makes the region unusable: -EPROTO, no guess.
+ *
+ * A file that another process hands us as a region's memory has to be memory, and to reach as far as the areas do: mapping a device
+ * on somebody's word may do anything, and beyond a file's end nothing can be read. What may be mapped and is not is left to
+ * accesses by message.
  */
 
 /* The answer, size bytes of it. NULL with *code: -errno. */
@@ -151,6 +158,34 @@ static int read_areas(struct vtr_vfio_region *region, const struct vfio_region_i
 	return region->areas ? add_area(region, 0, region->size) : -ENOMEM;
 }
 
+static void forget_areas(struct vtr_vfio_region *region)
+{
+	free(region->areas);
+	region->areas = NULL;
+	region->n_areas = 0;
+	region->fd = -1;
+}
+
+/* Looks at the file in which another process has the region. 0, or -EPROTO when it is no file that could be. */
+static int check_file(struct vtr_vfio_region *region)
+{
+	const struct vtr_vfio_area *last = &region->areas[region->n_areas - 1];
+	struct stat info;
+
+	if (fstat(region->fd, &info) < 0)
+		return -EPROTO;
+	bool file = S_ISREG(info.st_mode) && !vtr_dmabuf_is(region->fd);
+	if (!file && !S_ISREG(info.st_mode) && !S_ISCHR(info.st_mode) && info.st_mode & S_IFMT)
+		return -EPROTO; // a pipe, a socket, a folder
+	if (file && (info.st_size < 0 || !vtr_range_fits(region->offset, last->offset + last->size, (uint64_t)info.st_size)))
+		return -EPROTO;
+	if (file && region->offset % (uint64_t)sysconf(_SC_PAGESIZE) == 0)
+		region->sealed = vtr_udmabuf_takes(region->fd);
+	else
+		forget_areas(region);
+	return 0;
+}
+
 int vtr_vfio_region_read(struct vtr_vfio_backend *backend, uint32_t index, struct vtr_vfio_region *region)
 {
 	int code, fd = -1;
@@ -170,8 +205,10 @@ int vtr_vfio_region_read(struct vtr_vfio_backend *backend, uint32_t index, struc
 	bool sane = info->index == index && vtr_add_u64(info->offset, info->size, &end) && end <= INT64_MAX;
 	code = sane ? read_areas(region, info, size) : -EPROTO;
 	free(info);
+	if (!code && backend->impl->foreign_fds && region->n_areas)
+		code = check_file(region);
 	if (code) {
-		free(region->areas);
+		forget_areas(region);
 		*region = (struct vtr_vfio_region){ .fd = -1 };
 	}
 	return code;

@@ -6,6 +6,7 @@
  * last one the connection ends, so that no call waits. seed_vfio_user.py writes inputs in this form.
  */
 #include <errno.h>
+#include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include <vitrine/log.h>
 
 #include "transport/vfio_user/client.h"
+#include "util/fd.h"
 
 #include "vfio_user_input.h"
 
@@ -25,7 +27,7 @@ enum message {
 	MESSAGES,
 };
 
-enum call { INFO, REGION, IRQ, SET_IRQ, READ, WRITE, POST, MAP, UNMAP, RESET, SERVE, CALLS };
+enum call { INFO, REGION, IRQ, SET_IRQ, READ, WRITE, POST, MAP, UNMAP, RESET, SERVE, FEATURE, CORK, UNCORK, CALLS };
 
 static uint8_t ram[RAM_SIZE];
 
@@ -49,18 +51,35 @@ static int ram_write(void *data, uint64_t address, const void *buffer, size_t le
 
 static const struct vtr_vfio_user_dma_impl dma = { .read = ram_read, .write = ram_write };
 
-static void check_region(const struct vtr_vfio_user_region *region)
+/* What is made of the information is fuzz_vfio_device's; here the reply as such. */
+static void region_info(struct vtr_vfio_user_client *client)
 {
-	if (region->n_areas > VTR_VFIO_USER_MAX_AREAS)
+	union {
+		struct vfio_region_info info;
+		uint8_t bytes[256];
+	} answer = { .info = { .argsz = sizeof(answer.info), .index = 4 } };
+	int fd;
+
+	if (vtr_vfio_user_region_info(client, &answer.info, &fd) || answer.info.argsz <= sizeof(answer.info))
+		return;
+	vtr_fd_close(&fd);
+	answer.info = (struct vfio_region_info){ .argsz = sizeof(answer), .index = 4 };
+	if (!vtr_vfio_user_region_info(client, &answer.info, &fd) && answer.info.index != 4)
 		abort();
-	for (uint32_t i = 0; i < region->n_areas; i++)
-		if (region->areas[i].offset > region->size || region->areas[i].size > region->size - region->areas[i].offset)
-			abort();
+	vtr_fd_close(&fd);
+}
+
+static void feature(struct vtr_vfio_user_client *client)
+{
+	struct vfio_device_feature probe = { .argsz = sizeof(probe), .flags = VFIO_DEVICE_FEATURE_PROBE | 11 };
+	int fd;
+
+	vtr_vfio_user_feature(client, &probe, &fd);
+	vtr_fd_close(&fd);
 }
 
 static void call(struct vtr_vfio_user_client *client, const struct fuzz_fds *fds, uint8_t number)
 {
-	struct vtr_vfio_user_region region;
 	uint32_t flags, regions, irqs;
 	uint8_t buffer[64] = { 0 };
 
@@ -69,8 +88,7 @@ static void call(struct vtr_vfio_user_client *client, const struct fuzz_fds *fds
 		vtr_vfio_user_device_info(client, &flags, &regions, &irqs);
 		break;
 	case REGION:
-		if (!vtr_vfio_user_region_info(client, 4, &region))
-			check_region(&region);
+		region_info(client);
 		break;
 	case IRQ:
 		vtr_vfio_user_irq_count(client, 2, &irqs);
@@ -96,6 +114,15 @@ static void call(struct vtr_vfio_user_client *client, const struct fuzz_fds *fds
 		break;
 	case SERVE:
 		vtr_vfio_user_client_dispatch(client);
+		break;
+	case FEATURE:
+		feature(client);
+		break;
+	case CORK:
+		vtr_vfio_user_cork(client);
+		break;
+	case UNCORK:
+		vtr_vfio_user_uncork(client);
 		break;
 	}
 }

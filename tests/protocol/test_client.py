@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Our client against servers that lie: what a server may get wrong costs an error, never more."""
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -269,6 +270,78 @@ class ClientCalls(ClientCase):
         self.assertEqual(self.run_client(serve, "post 4 16 8", "reset"), ["connect 0", "post 0", "reset 0"])
         self.assertEqual((seen[0].command, seen[0].flags), (REGION_WRITE, NO_REPLY))
 
+    def multi(self, steps, version=CAPABILITIES_DATA, messages=1):
+        """What the server sees of the steps: each message's command, flags, and the writes in it."""
+        seen = []
+
+        def serve(server):
+            server.version(data=version)
+            for _ in range(messages):
+                command = server.receive()
+                writes = []
+                if command.command == REGION_WRITE_MULTI:
+                    (count,) = struct.unpack_from("=Q", command.body)
+                    self.assertEqual(len(command.body), 8 + 24 * count)
+                    writes = [struct.unpack_from("=QII", command.body, 8 + 24 * i) for i in range(count)]
+                elif command.command == REGION_WRITE:
+                    writes = [struct.unpack_from("=QII", command.body)]
+                seen.append((command.command, command.flags, writes))
+                if not command.flags & NO_REPLY:
+                    server.reply(command, command.body[:16] if command.command == REGION_WRITE else b"")
+
+        lines = self.run_client(serve, *steps, version=False)
+        self.assertEqual([line.split()[1] for line in lines], ["0"] * (1 + len(steps)))
+        return seen
+
+    def test_collected_writes(self):
+        seen = self.multi(["cork", "post 4 16 8", "post 4 20 2", "post 1 0 1", "uncork", "post 4 24 4"], messages=2)
+        self.assertEqual(seen[0], (REGION_WRITE_MULTI, NO_REPLY, [(16, 4, 8), (20, 4, 2), (0, 1, 1)]))
+        self.assertEqual(seen[1], (REGION_WRITE, NO_REPLY, [(24, 4, 4)]))
+
+    def test_collected_writes_keep_their_order(self):
+        """Whatever else is sent goes behind them."""
+        for step, command in (("reset", RESET), ("write 4 0 8", REGION_WRITE), ("post 4 0 9", REGION_WRITE)):
+            with self.subTest(step):
+                seen = self.multi(["cork", "post 4 16 8", step], messages=2)
+                self.assertEqual([entry[0] for entry in seen], [REGION_WRITE_MULTI, command])
+
+    def test_collection_is_bounded(self):
+        seen = self.multi(["cork"] + ["post 4 16 8"] * 300 + ["uncork"], messages=3)
+        self.assertEqual([len(entry[2]) for entry in seen], [128, 128, 44])
+
+    def test_collection_fits_the_server(self):
+        version = b'{"capabilities": {"write_multiple": true, "max_data_xfer_size": 100}}\0'
+        seen = self.multi(["cork"] + ["post 4 16 8"] * 5 + ["uncork"], version, 2)
+        self.assertEqual([len(entry[2]) for entry in seen], [3, 2])
+
+    def test_server_without_write_multiple(self):
+        seen = self.multi(["cork", "post 4 16 8", "post 4 20 2", "uncork"], b"", 2)
+        self.assertEqual(seen, [(REGION_WRITE, NO_REPLY, [(16, 4, 8)]), (REGION_WRITE, NO_REPLY, [(20, 4, 2)])])
+
+    def test_feature(self):
+        PROBE_GET_11 = 1 << 18 | 1 << 16 | 11
+
+        def answer(server, flags=PROBE_GET_11, body=b"", **how):
+            server.reply(server.receive(), struct.pack("=II", 8, flags) + body, **how)
+
+        step = f"feature {PROBE_GET_11}"
+        self.assertEqual(self.run_client(answer, step)[1], "feature 0 fd no")
+        self.assertEqual(self.run_client(lambda server: answer(server, fds=[0]), step)[1], "feature 0 fd yes")
+        for how in (dict(flags=11), dict(body=b"more"), dict(fds=[0, 0]), dict(fds=[0] * 17)):
+            with self.subTest(**how):
+                self.lie(step, lambda server, how=how: answer(server, **how))
+        for size in (0, 7):
+            with self.subTest(size=size):
+                self.lie(step, lambda server, size=size: server.reply(server.receive(), bytes(size)))
+
+    def test_server_that_receives_no_fds(self):
+        def serve(server):
+            server.version(data=b'{"capabilities": {"max_msg_fds": 0}}\0')
+            server.reply(server.receive())
+
+        lines = self.run_client(serve, "set-irq 2 1", "reset", version=False)
+        self.assertEqual(lines[1:], ["set-irq E2BIG", "reset 0"])
+
     def test_posted_and_not_read(self):
         """A server that does not read stops the client for the time-out, not longer."""
         lines = self.run_client(lambda server: time.sleep(1.5), *["post 4 0 1048576"] * 4)
@@ -336,9 +409,11 @@ class ClientRegion(ClientCase):
 
         return function
 
-    def memfd(self, size):
-        fd = os.memfd_create("region")
+    def memfd(self, size, seals=0):
+        fd = os.memfd_create("region", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, size)
+        if seals:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
         self.addCleanup(os.close, fd)
         return fd
 
@@ -346,45 +421,80 @@ class ClientRegion(ClientCase):
         lines = self.run_client(self.serve(body, fds), "region 4", "region 4", "reset")
         self.assertEqual(lines, ["connect 0", f"region 0 {text}", f"region 0 {text}", "reset 0"])
 
-    def bad(self, body, fds=()):
-        self.lie("region 4", self.serve(body, fds))
+    def bad(self, body, fds=(), closed=False):
+        """A reply that is no reply costs the connection, one that says what cannot be the region."""
+        self.lie("region 4", self.serve(body, fds), closed=closed)
 
     def test_plain(self):
-        self.good("size 65536 flags 3 fd no areas 0 last 0", self.info())
+        self.good("size 65536 rw fd no areas 0 last 0", self.info())
 
     def test_mappable(self):
-        self.good("size 65536 flags 7 fd yes areas 0 last 0", self.info(flags=7), [self.memfd(self.SIZE)])
+        self.good("size 65536 rw fd yes areas 1 last 0", self.info(flags=7), [self.memfd(self.SIZE)])
 
     def test_sparse(self):
         caps = self.sparse((0x1000, 0x1000), (0x3000, 0x2000))
-        self.good("size 65536 flags 15 fd yes areas 2 last 12288", self.info(caps, flags=7), [self.memfd(self.SIZE)])
+        self.good("size 65536 rw fd yes areas 2 last 12288", self.info(caps, flags=7), [self.memfd(self.SIZE)])
 
     def test_sparse_behind_another(self):
         caps = struct.pack("=HHIII", 2, 1, 48, 1, 2) + self.sparse((0, 0x1000))
-        self.good("size 65536 flags 15 fd yes areas 1 last 0", self.info(caps, flags=7), [self.memfd(0x1000)])
+        self.good("size 65536 rw fd yes areas 1 last 0", self.info(caps, flags=7), [self.memfd(0x1000)])
 
-    def test_more_areas_than_we_keep(self):
-        caps = self.sparse(*[(i * 0x1000, 0x800) for i in range(16)] + [(0x800, 0x100)])
-        self.good("size 65536 flags 11 fd no areas 0 last 0", self.info(caps, flags=7), [self.memfd(self.SIZE)])
+    def test_many_areas(self):
+        caps = self.sparse(*[(i * 0x10, 8) for i in reversed(range(4000))])
+        self.good("size 65536 rw fd yes areas 4000 last 63984", self.info(caps, flags=7), [self.memfd(self.SIZE)])
+
+    def test_areas_that_touch(self):
+        caps = self.sparse((0x3000, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x8000, 0))
+        self.good("size 65536 rw fd yes areas 1 last 4096", self.info(caps, flags=7), [self.memfd(self.SIZE)])
+
+    def test_offset(self):
+        self.good("size 65536 rw fd yes areas 1 last 0", self.info(flags=7, offset=0x3000), [self.memfd(self.SIZE + 0x3000)])
+
+    def test_sealed(self):
+        """What udmabuf takes; sealed against writing it does not."""
+        memfd = self.memfd(self.SIZE, fcntl.F_SEAL_SHRINK)
+        self.good("size 65536 rw fd sealed areas 1 last 0", self.info(flags=7), [memfd])
+        memfd = self.memfd(self.SIZE, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE)
+        self.good("size 65536 rw fd yes areas 1 last 0", self.info(flags=7), [memfd])
+
+    def test_not_mapped(self):
+        """Fds that could be mapped by others: not by us, accesses go by messages."""
+        with open("/dev/zero", "r+b") as zero:
+            self.good("size 65536 rw fd no areas 0 last 0", self.info(flags=7), [zero.fileno()])
+        memfd = self.memfd(2 * self.SIZE)
+        self.good("size 65536 rw fd no areas 0 last 0", self.info(flags=7, offset=100), [memfd])
 
     def test_header_lies(self):
         for name, how in {
             "index": dict(index=5),
             "argsz below": dict(argsz=31),
-            "argsz beyond": dict(argsz=0xFFFFFFFF),
-            "argsz that grows": dict(argsz=33),
+            "argsz that is not sent": dict(argsz=33),
         }.items():
             with self.subTest(name):
-                if name == "argsz that grows":
-                    self.good("size 65536 flags 3 fd no areas 0 last 0", self.info(**how))
-                else:
-                    self.bad(self.info(**how))
+                self.bad(self.info(**how), closed=True)
+        for argsz in (65537, 0xFFFFFFFF):
+            with self.subTest(argsz=argsz):
+                self.bad(self.info(argsz=argsz))
+
+    def test_argsz_that_grows(self):
+        def serve(server):
+            for _ in range(2):
+                command = server.receive()
+                asked = struct.unpack_from("=I", command.body)[0]
+                server.reply(command, self.info(argsz=asked + 8) + bytes(asked - 32))
+            server.reply(server.receive())
+
+        self.lie("region 4", serve, closed=False)
 
     def test_capability_lies(self):
         area = (0, 0x1000)
         rows = {
             "loop": self.info(self.sparse(area, next=32), flags=7),
             "backwards": self.info(self.sparse(area, next=8), flags=7),
+            "loop of others": self.info(struct.pack("=HHI", 7, 1, 40) + struct.pack("=HHI", 8, 1, 32), flags=7),
+            "two of a kind": self.info(self.sparse(area, next=64) + self.sparse((0x2000, 0x1000)), flags=7),
+            "overlapping areas": self.info(self.sparse((0, 0x1001), (0x1000, 0x1000)), flags=7),
+            "the same area twice": self.info(self.sparse(area, area), flags=7),
             "into the header": self.info(self.sparse(area), flags=7, cap_offset=8),
             "beyond the reply": self.info(self.sparse(area), flags=7, cap_offset=4000),
             "at the very end": self.info(self.sparse(area), flags=7, cap_offset=60),
@@ -403,24 +513,26 @@ class ClientRegion(ClientCase):
                 self.bad(self.info(self.sparse(area), flags=7), [self.memfd(self.SIZE)])
 
     def test_fds(self):
-        memfd, pipe = self.memfd(self.SIZE), os.pipe()
-        rows = {
-            "none": (7, []),
-            "unexpected": (3, [memfd]),
-            "two": (7, [memfd, memfd]),
-            "pipe": (7, [pipe[0]]),
-            "directory": (7, [os.open("/", os.O_RDONLY)]),
-            "too short": (7, [self.memfd(self.SIZE - 1)]),
-        }
-        for name, (flags, fds) in rows.items():
+        """How many: with the reply's header, before anybody looks at them."""
+        memfd = self.memfd(self.SIZE)
+        for name, (flags, fds) in {"none": (7, []), "unexpected": (3, [memfd]), "two": (7, [memfd, memfd]), "16": (7, [memfd] * 16)}.items():
             with self.subTest(name):
-                self.bad(self.info(flags=flags), fds)
-        with self.subTest("offset wraps"):
-            self.bad(self.info(flags=7, offset=(1 << 64) - 1), [memfd])
-        with self.subTest("offset beyond"):
-            self.bad(self.info(flags=7, offset=1), [memfd])
-        for fd in pipe + (rows["directory"][1][0],):
+                self.bad(self.info(flags=flags), fds, closed=True)
+        with self.subTest("17"):
+            self.bad(self.info(flags=7), [memfd] * 17, closed=True)
+
+    def test_fds_that_are_no_memory(self):
+        memfd, pipe, unix = self.memfd(self.SIZE), os.pipe(), socket.socket(socket.AF_UNIX)
+        directory = os.open("/", os.O_RDONLY)
+        for name, fd in {"pipe": pipe[0], "socket": unix.fileno(), "directory": directory, "too short": self.memfd(self.SIZE - 1)}.items():
+            with self.subTest(name):
+                self.bad(self.info(flags=7), [fd])
+        for offset in ((1 << 64) - 1, 1 << 63, (1 << 63) - 4096, 4096):
+            with self.subTest(offset=offset):
+                self.bad(self.info(flags=7, offset=offset), [memfd])
+        for fd in pipe + (directory,):
             os.close(fd)
+        unix.close()
 
     def test_no_fd_stays_open(self):
         memfd = self.memfd(self.SIZE)
@@ -428,7 +540,7 @@ class ClientRegion(ClientCase):
         self.assertEqual(lines[2], lines[-1])
 
     def test_index_of_ours(self):
-        self.assertEqual(self.run_client(self.serve(self.info()), "region 64", "reset")[1:], ["region EINVAL", "reset 0"])
+        self.assertEqual(self.run_client(self.serve(self.info()), "region 9", "reset")[1:], ["region EINVAL", "reset 0"])
 
 
 class ClientMemory(ClientCase):
@@ -548,9 +660,9 @@ class ClientAndServer(ServerCase):
             [
                 "connect 0",
                 "info 0 flags 3 regions 9 irqs 5",
-                "region 0 size 16384 flags 3 fd no areas 0 last 0",
-                "region 0 size 256 flags 3 fd no areas 0 last 0",
-                "region 0 size 0 flags 0 fd no areas 0 last 0",
+                "region 0 size 16384 rw fd no areas 0 last 0",
+                "region 0 size 256 rw fd no areas 0 last 0",
+                "region 0 size 0  fd no areas 0 last 0",
                 "irq 0 count 1",
                 "irq 0 count 3",
                 "set-irq 0",

@@ -9,6 +9,7 @@
 
 #include "guest/check/check.h"
 #include "util/checked.h"
+#include "util/fd.h"
 
 enum { BASE_CLASS_DISPLAY = 0x03 };
 
@@ -113,15 +114,25 @@ struct region_row {
 	size_t length;
 };
 
+static int region_info(struct vtr_check *check, uint32_t region, struct vfio_region_info *info)
+{
+	int fd;
+
+	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = region };
+	int result = vtr_vfio_user_region_info(check->guest->client, info, &fd);
+	vtr_fd_close(&fd);
+	return result;
+}
+
 /* Accesses that leave their region get an error reply. */
 static bool access_beyond(struct vtr_check *check, const void *row)
 {
 	const struct region_row *r = row;
 	struct vtr_guest *guest = check->guest;
-	struct vtr_vfio_user_region info = { .fd = -1 };
+	struct vfio_region_info info;
 	uint8_t bytes[64] = { 0 };
 
-	if (r->from_end && !vtr_expect_success(check, "region info", vtr_vfio_user_region_info(guest->client, r->region, &info)))
+	if (r->from_end && !vtr_expect_success(check, "region info", region_info(check, r->region, &info)))
 		return false;
 	uint64_t offset = r->from_end ? info.size + r->offset : r->offset;
 	return vtr_expect_refusal(check, "reading", vtr_vfio_user_read(guest->client, r->region, offset, bytes, r->length)) &&
@@ -155,10 +166,9 @@ static bool odd_accesses(struct vtr_check *check, const void *row)
 
 static bool unknown_region(struct vtr_check *check, const void *row)
 {
-	struct vtr_vfio_user_region info = { .fd = -1 };
+	struct vfio_region_info info;
 
-	return vtr_expect_refusal(check, "info of region 99", vtr_vfio_user_region_info(check->guest->client, 99, &info)) &&
-	       vtr_expect_alive(check);
+	return vtr_expect_refusal(check, "info of region 99", region_info(check, 99, &info)) && vtr_expect_alive(check);
 }
 
 static bool unknown_vector(struct vtr_check *check, const void *row)

@@ -216,7 +216,7 @@ static int run(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *c
 
 /* ---- calls going out ---- */
 
-/* -EBUSY, -ENOTCONN, or 0 and the message is sent or queued. */
+/* 0 and the message is sent or queued, behind the writes that were collected before it; -EBUSY, -ENOTCONN, -E2BIG, ... */
 static int send_command(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_call *call, uint16_t id, uint32_t flags)
 {
 	struct vfio_user_header header = { .id = id, .command = call->command, .size = sizeof(header), .flags = flags };
@@ -226,11 +226,16 @@ static int send_command(struct vtr_vfio_user_client *client, const struct vtr_vf
 		return -ENOTCONN;
 	if (client->serving)
 		return -EBUSY;
+	if (call->n_fds > client->server.max_msg_fds)
+		return -E2BIG;
+	int error = vtr_vfio_user_send_collected(client);
+	if (error)
+		return error;
 	for (size_t i = 0; i < call->n_body; i++) {
 		parts[1 + i] = call->body[i];
 		header.size += (uint32_t)call->body[i].iov_len;
 	}
-	int error = vtr_message_send(&client->queue, client->socket, parts, 1 + call->n_body, call->fds, call->n_fds);
+	error = vtr_message_send(&client->queue, client->socket, parts, 1 + call->n_body, call->fds, call->n_fds);
 	return error ? hang_up(client, error) : 0;
 }
 
@@ -336,8 +341,6 @@ struct vtr_vfio_user_client *vtr_vfio_user_client_attach(int socket, int timeout
 		return NULL;
 	}
 	*client = (struct vtr_vfio_user_client){ .socket = socket, .timeout_ms = timeout_ms };
-	for (size_t i = 0; i < VTR_VFIO_USER_MAX_REGIONS; i++)
-		client->region_fds[i] = -1;
 	vtr_message_reader_init(&client->reader, &framing);
 	vtr_message_queue_init(&client->queue, VTR_VFIO_USER_CLIENT_MAX_QUEUED);
 	int error = negotiate(client);
@@ -365,8 +368,6 @@ void vtr_vfio_user_client_destroy(struct vtr_vfio_user_client *client)
 	if (!client)
 		return;
 	hang_up(client, 0);
-	for (size_t i = 0; i < VTR_VFIO_USER_MAX_REGIONS; i++)
-		vtr_fd_close(&client->region_fds[i]);
 	free(client->dma_buffer);
 	free(client);
 }

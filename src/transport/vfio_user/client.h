@@ -8,8 +8,12 @@
 #include "transport/vfio_user/capabilities.h"
 #include "transport/vfio_user/protocol.h"
 
-/* Between the client's files: client.c (connection, one call, the server's requests), client_calls.c (what can be asked). */
-enum { VTR_VFIO_USER_CLIENT_MAX_QUEUED = 2 * VTR_MAX_MESSAGE };
+/* Between the client's files: client.c (connection, one call, the server's requests), client_calls.c (what can be asked),
+ * client_access.c (reads and writes). */
+enum {
+	VTR_VFIO_USER_CLIENT_MAX_QUEUED = 2 * VTR_MAX_MESSAGE,
+	VTR_VFIO_USER_MAX_COLLECTED = 128, /* posted writes that wait for each other */
+};
 
 struct vtr_vfio_user_client {
 	int socket; // -1: closed
@@ -23,7 +27,10 @@ struct vtr_vfio_user_client {
 	const struct vtr_vfio_user_dma_impl *dma; // NULL: no memory
 	void *dma_data;
 	uint8_t *dma_buffer; // VTR_MAX_DATA_XFER bytes, made at the first request
-	int region_fds[VTR_VFIO_USER_MAX_REGIONS];
+
+	bool corked;
+	size_t n_collected;
+	struct vfio_user_single_write collected[VTR_VFIO_USER_MAX_COLLECTED];
 };
 
 struct vtr_vfio_user_call {
@@ -43,11 +50,13 @@ enum { VTR_VFIO_USER_CALL_PARTS = 2 };
 
 /* A client on a connected, non-blocking socket (taken, also on failure): negotiates VERSION. NULL with errno. */
 struct vtr_vfio_user_client *vtr_vfio_user_client_attach(int socket, int timeout_ms);
-/* Sends the command and waits for its reply, serving the server meanwhile. 0; the error that the server replied; -EBUSY; or the
- * connection is closed: -EPROTO, -ETIMEDOUT, -ECONNRESET, -ENOTCONN. */
+/* Sends the command and waits for its reply, serving the server meanwhile. 0; the error that the server replied; -EBUSY; -E2BIG for
+ * more fds than the server receives; or the connection is closed: -EPROTO, -ETIMEDOUT, -ECONNRESET, -ENOTCONN. */
 int vtr_vfio_user_call(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call);
 /* Sends the command with NO_REPLY; returns when it is sent. */
 int vtr_vfio_user_post(struct vtr_vfio_user_client *client, const struct vtr_vfio_user_call *call);
+/* Sends the posted writes that wait, if any. 0 or as above. */
+int vtr_vfio_user_send_collected(struct vtr_vfio_user_client *client);
 /* The server broke the rules: closes the connection and returns -EPROTO. */
 int vtr_vfio_user_client_distrust(struct vtr_vfio_user_client *client);
 

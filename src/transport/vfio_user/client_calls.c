@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a client can ask: each function makes one command (reads and writes as many as the server's max_data_xfer_size needs) and
- * checks what its reply says.
+ * What a client can ask of the device: each function makes one command and checks what its reply says of itself. What a region's
+ * information means is read where devices are made of it (vfio/region_info.c).
  */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "transport/vfio_user/client.h"
-#include "util/checked.h"
-#include "util/fd.h"
 
-enum {
-	MAX_REGION_INFO = 4096, /* bytes, with its capabilities */
-	MAX_IRQS = 2048,        /* of one kind: PCI has no more MSI-X vectors */
-};
+enum { MAX_IRQS = 2048 }; /* of one kind: PCI has no more MSI-X vectors */
 
 /* A call whose body is `fixed` and whose reply, when reply is not NULL, is a structure of that very size. */
 static int simple_call(struct vtr_vfio_user_client *client, uint16_t command, const void *fixed, void *reply, size_t size)
@@ -54,217 +48,79 @@ int vtr_vfio_user_device_info(struct vtr_vfio_user_client *client, uint32_t *fla
 
 /* ---- regions ---- */
 
-/* The areas of a sparse mmap capability at `at` of the reply. Too many for us: the region counts as not mappable. */
-static bool decode_areas(const struct vtr_vfio_user_call *call, size_t at, struct vtr_vfio_user_region *region)
-{
-	struct vfio_user_sparse_mmap sparse;
-	struct vfio_user_sparse_mmap_area area;
+static_assert(sizeof(struct vfio_region_info) == sizeof(struct vfio_user_region_info), "the same in both");
 
-	if (!vtr_range_fits(at, sizeof(sparse), call->reply_size))
+/* Does what came fit what it says of itself? A region that can be mapped has one fd; where the answer had no room for all it may
+ * come with the next one. */
+static bool is_sound(const struct vtr_vfio_user_call *call, const struct vfio_user_region_info *told, uint32_t index, uint32_t room)
+{
+	size_t n_fds = told->flags & VFIO_REGION_INFO_FLAG_MMAP ? 1 : 0;
+
+	if (told->index != index || told->argsz < sizeof(*told))
 		return false;
-	memcpy(&sparse, call->reply_body + at, sizeof(sparse));
-	at += sizeof(sparse);
-	if (sparse.nr_areas > (call->reply_size - at) / sizeof(area))
-		return false;
-	region->n_areas = sparse.nr_areas <= VTR_VFIO_USER_MAX_AREAS ? sparse.nr_areas : 0;
-	if (!region->n_areas)
-		region->flags &= ~(uint32_t)VFIO_REGION_INFO_FLAG_MMAP;
-	for (uint32_t i = 0; i < sparse.nr_areas; i++, at += sizeof(area)) {
-		memcpy(&area, call->reply_body + at, sizeof(area));
-		if (!vtr_range_fits(area.offset, area.size, region->size))
-			return false;
-		if (i < region->n_areas)
-			region->areas[i] = (struct vtr_vfio_user_area){ area.offset, area.size };
-	}
-	return true;
+	if (told->argsz > room)
+		return call->reply.n_fds <= n_fds;
+	return call->reply_size == told->argsz && call->reply.n_fds == n_fds;
 }
 
-/* Walks the capabilities. Each lies behind the one before, so the walk ends. */
-static bool decode_capabilities(const struct vtr_vfio_user_call *call, size_t first, struct vtr_vfio_user_region *region)
+int vtr_vfio_user_region_info(struct vtr_vfio_user_client *client, struct vfio_region_info *info, int *fd)
 {
-	struct vfio_user_cap_header cap;
-
-	for (size_t at = first, previous = sizeof(struct vfio_user_region_info) - 1; at; previous = at, at = cap.next) {
-		if (at <= previous || !vtr_range_fits(at, sizeof(cap), call->reply_size))
-			return false;
-		memcpy(&cap, call->reply_body + at, sizeof(cap));
-		if (cap.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP && !decode_areas(call, at + sizeof(cap), region))
-			return false;
-	}
-	return true;
-}
-
-/* Could [offset, offset + size) of fd be mapped? A file has to be as long; a device we have to believe. */
-static bool is_mappable(int fd, uint64_t offset, uint64_t size)
-{
-	struct stat info;
-
-	if (offset > INT64_MAX || size > INT64_MAX - offset || fstat(fd, &info) < 0)
-		return false;
-	if (S_ISREG(info.st_mode))
-		return info.st_size >= 0 && (uint64_t)info.st_size >= offset + size;
-	return S_ISCHR(info.st_mode) || !(info.st_mode & S_IFMT);
-}
-
-/* The end of the part of the region that may be mapped. */
-static uint64_t mappable_end(const struct vtr_vfio_user_region *region)
-{
-	uint64_t end = region->n_areas ? 0 : region->size;
-
-	for (uint32_t i = 0; i < region->n_areas; i++)
-		if (region->areas[i].offset + region->areas[i].size > end)
-			end = region->areas[i].offset + region->areas[i].size;
-	return end;
-}
-
-static bool decode_region(struct vtr_vfio_user_call *call, const struct vfio_user_region_info *info,
-                          struct vtr_vfio_user_region *region)
-{
-	bool has_fd = info->flags & VFIO_REGION_INFO_FLAG_MMAP;
-
-	*region = (struct vtr_vfio_user_region){ .size = info->size, .flags = info->flags, .offset = info->offset, .fd = -1 };
-	if (has_fd != (call->reply.n_fds == 1))
-		return false;
-	if (info->flags & VFIO_REGION_INFO_FLAG_CAPS && !decode_capabilities(call, info->cap_offset, region))
-		return false;
-	if (!has_fd || !(region->flags & VFIO_REGION_INFO_FLAG_MMAP))
-		return true;
-	if (!is_mappable(call->reply.fds[0], region->offset, mappable_end(region)))
-		return false;
-	region->fd = vtr_message_take_fd(&call->reply, 0);
-	return true;
-}
-
-/* Asks for at most argsz bytes of information. 0 with *info decoded and call's reply to be finished, or -errno. */
-static int ask_region(struct vtr_vfio_user_client *client, uint32_t index, uint32_t argsz, struct vtr_vfio_user_call *call,
-                      struct vfio_user_region_info *info)
-{
-	struct vfio_user_region_info question = { .argsz = argsz, .index = index };
-	struct iovec body = { &question, sizeof(question) };
-
-	*call = (struct vtr_vfio_user_call){
+	struct vfio_user_region_info question = { .argsz = info->argsz, .index = info->index }, told;
+	struct vtr_vfio_user_call call = {
 		.command = VFIO_USER_DEVICE_GET_REGION_INFO,
-		.body = &body,
+		.body = &(struct iovec){ &question, sizeof(question) },
 		.n_body = 1,
-		.min_reply = sizeof(*info),
-		.max_reply = argsz,
+		.min_reply = sizeof(told),
+		.max_reply = info->argsz,
 		.max_reply_fds = 1,
 	};
-	int error = vtr_vfio_user_call(client, call);
-	call->body = NULL;
-	if (error)
-		return error;
-	memcpy(info, call->reply_body, sizeof(*info));
-	if (info->index == index && info->argsz >= sizeof(*info))
-		return 0;
-	vtr_message_finish(&call->reply);
-	return vtr_vfio_user_client_distrust(client);
-}
 
-int vtr_vfio_user_region_info(struct vtr_vfio_user_client *client, uint32_t index, struct vtr_vfio_user_region *region)
-{
-	struct vtr_vfio_user_call call;
-	struct vfio_user_region_info info;
-
-	if (index >= VTR_VFIO_USER_MAX_REGIONS)
+	*fd = -1;
+	if (info->argsz < sizeof(*info))
 		return -EINVAL;
-	int error = ask_region(client, index, sizeof(info), &call, &info);
-	if (!error && info.argsz > sizeof(info)) {
-		/* There is more to tell: capabilities. */
-		vtr_message_finish(&call.reply);
-		if (info.argsz > MAX_REGION_INFO)
-			return vtr_vfio_user_client_distrust(client);
-		error = ask_region(client, index, info.argsz, &call, &info);
-	}
+	int error = vtr_vfio_user_call(client, &call);
 	if (error)
 		return error;
-	bool valid = decode_region(&call, &info, region);
+	memcpy(&told, call.reply_body, sizeof(told));
+	bool sound = is_sound(&call, &told, question.index, question.argsz);
+	if (sound) {
+		memcpy(info, call.reply_body, call.reply_size);
+		*fd = call.reply.n_fds ? vtr_message_take_fd(&call.reply, 0) : -1;
+	}
 	vtr_message_finish(&call.reply);
-	if (!valid)
-		return vtr_vfio_user_client_distrust(client);
-	vtr_fd_close(&client->region_fds[index]);
-	client->region_fds[index] = region->fd;
-	return 0;
+	return sound ? 0 : vtr_vfio_user_client_distrust(client);
 }
 
-static size_t chunk_size(const struct vtr_vfio_user_client *client, size_t length)
+/* ---- features ---- */
+
+int vtr_vfio_user_feature(struct vtr_vfio_user_client *client, struct vfio_device_feature *feature, int *fd)
 {
-	size_t limit = VTR_MAX_DATA_XFER;
-
-	if (client->server.max_data_xfer_size < limit)
-		limit = (size_t)client->server.max_data_xfer_size;
-	return length < limit ? length : limit;
-}
-
-/* The reply to an access repeats what was asked for. Finishes the reply. */
-static int check_access(struct vtr_vfio_user_client *client, struct vtr_vfio_user_call *call,
-                        const struct vfio_user_region_access *access)
-{
-	bool same = !memcmp(call->reply_body, access, sizeof(*access));
-
-	vtr_message_finish(&call->reply);
-	return same ? 0 : vtr_vfio_user_client_distrust(client);
-}
-
-static int read_chunk(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, void *buffer, size_t length)
-{
-	struct vfio_user_region_access access = { .offset = offset, .region = region, .count = (uint32_t)length };
 	struct vtr_vfio_user_call call = {
-		.command = VFIO_USER_REGION_READ,
-		.body = &(struct iovec){ &access, sizeof(access) },
+		.command = VFIO_USER_DEVICE_FEATURE,
+		.body = &(struct iovec){ feature, feature->argsz },
 		.n_body = 1,
-		.min_reply = sizeof(access) + length,
-		.max_reply = sizeof(access) + length,
+		.min_reply = sizeof(*feature),
+		.max_reply = feature->argsz,
+		.max_reply_fds = 1,
 	};
-	int error = vtr_vfio_user_call(client, &call);
+	struct vfio_user_device_feature told;
 
+	*fd = -1;
+	if (feature->argsz < sizeof(*feature))
+		return -EINVAL;
+	if (feature->argsz > VTR_MAX_DATA_XFER || feature->argsz > client->server.max_data_xfer_size)
+		return -E2BIG;
+	int error = vtr_vfio_user_call(client, &call);
 	if (error)
 		return error;
-	memcpy(buffer, call.reply_body + sizeof(access), length);
-	return check_access(client, &call, &access);
-}
-
-static int write_chunk(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer, size_t length,
-                       bool posted)
-{
-	struct vfio_user_region_access access = { .offset = offset, .region = region, .count = (uint32_t)length };
-	struct vtr_vfio_user_call call = {
-		.command = VFIO_USER_REGION_WRITE,
-		.body = (struct iovec[]){ { &access, sizeof(access) }, { (void *)buffer, length } },
-		.n_body = 2,
-		.min_reply = sizeof(access),
-		.max_reply = sizeof(access),
-	};
-
-	if (posted)
-		return vtr_vfio_user_post(client, &call);
-	int error = vtr_vfio_user_call(client, &call);
-	return error ? error : check_access(client, &call, &access);
-}
-
-int vtr_vfio_user_read(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, void *buffer, size_t length)
-{
-	uint8_t *bytes = buffer;
-	int error = 0;
-
-	for (size_t done = 0, count; !error && done < length; done += count) {
-		count = chunk_size(client, length - done);
-		error = read_chunk(client, region, offset + done, bytes + done, count);
+	memcpy(&told, call.reply_body, sizeof(told));
+	bool sound = told.flags == feature->flags;
+	if (sound) {
+		memcpy(feature, call.reply_body, call.reply_size);
+		*fd = call.reply.n_fds ? vtr_message_take_fd(&call.reply, 0) : -1;
 	}
-	return error;
-}
-
-int vtr_vfio_user_write(struct vtr_vfio_user_client *client, uint32_t region, uint64_t offset, const void *buffer, size_t length,
-                        bool posted)
-{
-	const uint8_t *bytes = buffer;
-	int error = 0;
-
-	for (size_t done = 0, count; !error && done < length; done += count) {
-		count = chunk_size(client, length - done);
-		error = write_chunk(client, region, offset + done, bytes + done, count, posted);
-	}
-	return error;
+	vtr_message_finish(&call.reply);
+	return sound ? 0 : vtr_vfio_user_client_distrust(client);
 }
 
 /* ---- irqs ---- */
