@@ -6,8 +6,8 @@
  *   client PATH TIMEOUT_MS STEP...
  *
  * Steps: info, region N, irq N, set-irq N VECTOR, read REGION OFFSET LENGTH, write REGION OFFSET LENGTH, post REGION OFFSET LENGTH,
- * map ADDRESS SIZE, map-memfd ADDRESS SIZE, unmap ADDRESS SIZE, reset, dispatch MILLISECONDS, fds, feature FLAGS, cork, uncork. Its
- * memory for the server's requests is 64 KiB at 0, byte i being i modulo 251.
+ * poke REGION OFFSET VALUE, map ADDRESS SIZE, map-memfd ADDRESS SIZE, unmap ADDRESS SIZE, reset, dispatch MILLISECONDS, fds,
+ * feature FLAGS, cork, uncork. Its memory for the server's requests is 64 KiB at 0, byte i being i modulo 251.
  *
  * The server as an assigned device: device, then refresh, dmabuf BAR OFFSET OFFSET (two pages at the first, one at the second),
  * have-udmabuf (from here on udmabufs can be made; what of is printed).
@@ -232,6 +232,14 @@ static int step_post(struct peer *peer, const uint64_t *arguments, char *text, s
 	                           true);
 }
 
+/* Four bytes, posted. */
+static int step_poke(struct peer *peer, const uint64_t *arguments, char *text, size_t size)
+{
+	uint32_t value = (uint32_t)arguments[2];
+
+	return vtr_vfio_user_write(peer->client, (uint32_t)arguments[0], arguments[1], &value, sizeof(value), true);
+}
+
 static int step_map(struct peer *peer, const uint64_t *arguments, char *text, size_t size)
 {
 	return vtr_vfio_user_dma_map(peer->client, arguments[0], arguments[1], -1, 0, true);
@@ -297,6 +305,7 @@ static const struct step {
 	{ "refresh", 0, step_refresh },
 	{ "have-udmabuf", 0, step_have_udmabuf },
 	{ "dmabuf", 3, step_dmabuf },
+	{ "poke", 3, step_poke },
 	{ "cork", 0, step_cork },
 	{ "uncork", 0, step_uncork },
 };
