@@ -221,6 +221,20 @@ VTR_API void vtr_capture_cancel(struct vtr_capture *capture);
 /* A display is a loop on a thread of its own. Several may live in one process. destroy joins the thread; outputs that are still on
  * the display are disconnected, their queued frames dropped; NULL is fine. */
 VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
+
+/*
+ * The screens of a DRM card, without a compositor. card: "/dev/dri/card0", NULL for the first one with a monitor. Takes the card and
+ * the virtual terminal over, and gives both back as they were when it is destroyed or the process dies. NULL with *error (may be
+ * NULL) filled: HOST and what to do about it (no card, no permission, another program has the screen); UNSUPPORTED ENOSYS when the
+ * library was built without it. Environment: VITRINE_KMS_LEGACY keeps from atomic commits.
+ *
+ * Output number i that is added shows what is plugged into connector number i: vtr_kms_connector() gives its name ("HDMI-A-1",
+ * where name is not NULL) and the mode that its monitor prefers, false beyond the last. Connectors with a monitor come first. An
+ * output that is added with another mode keeps to that one where the monitor has it.
+ */
+VTR_API struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error);
+VTR_API bool vtr_kms_connector(const struct vtr_display *kms, size_t i, struct vtr_mode *mode, char name[32]);
+
 VTR_API void vtr_display_destroy(struct vtr_display *display);
 VTR_API const char *vtr_display_name(const struct vtr_display *display);
 

@@ -60,11 +60,19 @@ static bool read_unaligned(pixman_image_t *picture, const pixman_box32_t *box, c
 	return true;
 }
 
-static bool read_aligned(pixman_image_t *picture, const pixman_box32_t *box, const void *data, uint32_t stride,
-                         pixman_format_code_t format)
+pixman_image_t *vtr_picture_wrap(const void *data, uint32_t width, uint32_t height, uint32_t stride, uint32_t fourcc)
+{
+	pixman_format_code_t format;
+
+	if ((uintptr_t)data % 4 || stride % 4 || stride > INT_MAX || !find_format(fourcc, &format))
+		return NULL;
+	return pixman_image_create_bits_no_clear(format, (int)width, (int)height, (uint32_t *)data, (int)stride);
+}
+
+static bool read_aligned(pixman_image_t *picture, const pixman_box32_t *box, const void *data, uint32_t stride, uint32_t fourcc)
 {
 	int width = pixman_image_get_width(picture), height = pixman_image_get_height(picture);
-	pixman_image_t *source = pixman_image_create_bits_no_clear(format, width, height, (uint32_t *)data, (int)stride);
+	pixman_image_t *source = vtr_picture_wrap(data, (uint32_t)width, (uint32_t)height, stride, fourcc);
 
 	if (!source)
 		return false;
@@ -82,7 +90,7 @@ bool vtr_picture_read(pixman_image_t *picture, const pixman_region32_t *region, 
 	const pixman_box32_t *boxes = pixman_region32_rectangles((pixman_region32_t *)region, &count);
 
 	for (int i = 0; i < count && ok; i++)
-		ok = aligned ? read_aligned(picture, &boxes[i], data, stride, format)
+		ok = aligned ? read_aligned(picture, &boxes[i], data, stride, fourcc)
 		             : read_unaligned(picture, &boxes[i], data, stride, format);
 	return ok;
 }

@@ -18,6 +18,10 @@ pixman_image_t *vtr_picture_create(uint32_t width, uint32_t height);
  * has nothing behind it. region lies inside the picture. False when out of memory. */
 bool vtr_picture_read(pixman_image_t *picture, const pixman_region32_t *region, const void *data, uint32_t stride, uint32_t fourcc);
 
+/* An image over width x height pixels of a known format at data, which stay the caller's. NULL when out of memory, or when rows do
+ * not begin on a word. */
+pixman_image_t *vtr_picture_wrap(const void *data, uint32_t width, uint32_t height, uint32_t stride, uint32_t fourcc);
+
 /* Draws the cursor over picture, clipped at its borders; nothing when it is hidden. False when out of memory. */
 bool vtr_picture_draw_cursor(pixman_image_t *picture, const struct vtr_cursor *cursor);
 

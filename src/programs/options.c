@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "displays.h"
 #include "vitrine-version.h"
 
 static const char usage[] =
@@ -21,8 +22,11 @@ static const char usage[] =
 	"\n"
 	"Display:\n"
 	"  --display headless      no window: pacing, status and screenshots (default)\n"
+	"  --display kms[=CARD]    the screens of a host without a compositor: one output per connector of CARD (/dev/dri/card0;\n"
+	"                          default: the first with a monitor)\n"
 	"  --output WxH[@HZ][,name=NAME]\n"
-	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60)\n"
+	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60; kms: what the monitor "
+        "prefers)\n"
 	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
 	"\n"
 	"Devices that are assigned to the guest with VFIO (docs/vfio.md):\n"
@@ -155,7 +159,7 @@ static int apply(struct options *options, int id, const char *argument)
 		return parse_fd(argument, &options->fd);
 	case OPTION_DISPLAY:
 		options->display = argument;
-		return strcmp(argument, "headless") ? -EINVAL : 0;
+		return displays_know(argument) ? 0 : -EINVAL;
 	case OPTION_OUTPUT:
 		return add_output(options, argument);
 	case OPTION_PATH:
@@ -205,7 +209,5 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 		return fail(status, "'%s' is not an option%s", argv[optind], "");
 	if (!options->vfio_user == (options->fd < 0))
 		return fail(status, "give one transport: --vfio-user PATH or --fd N%s%s", "", "");
-	if (!options->n_outputs)
-		add_output(options, "1280x800@60");
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <vitrine/transport.h>
 #include <vitrine/vfio.h>
 
+#include "displays.h"
 #include "options.h"
 #include "vitrine-version.h"
 
@@ -47,17 +48,16 @@ static int failed(const char *what, const char *remedy)
 
 static int start_display(struct vitrine *vitrine, const struct options *options)
 {
-	vitrine->display = vtr_headless_create();
-	vitrine->outputs = vtr_outputs_create();
-	if (!vitrine->display || !vitrine->outputs)
-		return failed("cannot start the display", "");
-	for (size_t i = 0; i < options->n_outputs; i++) {
-		const char *name = options->outputs[i].name;
+	struct vtr_error error;
 
-		if (!vtr_outputs_add(vitrine->outputs, vitrine->display, &options->outputs[i].mode, *name ? name : NULL))
-			return failed("cannot add an output", "");
-	}
-	return 0;
+	vitrine->outputs = vtr_outputs_create();
+	if (!vitrine->outputs)
+		return failed("cannot start the display", "");
+	vitrine->display = displays_start(options, vitrine->outputs, &error);
+	if (vitrine->display)
+		return 0;
+	vtr_log(VTR_LOG_ERROR, "--display %s: %s", options->display, error.text);
+	return -error.code;
 }
 
 static void devices_changed(void *data)

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The KMS display: the screens of a host without a compositor. One output per connector of one DRM card.
+ *
+ * A frame's dmabuf becomes a framebuffer (import.c) and is scanned out where it lies; what the card does not take is copied into
+ * dumb buffers (copy.c). Page flip events are the guest's clock (output.c). Monitors come and go (connector.c), the cursor has a
+ * plane of its own where there is one (cursor.c).
+ *
+ * The card belongs to one program at a time, its master. Without being master nothing is shown: the outputs ask for no frames, and
+ * complete what comes at the refresh rate.
+ *
+ * Threads: vtr_kms_create() reads the card on the caller's thread; from then on everything is the display thread's, but for
+ * accepts() and vtr_kms_connector(), which read what does not change.
+ */
+#include "kms.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+enum { RETRY_MS = 1000 };
+
+static struct kms *kms_from(struct vtr_display *display)
+{
+	return (struct kms *)display;
+}
+
+static uint64_t in_ms(uint64_t ms)
+{
+	return vtr_now_ns() + ms * UINT64_C(1000000);
+}
+
+/* ---- events of the card ---- */
+
+static void flipped(int fd, unsigned sequence, unsigned seconds, unsigned microseconds, unsigned crtc, void *data)
+{
+	struct kms_output *output = data;
+	uint64_t time_ns = seconds * UINT64_C(1000000000) + microseconds * UINT64_C(1000);
+
+	kms_output_flipped(output, output->kms->card.monotonic && time_ns ? time_ns : vtr_now_ns());
+}
+
+static void card_event(int fd, uint32_t events, void *data)
+{
+	struct kms *kms = data;
+	drmEventContext context = { .version = 3, .page_flip_handler2 = flipped };
+
+	if (events & EPOLLIN)
+		drmHandleEvent(fd, &context);
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		vtr_log(VTR_LOG_ERROR, "kms: %s is gone: nothing is shown any more", kms->card.path);
+		vtr_source_remove(kms->events);
+		kms->events = NULL;
+	}
+}
+
+/* ---- whose screen it is ---- */
+
+static void leave(struct kms *kms)
+{
+	kms->away = true;
+	for (size_t i = 0; i < kms->n_outputs; i++)
+		kms_output_update_demand(kms->outputs[i]);
+}
+
+static void come_back(struct kms *kms)
+{
+	kms->away = false;
+	for (size_t i = 0; i < kms->n_outputs; i++) {
+		struct kms_output *output = kms->outputs[i];
+
+		kms_output_restore(output);
+		kms_connector_probe(output);
+		kms_cursor_update(output, true);
+		kms_output_update_demand(output);
+	}
+}
+
+static void retry(void *data)
+{
+	struct kms *kms = data;
+
+	if (!kms->away)
+		return;
+	if (kms_card_become_master(&kms->card, NULL)) {
+		vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
+		return;
+	}
+	vtr_log(VTR_LOG_INFO, "kms: %s is ours again", kms->card.path);
+	come_back(kms);
+}
+
+void kms_lose_master(struct kms *kms)
+{
+	if (kms->away)
+		return;
+	vtr_log(VTR_LOG_WARN, "kms: another program shows its picture on %s now; waiting for it to end", kms->card.path);
+	leave(kms);
+	vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
+}
+
+/* ---- memory ---- */
+
+static bool sweep_copy(struct kms_output *output)
+{
+	bool left = false;
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (!output->copy.dumbs[i].handle || output->shown.dumb == (int)i || output->coming.dumb == (int)i)
+			continue;
+		if (vtr_now_ns() - output->copy.used_ns >= UINT64_C(1000000) * KMS_IMPORT_KEEP_MS)
+			kms_copy_drop(&output->copy, i);
+		else
+			left = true;
+	}
+	return left;
+}
+
+static void sweep(void *data)
+{
+	struct kms *kms = data;
+
+	kms->sweeping = false;
+	bool left = kms_imports_sweep(&kms->imports, false);
+
+	for (size_t i = 0; i < kms->n_outputs; i++)
+		left |= sweep_copy(kms->outputs[i]);
+	if (left)
+		kms_sweep_later(kms);
+}
+
+void kms_sweep_later(struct kms *kms)
+{
+	if (!kms->sweeping)
+		vtr_timer_arm(kms->sweep, in_ms(KMS_IMPORT_KEEP_MS));
+	kms->sweeping = true;
+}
+
+/* ---- outputs ---- */
+
+static int start_sources(struct kms *kms)
+{
+	struct vtr_loop *loop = kms->base.loop;
+
+	if (kms->events)
+		return 0;
+	kms->sweep = vtr_loop_add_timer(loop, sweep, kms);
+	kms->retry = vtr_loop_add_timer(loop, retry, kms);
+	kms->events = vtr_loop_add_fd(loop, kms->card.fd, EPOLLIN, card_event, kms);
+	return kms->sweep && kms->retry && kms->events ? 0 : -errno;
+}
+
+/* Output number i shows what is on connector number i. Another mode than that of vtr_kms_connector() is one that the user wants. */
+static int attach(struct vtr_display *display, struct vtr_output *vtr_output)
+{
+	struct kms *kms = kms_from(display);
+
+	if (kms->n_outputs == kms->card.n_connectors)
+		return -ENODEV;
+	struct kms_output *output = calloc(1, sizeof(*output));
+	if (!output)
+		return -ENOMEM;
+	output->kms = kms;
+	output->output = vtr_output;
+	output->connector = &kms->card.connectors[kms->n_outputs];
+	struct vtr_mode mode = vtr_output_mode(vtr_output), own = { 0 };
+	vtr_kms_connector(display, kms->n_outputs, &own, NULL);
+	if (mode.width != own.width || mode.height != own.height || mode.refresh_mhz != own.refresh_mhz)
+		output->wanted = mode;
+	int error = start_sources(kms);
+	if (!error)
+		error = kms_output_init(output);
+	if (error) {
+		free(output);
+		return error;
+	}
+	vtr_output_set_user(vtr_output, output);
+	kms->outputs[kms->n_outputs++] = output;
+	kms_connector_probe(output);
+	return 0;
+}
+
+static void detach(struct vtr_display *display, struct vtr_output *vtr_output)
+{
+	struct kms *kms = kms_from(display);
+	struct kms_output *output = vtr_output_user(vtr_output);
+	struct vtr_error error;
+	size_t i = 0;
+
+	while (kms->outputs[i] != output)
+		i++;
+	memmove(&kms->outputs[i], &kms->outputs[i + 1], (kms->n_outputs - i - 1) * sizeof(kms->outputs[0]));
+	kms->n_outputs--;
+	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "the output was removed");
+	kms_captures_fail(output, &error);
+	kms_cursor_finish(output);
+	kms_output_finish(output);
+	kms_connector_finish(output);
+	free(output);
+}
+
+static void frame(struct vtr_display *display, struct vtr_output *output)
+{
+	kms_output_show(vtr_output_user(output));
+}
+
+static void cursor(struct vtr_display *display, struct vtr_output *output)
+{
+	kms_cursor_update(vtr_output_user(output), false);
+}
+
+static void capture(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture)
+{
+	kms_capture_add(vtr_output_user(output), capture);
+}
+
+static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
+{
+	const struct kms_card *card = &kms_from(display)->card;
+
+	if (!card->imports) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s imports no dmabufs", card->driver);
+		return false;
+	}
+	if (!kms_card_shows(card, NULL, format, modifier)) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s (%s) scans out no framebuffers of format %.4s",
+		              card->path, card->driver, (const char *)&format);
+		return false;
+	}
+	return true;
+}
+
+static void destroy(struct vtr_display *display)
+{
+	struct kms *kms = kms_from(display);
+
+	kms_imports_sweep(&kms->imports, true);
+	kms_card_close(&kms->card);
+	free(kms);
+}
+
+static const struct vtr_display_impl kms_impl = {
+	.name = "kms",
+	.attach = attach,
+	.detach = detach,
+	.frame = frame,
+	.cursor = cursor,
+	.capture = capture,
+	.accepts = accepts,
+	.destroy = destroy,
+};
+
+struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error)
+{
+	struct kms *kms = calloc(1, sizeof(*kms));
+
+	if (!kms) {
+		vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "no memory for the display");
+		return NULL;
+	}
+	if (kms_card_open(&kms->card, card, error)) {
+		free(kms);
+		return NULL;
+	}
+	kms->imports.card = &kms->card;
+	int result = vtr_display_init(&kms->base, &kms_impl);
+	if (result) {
+		vtr_error_set(error, VTR_ERROR_HOST, -result, "the display's thread cannot be started: %s", strerror(-result));
+		kms_card_close(&kms->card);
+		free(kms);
+		return NULL;
+	}
+	vtr_log(VTR_LOG_INFO, "kms: %s (%s, %s), %zu connectors", kms->card.path, kms->card.driver,
+	        kms->card.atomic ? "atomic" : "legacy", kms->card.n_connectors);
+	return &kms->base;
+}
+
+bool vtr_kms_connector(const struct vtr_display *display, size_t i, struct vtr_mode *mode, char name[32])
+{
+	static const struct vtr_mode unknown = { 1024, 768, 60000 }; /* until a monitor is plugged in */
+	const struct kms_card *card = &((const struct kms *)display)->card;
+
+	if (i >= card->n_connectors)
+		return false;
+	const struct kms_connector *connector = &card->connectors[i];
+	*mode = unknown;
+	if (connector->connected)
+		*mode = (struct vtr_mode){
+			.width = connector->mode.hdisplay,
+			.height = connector->mode.vdisplay,
+			.refresh_mhz = kms_mode_refresh(&connector->mode),
+		};
+	if (name)
+		strcpy(name, connector->name);
+	return true;
+}
