@@ -29,17 +29,23 @@
 
 enum { PATH_SIZE = 320, LINK_SIZE = 256 };
 
-bool vtr_vfio_fd_is_device(const struct vtr_vfio_host *host, const char *process, int fd)
+/* 1 when it is one, 0 when not, or -errno. */
+static int look_at(const struct vtr_vfio_host *host, const char *process, int fd)
 {
 	char path[PATH_SIZE], link[LINK_SIZE];
 
 	snprintf(path, sizeof(path), "%s/%s/fd/%d", host->proc, process, fd);
 	ssize_t length = readlink(path, link, sizeof(link) - 1);
 	if (length < 0)
-		return false;
+		return -errno;
 	link[length] = '\0';
 	/* a device got from its group, or a device node wherever a container has it */
 	return strcmp(link, "anon_inode:[vfio-device]") == 0 || strstr(link, "/vfio/devices/vfio");
+}
+
+bool vtr_vfio_fd_is_device(const struct vtr_vfio_host *host, const char *process, int fd)
+{
+	return look_at(host, process, fd) > 0;
 }
 
 bool vtr_vfio_fd_bdf(const struct vtr_vfio_host *host, const char *process, int fd, char bdf[VTR_VFIO_BDF])
@@ -169,19 +175,23 @@ static int look_through(const struct vtr_vfio_host *host, const char *process, s
 
 	snprintf(path, sizeof(path), "%s/%s/fd", host->proc, process);
 	DIR *folder = opendir(path);
-	if (!folder)
-		return -errno;
-	for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
-		char bdf[VTR_VFIO_BDF] = "";
-		int fd = atoi(entry->d_name);
+	int code = folder ? 0 : -errno;
 
-		if (entry->d_name[0] == '.' || !vtr_vfio_fd_is_device(host, process, fd))
+	for (struct dirent *entry = folder ? readdir(folder) : NULL; entry && !code; entry = readdir(folder)) {
+		char bdf[VTR_VFIO_BDF] = "";
+		int fd = atoi(entry->d_name), is = entry->d_name[0] == '.' ? 0 : look_at(host, process, fd);
+
+		/* root may list the fds of a process that it may not look into; one that was closed meanwhile is no matter */
+		if (is == -EACCES || is == -EPERM)
+			code = is;
+		if (is <= 0)
 			continue;
 		vtr_vfio_fd_bdf(host, process, fd, bdf);
 		see(search, fd, bdf);
 	}
-	closedir(folder);
-	return 0;
+	if (folder)
+		closedir(folder);
+	return code;
 }
 
 static int check_found(const struct search *search, pid_t pid, struct vtr_error *error)
