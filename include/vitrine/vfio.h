@@ -177,8 +177,9 @@ VTR_API int vtr_vfio_assigned_add_device(struct vtr_vfio_assigned *assigned, str
                                          struct vtr_error *error);
 /* Lets the device of that name go: what was made of it goes first, then its fd is closed. 0 or -ENOENT. */
 VTR_API int vtr_vfio_assigned_remove(struct vtr_vfio_assigned *assigned, const char *name);
-/* Lets all go. For when their VMM has left: a device that is held here can be opened by nobody else. */
-VTR_API void vtr_vfio_assigned_clear(struct vtr_vfio_assigned *assigned);
+/* Their VMM has left: lets all go, because a device that is held here can be opened by nobody else. Who left without having
+ * announced any memory was no VMM, and nothing happens. */
+VTR_API void vtr_vfio_assigned_vmm_left(struct vtr_vfio_assigned *assigned);
 
 /* ---- dmabufs ---- */
 

@@ -27,7 +27,7 @@
  * done, from the loop, or before a device is closed.
  *
  * A device that we hold stays open, also when its VMM has ended, and no other VMM can have it then. So devices belong to one VMM:
- * when it leaves, whoever sees that lets them go (vtr_vfio_assigned_clear()).
+ * when it leaves, whoever sees that says so (vtr_vfio_assigned_vmm_left()), and they are let go.
  *
  * Thread: the device thread.
  */
@@ -41,6 +41,7 @@ struct vtr_vfio_assigned {
 	void *data;
 	bool updating; // the map changes because of us
 	bool news;     // changed() has not been called yet
+	bool used;     // by a VMM: it has announced memory
 };
 
 /* ---- looking again ---- */
@@ -76,7 +77,10 @@ static void map_changed(struct vtr_memory_listener *listener, struct vtr_region 
 	struct vtr_vfio_assigned *assigned =
 		(struct vtr_vfio_assigned *)((char *)listener - offsetof(struct vtr_vfio_assigned, listener));
 
-	if (assigned->devices->count && !assigned->updating)
+	if (assigned->updating)
+		return;
+	assigned->used = true;
+	if (assigned->devices->count)
 		vtr_event_raise(assigned->event);
 }
 
@@ -173,10 +177,17 @@ int vtr_vfio_assigned_remove(struct vtr_vfio_assigned *assigned, const char *nam
 	return 0;
 }
 
-void vtr_vfio_assigned_clear(struct vtr_vfio_assigned *assigned)
+static void drop_all(struct vtr_vfio_assigned *assigned)
 {
 	while (assigned->devices->count)
 		drop(assigned, assigned->devices->items[assigned->devices->count - 1]);
+}
+
+void vtr_vfio_assigned_vmm_left(struct vtr_vfio_assigned *assigned)
+{
+	if (assigned->used)
+		drop_all(assigned);
+	assigned->used = false;
 }
 
 /* ---- life ---- */
@@ -206,7 +217,7 @@ void vtr_vfio_assigned_destroy(struct vtr_vfio_assigned *assigned)
 	if (!assigned)
 		return;
 	assigned->changed = NULL;
-	vtr_vfio_assigned_clear(assigned);
+	drop_all(assigned);
 	vtr_memory_set_devices(assigned->memory, NULL, NULL);
 	vtr_memory_remove_listener(assigned->memory, &assigned->listener);
 	vtr_source_remove(assigned->event);

@@ -494,8 +494,30 @@ static void test_remove(void)
 	/* and again */
 	assign(&fixture, "a");
 	assert_map(&fixture, "0-fffff remote+, 100000-3ffffff vfio+");
-	vtr_vfio_assigned_clear(fixture.assigned);
-	assert_map(&fixture, "0-fffff remote");
+	tear_down(&fixture);
+}
+
+/* A device that we hold could not be opened by the next VMM. */
+static void test_vmm_leaves(void)
+{
+	struct fixture fixture;
+
+	set_up(&fixture);
+	struct vtr_vfio_devices *devices = vtr_vfio_assigned_devices(fixture.assigned);
+	assign(&fixture, "a");
+	assign(&fixture, "b");
+	vtr_vfio_assigned_vmm_left(fixture.assigned); // somebody was there, but it was no VMM
+	g_assert_nonnull(vtr_vfio_devices_get(devices, 1));
+	g_assert_cmpint(announce(&fixture, 0, MIB), ==, 0);
+	vtr_memory_remove_all(fixture.memory);
+	vtr_vfio_assigned_vmm_left(fixture.assigned);
+	g_assert_null(vtr_vfio_devices_get(devices, 0));
+	turn(&fixture);
+	assert_map(&fixture, "");
+	/* the next one's */
+	assign(&fixture, "c");
+	vtr_vfio_assigned_vmm_left(fixture.assigned);
+	g_assert_nonnull(vtr_vfio_devices_get(devices, 0));
 	tear_down(&fixture);
 }
 
@@ -650,6 +672,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/vfio-assigned/many-changes", test_many_changes);
 	g_test_add_func("/vfio-assigned/vmm-wins", test_vmm_wins);
 	g_test_add_func("/vfio-assigned/remove", test_remove);
+	g_test_add_func("/vfio-assigned/vmm-leaves", test_vmm_leaves);
 	g_test_add_func("/vfio-assigned/two", test_two);
 	g_test_add_func("/vfio-assigned/names", test_names);
 	ADD_ROWS("/vfio-assigned/no-device/", no_device_rows, test_no_device);
