@@ -11,9 +11,10 @@
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
 #include <vitrine/transport.h>
+#include <vitrine/vfio.h>
 
 /*
- * The control socket: JSON lines over a UNIX stream socket, one request and one reply a line; fds travel with the reply's line.
+ * The control socket: JSON lines over a UNIX stream socket, one request and one reply a line; an fd travels with its line.
  * docs/control.md has every request and reply. Served on the device thread; a client that does not read, sends lines longer than
  * VTR_MAX_CONTROL_LINE or no JSON is dropped.
  */
@@ -24,6 +25,7 @@ struct vtr_control_subject {
 	struct vtr_gpu *gpu;
 	struct vtr_memory *memory;
 	struct vtr_outputs *outputs;
+	struct vtr_vfio_assigned *assigned;
 	struct vtr_vfio_user_server *vfio_user;
 	const char *transport;    /* "vfio-user PATH" */
 	void (*quit)(void *data); /* called by the quit command, from inside the control socket's source; NULL: quit is refused */
@@ -51,5 +53,7 @@ VTR_API int vtr_control_connect(const char *path); /* a socket, or -errno */
  * -errno: -ETIMEDOUT, -ECONNRESET (the server hung up), -EPROTO (no line came in VTR_MAX_CONTROL_REPLY bytes, or more than one).
  * After an error the socket is good for nothing but close(). */
 VTR_API int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd);
+/* The same for a request that an fd (not taken) travels with. */
+VTR_API int vtr_control_call_with_fd(int socket, const char *request, int request_fd, int timeout_ms, char **reply);
 
 #endif

@@ -38,6 +38,23 @@ static int wait_ready(int fd, short events, uint64_t deadline_ns)
 	}
 }
 
+/* The first bytes, at least one, with request_fd. Bytes sent, 0 when none could be, or -errno. */
+static ssize_t send_first(int fd, const char *data, size_t length, int request_fd)
+{
+	struct iovec iov = { (char *)data, length };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+
+	memcpy(CMSG_DATA(&control.header), &request_fd, sizeof(int));
+	ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : errno == EPIPE ? -ECONNRESET : -errno;
+	return sent;
+}
+
 static int send_all(int fd, const char *data, size_t length, uint64_t deadline_ns)
 {
 	while (length) {
@@ -121,15 +138,29 @@ static int receive_line(int socket, uint64_t deadline_ns, char **line, int *fd)
 	}
 }
 
-int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd)
+static int send_request(int socket, const char *request, int request_fd, uint64_t deadline)
+{
+	size_t length = strlen(request);
+	ssize_t sent = 0;
+	int error = 0;
+
+	while (request_fd >= 0 && !sent && !error) {
+		error = wait_ready(socket, POLLOUT, deadline);
+		sent = error ? 0 : send_first(socket, request, length, request_fd);
+		error = sent < 0 ? (int)sent : error;
+	}
+	if (!error)
+		error = send_all(socket, request + sent, length - (size_t)sent, deadline);
+	return error ? error : send_all(socket, "\n", 1, deadline);
+}
+
+static int call(int socket, const char *request, int request_fd, int timeout_ms, char **reply, int *fd)
 {
 	uint64_t deadline = vtr_now_ns() + (uint64_t)timeout_ms * 1000000;
 	char *line = NULL;
 	int received = -1;
-	int error = send_all(socket, request, strlen(request), deadline);
+	int error = send_request(socket, request, request_fd, deadline);
 
-	if (!error)
-		error = send_all(socket, "\n", 1, deadline);
 	if (!error)
 		error = receive_line(socket, deadline, &line, &received);
 	if (error || !fd)
@@ -142,4 +173,14 @@ int vtr_control_call(int socket, const char *request, int timeout_ms, char **rep
 	}
 	*reply = line;
 	return error;
+}
+
+int vtr_control_call(int socket, const char *request, int timeout_ms, char **reply, int *fd)
+{
+	return call(socket, request, -1, timeout_ms, reply, fd);
+}
+
+int vtr_control_call_with_fd(int socket, const char *request, int request_fd, int timeout_ms, char **reply)
+{
+	return call(socket, request, request_fd, timeout_ms, reply, NULL);
 }

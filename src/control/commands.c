@@ -17,21 +17,25 @@ enum argument {
 	ARGUMENT_FRAMES,
 	ARGUMENT_AFTER,
 	ARGUMENT_TIMEOUT,
+	ARGUMENT_REMOVE,
 	ARGUMENT_COUNT,
 };
 
+enum kind { NUMBER, TRUTH, WORD };
+
 static const struct argument_spec {
 	const char *name;
-	bool boolean;
-	int64_t max, standard;
-	size_t offset; /* in struct vtr_control_arguments */
+	enum kind kind;
+	size_t offset;         /* in struct vtr_control_arguments */
+	int64_t max, standard; /* of a number */
 } argument_specs[ARGUMENT_COUNT] = {
-	[ARGUMENT_SCANOUT] = { "scanout", false, VTR_MAX_SCANOUTS - 1, 0, offsetof(struct vtr_control_arguments, scanout) },
-	[ARGUMENT_CURSOR] = { "cursor", true, 0, 0, offsetof(struct vtr_control_arguments, cursor) },
-	[ARGUMENT_FRAMES] = { "frames", false, INT64_MAX, -1, offsetof(struct vtr_control_arguments, frames) },
-	[ARGUMENT_AFTER] = { "after", false, INT64_MAX, -1, offsetof(struct vtr_control_arguments, after) },
-	[ARGUMENT_TIMEOUT] = { "timeout_ms", false, MAX_TIMEOUT_MS, DEFAULT_TIMEOUT_MS,
-	                       offsetof(struct vtr_control_arguments, timeout_ms) },
+	[ARGUMENT_SCANOUT] = { "scanout", NUMBER, offsetof(struct vtr_control_arguments, scanout), VTR_MAX_SCANOUTS - 1, 0 },
+	[ARGUMENT_CURSOR] = { "cursor", TRUTH, offsetof(struct vtr_control_arguments, cursor) },
+	[ARGUMENT_FRAMES] = { "frames", NUMBER, offsetof(struct vtr_control_arguments, frames), INT64_MAX, -1 },
+	[ARGUMENT_AFTER] = { "after", NUMBER, offsetof(struct vtr_control_arguments, after), INT64_MAX, -1 },
+	[ARGUMENT_TIMEOUT] = { "timeout_ms", NUMBER, offsetof(struct vtr_control_arguments, timeout_ms), MAX_TIMEOUT_MS,
+	                       DEFAULT_TIMEOUT_MS },
+	[ARGUMENT_REMOVE] = { "remove", WORD, offsetof(struct vtr_control_arguments, remove) },
 };
 
 #define BIT(argument) (1u << (argument))
@@ -79,6 +83,11 @@ static const struct command commands[] = {
 	  BIT(ARGUMENT_SCANOUT) | BIT(ARGUMENT_FRAMES) | BIT(ARGUMENT_TIMEOUT),
 	  BIT(ARGUMENT_FRAMES),
 	  vtr_control_wait },
+	{ { "assign", "assign --fd N | pid=PID[,device=BDF] | bdf=BDF | --remove NAME",
+	    "gives vitrine a device that is assigned to the guest, or takes it back" },
+	  BIT(ARGUMENT_REMOVE),
+	  0,
+	  vtr_control_assign },
 	{ { "quit", "quit", "ends the device" }, 0, 0, serve_quit },
 	{ { "version", NULL, "the device's version" }, 0, 0, serve_version },
 	{ { "help", NULL, "the commands and their arguments" }, 0, 0, serve_help },
@@ -116,20 +125,42 @@ static void serve_help(struct vtr_control_client *client)
 static bool decode_argument(const struct argument_spec *spec, const json_t *value, struct vtr_control_arguments *arguments)
 {
 	void *place = (char *)arguments + spec->offset;
+	const char *word = json_string_value(value);
 
-	if (spec->boolean) {
+	switch (spec->kind) {
+	case TRUTH:
 		*(bool *)place = json_is_true(value);
 		return json_is_boolean(value);
+	case WORD:
+		if (!word || !*word || json_string_length(value) >= VTR_CONTROL_WORD)
+			return false;
+		memcpy(place, word, strlen(word) + 1);
+		return true;
+	default:
+		*(int64_t *)place = json_integer_value(value);
+		return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= spec->max;
 	}
-	*(int64_t *)place = json_integer_value(value);
-	return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= spec->max;
+}
+
+static void refuse_argument(struct vtr_control_client *client, const struct argument_spec *spec)
+{
+	switch (spec->kind) {
+	case TRUTH:
+		vtr_control_refuse(client, "invalid", "%s is true or false", spec->name);
+		break;
+	case WORD:
+		vtr_control_refuse(client, "invalid", "%s is text of 1 to %d bytes", spec->name, VTR_CONTROL_WORD - 1);
+		break;
+	default:
+		vtr_control_refuse(client, "invalid", "%s is a number from 0 to %" PRId64, spec->name, spec->max);
+	}
 }
 
 static void set_defaults(struct vtr_control_arguments *arguments)
 {
 	*arguments = (struct vtr_control_arguments){ 0 };
 	for (int i = 0; i < ARGUMENT_COUNT; i++)
-		if (!argument_specs[i].boolean)
+		if (argument_specs[i].kind == NUMBER)
 			*(int64_t *)((char *)arguments + argument_specs[i].offset) = argument_specs[i].standard;
 }
 
@@ -158,11 +189,7 @@ static bool decode(struct vtr_control_client *client, const struct command *comm
 			return false;
 		}
 		if (!decode_argument(&argument_specs[i], value, &client->arguments)) {
-			if (argument_specs[i].boolean)
-				vtr_control_refuse(client, "invalid", "%s is true or false", key);
-			else
-				vtr_control_refuse(client, "invalid", "%s is a number from 0 to %" PRId64, key,
-				                   argument_specs[i].max);
+			refuse_argument(client, &argument_specs[i]);
 			return false;
 		}
 		given |= BIT(i);

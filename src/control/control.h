@@ -11,6 +11,8 @@
 
 /* What the files of this room share. Device thread only. */
 
+enum { VTR_CONTROL_WORD = 64 }; /* bytes of an argument that is text */
+
 /* Arguments of a request; -1: not given and without a default. */
 struct vtr_control_arguments {
 	int64_t scanout;
@@ -18,6 +20,7 @@ struct vtr_control_arguments {
 	int64_t after;
 	int64_t timeout_ms;
 	bool cursor;
+	char remove[VTR_CONTROL_WORD]; /* "": not given */
 };
 
 enum vtr_control_state {
@@ -36,6 +39,8 @@ struct vtr_control_client {
 
 	char in[VTR_MAX_CONTROL_LINE];
 	size_t in_length;
+	int in_fd;        /* that came with it; -1: none */
+	bool in_fds_lost; /* more than one came, or one that there was no room for */
 
 	/* the reply on its way; NULL: none */
 	char *out;
@@ -72,6 +77,9 @@ void vtr_control_refuse(struct vtr_control_client *client, const char *code, con
 /* Sends what the socket takes of the reply. False: the peer is gone. */
 bool vtr_control_flush(struct vtr_control_client *client);
 
+/* The fd that came with the request, which is the caller's now; -1 when none came, or more than one. */
+int vtr_control_take_fd(struct vtr_control_client *client);
+
 /* ---- commands.c ---- */
 
 /* Serves one request line of length bytes: replies now, or leaves the client waiting. False: not JSON. */
@@ -84,7 +92,12 @@ void vtr_control_frame(struct vtr_control *control, uint32_t scanout); /* a fram
 void vtr_control_timed_out(struct vtr_control_client *client);
 void vtr_control_cancel(struct vtr_control_client *client); /* the client goes: nothing waits for it any more */
 
+/* ---- assign.c ---- */
+void vtr_control_assign(struct vtr_control_client *client);
+json_t *vtr_control_assigned(const struct vtr_vfio_assigned *assigned); /* the devices; NULL when out of memory */
+
 /* ---- status.c ---- */
+json_t *vtr_control_text(const char *string);                          /* of unknown origin: what is not ASCII is replaced */
 json_t *vtr_control_status(const struct vtr_control_subject *subject); /* the reply; NULL when out of memory */
 
 #endif

@@ -6,6 +6,10 @@
  * and what we hold for a client is bounded by one line in and one reply out, however much it sends. One line is served a dispatch:
  * a client that sends thousands takes turns with the device. While a request waits, its client's input is left in the socket.
  *
+ * An fd that comes with bytes belongs to a line among them; the kernel does not tell to which, when several were read at once. It
+ * waits for the next request that takes one, until all lines have been served that it can have come with. A client can make us hold
+ * one.
+ *
  * Dropped are: clients that send a line longer than VTR_MAX_CONTROL_LINE or something that is not JSON (after being told so), that
  * do not read their reply within STALL_NS, or that hang up while their request waits. A client that only closed its sending side
  * gets all its replies.
@@ -86,6 +90,7 @@ static void client_destroy(struct vtr_control_client *client)
 	vtr_source_remove(client->source);
 	vtr_source_remove(client->timer);
 	vtr_fd_close(&client->fd);
+	vtr_fd_close(&client->in_fd);
 	vtr_fd_close(&client->out_fd);
 	free(client->out);
 	free(client);
@@ -132,14 +137,54 @@ bool vtr_control_flush(struct vtr_control_client *client)
 	return true;
 }
 
+static void drop_fds(struct vtr_control_client *client)
+{
+	vtr_fd_close(&client->in_fd);
+	client->in_fds_lost = false;
+}
+
+/* Keeps the one fd of a message; a client that sends more gets none. */
+static void keep_fd(struct vtr_control_client *client, struct msghdr *message)
+{
+	client->in_fds_lost |= message->msg_flags & MSG_CTRUNC;
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(header) + i * sizeof(fd), sizeof(fd));
+			if (client->in_fd >= 0) {
+				client->in_fds_lost = true;
+				close(fd);
+			} else {
+				client->in_fd = fd;
+			}
+		}
+	}
+	if (client->in_fds_lost)
+		vtr_fd_close(&client->in_fd);
+}
+
+int vtr_control_take_fd(struct vtr_control_client *client)
+{
+	return vtr_fd_take(&client->in_fd);
+}
+
 static bool receive(struct vtr_control_client *client)
 {
-	size_t space = sizeof(client->in) - client->in_length;
-	/* fds that come along are closed by the kernel: we ask for none */
-	ssize_t length = recv(client->fd, client->in + client->in_length, space, MSG_DONTWAIT);
+	struct iovec iov = { client->in + client->in_length, sizeof(client->in) - client->in_length };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	ssize_t length = recvmsg(client->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR;
+	keep_fd(client, &message);
 	if (!length)
 		client->ended = true;
 	client->in_length += (size_t)length;
@@ -152,6 +197,7 @@ static void give_up(struct vtr_control_client *client, const char *why)
 	vtr_log_limited(&client->control->log, VTR_LOG_DEBUG, "control: a client is dropped: %s", why);
 	client->ended = true;
 	client->in_length = 0;
+	drop_fds(client);
 	vtr_control_refuse(client, "invalid", "%s", why);
 }
 
@@ -173,6 +219,8 @@ static void serve_line(struct vtr_control_client *client)
 	bool ok = vtr_control_serve(client, client->in, length);
 	client->in_length -= length + 1;
 	memmove(client->in, end + 1, client->in_length);
+	if (!client->in_length)
+		drop_fds(client);
 	if (!ok)
 		give_up(client, "the request is not JSON");
 }
@@ -240,6 +288,7 @@ static void client_create(struct vtr_control *control, size_t slot, int fd)
 	}
 	client->control = control;
 	client->fd = fd;
+	client->in_fd = -1;
 	client->out_fd = -1;
 	client->source = vtr_loop_add_fd(control->loop, fd, EPOLLIN, client_ready, client);
 	client->timer = vtr_loop_add_timer(control->loop, client_timer, client);

@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 #include "control/control.h"
-#include "vitrine-version.h"
 #include "util/fourcc.h"
+#include "vitrine-version.h"
 
-/* Text of unknown origin (paths, names): what is not ASCII would have to be valid UTF-8. */
-static json_t *text(const char *string)
+/* What is not ASCII would have to be valid UTF-8. */
+json_t *vtr_control_text(const char *string)
 {
 	char clean[512];
 
@@ -70,7 +70,7 @@ static json_t *refusals(const struct vtr_scanout_status *scanout)
 
 	for (size_t i = 0; i < scanout->n_why_not; i++)
 		json_array_append_new(list, json_pack("{s:s, s:o}", "path", vtr_path_name(scanout->why_not[i].path), "reason",
-		                                      text(scanout->why_not[i].reason)));
+		                                      vtr_control_text(scanout->why_not[i].reason)));
 	return list;
 }
 
@@ -79,7 +79,7 @@ static json_t *format(uint32_t fourcc)
 {
 	char name[VTR_FOURCC_NAME];
 
-	return fourcc ? text(vtr_fourcc_name(fourcc, name)) : json_null();
+	return fourcc ? vtr_control_text(vtr_fourcc_name(fourcc, name)) : json_null();
 }
 
 static json_t *output(const struct vtr_outputs *outputs, uint32_t index)
@@ -101,9 +101,10 @@ static double cpu_us_per_frame(const struct vtr_scanout_status *scanout)
 
 static json_t *scanout(const struct vtr_outputs *outputs, const struct vtr_scanout_status *status)
 {
-	json_t *object = json_pack("{s:I, s:o, s:s, s:o, s:b, s:b, s:b}", "id", (json_int_t)status->id, "name", text(status->name),
-	                           "display", status->display, "output", output(outputs, status->id), "enabled", status->enabled,
-	                           "frozen", status->frozen, "revoked", status->revoked);
+	json_t *object =
+		json_pack("{s:I, s:o, s:s, s:o, s:b, s:b, s:b}", "id", (json_int_t)status->id, "name",
+	                  vtr_control_text(status->name), "display", status->display, "output", output(outputs, status->id),
+	                  "enabled", status->enabled, "frozen", status->frozen, "revoked", status->revoked);
 	json_t *picture = json_pack("{s:I, s:I, s:o, s:I, s:s, s:o}", "width", (json_int_t)status->width, "height",
 	                            (json_int_t)status->height, "format", format(status->format), "resource",
 	                            (json_int_t)status->resource, "path", vtr_path_name(status->path), "why_not", refusals(status));
@@ -135,10 +136,12 @@ json_t *vtr_control_status(const struct vtr_control_subject *subject)
 
 	vtr_gpu_status(subject->gpu, &gpu);
 	json_t *reply = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", VTR_VERSION, "transport",
-	                          text(subject->transport ? subject->transport : "none"), "guest_features", features(subject),
-	                          "memory_regions", regions(subject->memory), "resources", number(gpu.resources), "mem_entries",
-	                          number(gpu.entries), "hostmem", number(gpu.hostmem), "commands", number(gpu.commands), "errors",
-	                          number(gpu.errors), "scanouts", scanouts(subject));
+	                          vtr_control_text(subject->transport ? subject->transport : "none"), "guest_features",
+	                          features(subject), "memory_regions", regions(subject->memory), "resources", number(gpu.resources),
+	                          "mem_entries", number(gpu.entries), "hostmem", number(gpu.hostmem), "commands",
+	                          number(gpu.commands), "errors", number(gpu.errors), "scanouts", scanouts(subject));
+	if (reply && subject->assigned)
+		json_object_set_new(reply, "assigned", vtr_control_assigned(subject->assigned));
 	if (reply && subject->vfio_user)
 		json_object_set_new(reply, "vfio_user", connection(subject));
 	return reply;

@@ -22,6 +22,8 @@ enum option_id {
 	OPTION_SAVE,
 	OPTION_TOLERANCE,
 	OPTION_TIMEOUT,
+	OPTION_FD,
+	OPTION_REMOVE,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -41,6 +43,8 @@ static const struct {
 	[OPTION_SAVE] = { "save", required_argument, "wait" },
 	[OPTION_TOLERANCE] = { "tolerance", required_argument, "wait" },
 	[OPTION_TIMEOUT] = { "timeout", required_argument, NULL },
+	[OPTION_FD] = { "fd", required_argument, "assign" },
+	[OPTION_REMOVE] = { "remove", required_argument, "assign" },
 	[OPTION_HELP] = { "help", no_argument, NULL },
 	[OPTION_VERSION] = { "version", no_argument, NULL },
 };
@@ -66,6 +70,8 @@ static void print_help(void)
 	     "  --cursor         with the cursor in the picture\n"
 	     "  --timeout S      seconds, with decimals (default 10; wait: 30)\n"
 	     "  --tolerance T    how far each of red, green, blue may be off, 0 to 255 (default 0)\n"
+	     "  --fd N           a VFIO device that vitrinectl was started with\n"
+	     "  --remove NAME    the device to be let go, as status names it\n"
 	     "  --save FILE.png  where to put the picture that was seen last when REF did not come\n"
 	     "  --help, --version\n"
 	     "\n"
@@ -129,6 +135,13 @@ static int apply(struct ctl_options *options, int id, const char *argument)
 		return 0;
 	case OPTION_TOLERANCE:
 		return parse_integer(argument, 255, &options->tolerance);
+	case OPTION_FD:
+		snprintf(options->fd_text, sizeof(options->fd_text), "fd=%s", argument);
+		options->device = options->fd_text;
+		return parse_integer(argument, INT32_MAX, &(int64_t){ 0 });
+	case OPTION_REMOVE:
+		options->remove = argument;
+		return *argument ? 0 : -EINVAL;
 	case OPTION_TIMEOUT:
 		return parse_seconds(argument, &options->timeout_ms);
 	default:
@@ -156,6 +169,16 @@ static bool takes(const char *commands, const char *command)
 	return false;
 }
 
+/* assign takes one of --fd N, --remove NAME and what is no option. */
+static bool check_assign(struct ctl_options *options, int argc, char **argv)
+{
+	int given = argc + (options->device != NULL) + (options->remove != NULL);
+
+	if (argc)
+		options->device = argv[0];
+	return given == 1;
+}
+
 /* What the command line holds besides options, and what only makes sense together. given: a bit per option. */
 static int check(struct ctl_options *options, unsigned given, int argc, char **argv, int *status)
 {
@@ -168,8 +191,8 @@ static int check(struct ctl_options *options, unsigned given, int argc, char **a
 	for (int i = 0; i < OPTIONS; i++)
 		if (given & 1u << i && option_rows[i].commands && !takes(option_rows[i].commands, command->name))
 			return wrong(status, "%s takes no --%s", command->name, option_rows[i].name);
-	bool screenshot = !strcmp(command->name, "screenshot");
-	if (argc - 1 != screenshot)
+	bool screenshot = !strcmp(command->name, "screenshot"), assign = !strcmp(command->name, "assign");
+	if (assign ? !check_assign(options, argc - 1, argv + 1) : argc - 1 != screenshot)
 		return wrong(status, "usage: vitrinectl %s%s", command->usage, "");
 	options->file = screenshot ? argv[1] : NULL;
 	if (!strcmp(command->name, "wait") && (options->frames >= 0) == (options->image != NULL))

@@ -74,6 +74,13 @@ static void print_features(const json_t *names)
 	puts(json_array_size(names) ? "" : "none (no driver yet)");
 }
 
+static const char *fault(const json_t *region)
+{
+	if (!truth(region, "faulted"))
+		return "";
+	return strcmp(text(region, "kind"), "ram") ? " (revoked: the device is away)" : " (its file was truncated)";
+}
+
 static void print_regions(const json_t *regions)
 {
 	const json_t *region;
@@ -92,9 +99,44 @@ static void print_regions(const json_t *regions)
 		}
 		printf("  %*s %-18s ", LABEL_WIDTH, "", text(region, "address"));
 		print_size(number(region, "size"));
-		printf(" %s%s%s\n", text(region, "kind"), truth(region, "writable") ? "" : " read-only",
-		       truth(region, "faulted") ? " (its file was truncated)" : "");
+		printf(" %s%s%s\n", text(region, "kind"), truth(region, "writable") ? "" : " read-only", fault(region));
 	}
+}
+
+/* Device by device: what can be done with it, and where the guest has its BARs. */
+static void print_device(const json_t *device)
+{
+	const json_t *bars = json_object_get(device, "bars"), *bar;
+	size_t i;
+
+	printf("%s%s", text(device, "name"), json_is_string(json_object_get(device, "no_dmabuf")) ? ": " : ", exports dmabufs\n");
+	if (json_is_string(json_object_get(device, "no_dmabuf")))
+		puts(text(device, "no_dmabuf"));
+	json_array_foreach (bars, i, bar) {
+		printf("  %*s BAR %" PRId64 " ", LABEL_WIDTH, "", number(bar, "bar"));
+		print_size(number(bar, "size"));
+		if (truth(bar, "decoded"))
+			printf(" at %s", text(bar, "address"));
+		else
+			printf(", switched off");
+		puts(number(bar, "mappable") ? "" : ", not mappable");
+	}
+}
+
+static void print_devices(const json_t *devices)
+{
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach (devices, i, device) {
+		label(i ? "" : "assigned");
+		print_device(device);
+	}
+}
+
+void ctl_print_assigned(const json_t *device)
+{
+	print_device(device);
 }
 
 static void print_path(const json_t *scanout)
@@ -174,6 +216,7 @@ void ctl_print_status(const json_t *status)
 		printf(", %snot connected%s\n", colours.bad, colours.end);
 	print_features(json_object_get(status, "guest_features"));
 	print_regions(json_object_get(status, "memory_regions"));
+	print_devices(json_object_get(status, "assigned"));
 	label("resources");
 	printf("%" PRId64 ", ", number(status, "resources"));
 	print_size(number(status, "hostmem"));

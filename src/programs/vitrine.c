@@ -65,10 +65,9 @@ static void devices_changed(void *data)
 	vtr_gpu_devices_changed(((struct vitrine *)data)->gpu);
 }
 
-/* A device that we hold is open, and the next VMM could not have it. */
 static void vmm_left(void *data)
 {
-	vtr_vfio_assigned_clear(((struct vitrine *)data)->assigned);
+	vtr_vfio_assigned_vmm_left(((struct vitrine *)data)->assigned);
 }
 
 static int assign(struct vitrine *vitrine, const char *text)
@@ -80,7 +79,7 @@ static int assign(struct vitrine *vitrine, const char *text)
 		return 0;
 	bool early = !strncmp(text, "pid=", 4) && (error.code == ESRCH || error.code == ENODEV);
 	vtr_log(VTR_LOG_ERROR, "--assign %s: %s%s%s", text, error.text,
-	        early ? "; if the VMM is started later, use then: vitrinectl assign " : "", early ? text : "");
+	        early ? "; once the VMM runs and has the device: vitrinectl assign " : "", early ? text : "");
 	return -error.code;
 }
 
@@ -133,6 +132,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 		.gpu = vitrine->gpu,
 		.memory = vitrine->memory,
 		.outputs = vitrine->outputs,
+		.assigned = vitrine->assigned,
 		.vfio_user = vitrine->vfio_user,
 		.transport = vitrine->transport,
 		.quit = quit,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <vitrine/control.h>
+#include <vitrine/vfio.h>
 
 #include "vitrinectl.h"
 
@@ -51,15 +52,12 @@ static int connect_to(const struct ctl_options *options)
 	return fd;
 }
 
-/* Sends request (taken) and returns the reply, refused or not; NULL when there is none, which was reported. *line, when not NULL,
- * gets the text to be freed. */
-static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
+/* What became of a request: its reply (malloc'ed, taken), refused or not; NULL when there is none, which was reported. *line, when
+ * not NULL, gets the text to be freed. */
+static json_t *parse(int error, char *reply, char **line)
 {
-	char *text = json_dumps(request, JSON_COMPACT), *reply = NULL;
 	json_t *parsed = NULL;
 
-	json_decref(request);
-	int error = text ? vtr_control_call(socket, text, (int)timeout_ms + GRACE_MS, &reply, fd) : -ENOMEM;
 	if (error == -ETIMEDOUT)
 		ctl_fail("vitrine does not answer");
 	else if (error == -ECONNRESET)
@@ -68,12 +66,22 @@ static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line
 		ctl_fail("cannot talk to vitrine: %s", strerror(-error));
 	else if (!(parsed = json_loads(reply, 0, NULL)))
 		ctl_fail("vitrine's answer is not JSON");
-	free(text);
 	if (line && parsed)
 		*line = reply;
 	else
 		free(reply);
 	return parsed;
+}
+
+/* Sends request (taken). As parse(); *fd as vtr_control_call() says. */
+static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
+{
+	char *text = json_dumps(request, JSON_COMPACT), *reply = NULL;
+
+	json_decref(request);
+	int error = text ? vtr_control_call(socket, text, (int)timeout_ms + GRACE_MS, &reply, fd) : -ENOMEM;
+	free(text);
+	return parse(error, reply, line);
 }
 
 static bool is_ok(const json_t *reply)
@@ -88,11 +96,9 @@ static int fail_with(const json_t *reply)
 	return ctl_fail("%s", error ? error : "refused without a reason");
 }
 
-/* Does one request and prints its reply if --json; then hands the reply to print (may be NULL). */
-static int ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
+/* Prints a reply (taken, as line is) if --json, or hands it to print (may be NULL). */
+static int show(const struct ctl_options *options, json_t *reply, char *line, void (*print)(const json_t *reply))
 {
-	char *line = NULL;
-	json_t *reply = call(socket, request, options->timeout_ms, &line, NULL);
 	int status = CTL_OK;
 
 	if (!reply)
@@ -108,6 +114,15 @@ static int ask(const struct ctl_options *options, int socket, json_t *request, v
 	return status;
 }
 
+/* Does one request. */
+static int ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
+{
+	char *line = NULL;
+	json_t *reply = call(socket, request, options->timeout_ms, &line, NULL);
+
+	return show(options, reply, line, print);
+}
+
 /* ---- commands ---- */
 
 static int do_status(const struct ctl_options *options, int socket)
@@ -118,6 +133,23 @@ static int do_status(const struct ctl_options *options, int socket)
 static int do_quit(const struct ctl_options *options, int socket)
 {
 	return ask(options, socket, json_pack("{s:s}", "command", "quit"), NULL);
+}
+
+/* The device is acquired here, with the rights of who runs vitrinectl: vitrine itself needs none. */
+static int do_assign(const struct ctl_options *options, int socket)
+{
+	struct vtr_error error = { 0 };
+	char *line = NULL, *reply = NULL;
+
+	if (options->remove)
+		return ask(options, socket, json_pack("{s:s, s:s}", "command", "assign", "remove", options->remove), NULL);
+	int fd = vtr_vfio_acquire(options->device, &error);
+	if (fd < 0)
+		return ctl_fail("%s", error.text);
+	int code = vtr_control_call_with_fd(socket, "{\"command\":\"assign\"}", fd, (int)options->timeout_ms + GRACE_MS, &reply);
+	close(fd);
+	json_t *parsed = parse(code, reply, &line);
+	return show(options, parsed, line, ctl_print_assigned);
 }
 
 static json_t *screenshot_request(const struct ctl_options *options, int64_t after, int64_t timeout_ms)
@@ -248,10 +280,7 @@ static const struct {
 	const char *name;
 	int (*run)(const struct ctl_options *options, int socket);
 } commands[] = {
-	{ "status", do_status },
-	{ "screenshot", do_screenshot },
-	{ "wait", do_wait },
-	{ "quit", do_quit },
+	{ "status", do_status }, { "screenshot", do_screenshot }, { "wait", do_wait }, { "assign", do_assign }, { "quit", do_quit },
 };
 
 int main(int argc, char **argv)

@@ -14,7 +14,10 @@ struct ctl_options {
 	const char *control; /* socket path, or NULL */
 	bool json;
 	const char *command;
-	const char *file; /* of screenshot, or NULL */
+	const char *file;   /* of screenshot, or NULL */
+	const char *device; /* of assign: as vtr_vfio_acquire() takes it; NULL: remove */
+	char fd_text[16];   /* of assign --fd: what device points to */
+	const char *remove; /* of assign: a device's name, or NULL */
 	int64_t scanout;
 	bool cursor;
 	int64_t frames;    /* -1: not given */
@@ -41,7 +44,8 @@ int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *status);
 
 /* ---- ctl_status.c ---- */
-void ctl_print_status(const json_t *status); /* for people */
+void ctl_print_status(const json_t *status);   /* for people */
+void ctl_print_assigned(const json_t *device); /* the reply to assign */
 
 /* ---- ctl_picture.c ---- */
 

@@ -31,6 +31,7 @@ struct fuzz_client {
 static struct {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
+	struct vtr_vfio_assigned *assigned;
 	struct vtr_display *display;
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
@@ -56,6 +57,7 @@ static void clean_up(void)
 {
 	vtr_control_destroy(machine.control);
 	vtr_gpu_destroy(machine.gpu);
+	vtr_vfio_assigned_destroy(machine.assigned);
 	vtr_memory_destroy(machine.memory);
 	vtr_display_destroy(machine.display);
 	vtr_outputs_destroy(machine.outputs);
@@ -74,6 +76,7 @@ static void set_up(void)
 	vtr_log_set_level(VTR_LOG_ERROR);
 	machine.loop = vtr_loop_create();
 	machine.memory = vtr_memory_create();
+	machine.assigned = vtr_vfio_assigned_create(machine.loop, machine.memory);
 	machine.display = vtr_headless_create();
 	machine.outputs = vtr_outputs_create();
 	check(vtr_outputs_add(machine.outputs, machine.display, &mode, NULL), "no output");
@@ -82,6 +85,7 @@ static void set_up(void)
 		.gpu = machine.gpu,
 		.memory = machine.memory,
 		.outputs = machine.outputs,
+		.assigned = machine.assigned,
 		.transport = "fuzz",
 		.quit = quit,
 	};

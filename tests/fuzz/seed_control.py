@@ -32,6 +32,9 @@ SEEDS = {
     "nonsense": step(SEND, b"hello\n") + step(TURN) + step(READ) + step(SEND, b"[" * 3000 + b"\n", 1) + step(READ, client=1),
     "long": (step(SEND, b"x" * 65535) + step(TURN)) * 2 + step(READ),
     "fd": step(SEND_FD, b'{"command":"version"}\n') + step(TURN) + step(READ),
+    "assign": (step(SEND_FD, b'{"command":"assign"}\n') + step(TURN) + step(READ) + request("assign") + request("assign", remove="0000:01:00.0")),
+    "assign-pieces": step(SEND_FD, b'{"command":') + step(TURN) + step(SEND_FD, b'"assign"}\n') + step(TURN) + step(READ),
+    "assign-half": step(SEND_FD, b'{"command":"assign"') + step(TURN) + step(HANG_UP) + step(TURN),
     "answer": step(ANSWER, b'{"ok":true}\n') + step(ANSWER, b"{}") + step(ANSWER, b"{}\n{}\n") + step(ANSWER, b""),
 }
 

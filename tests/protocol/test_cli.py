@@ -3,6 +3,7 @@
 
     test_cli.py VITRINE
 """
+import os
 import pathlib
 import re
 import resource
@@ -77,7 +78,7 @@ class Prints(Case):
     def test_help(self):
         result = run("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--vfio-user", "--fd", "--display", "--output", "--path", "--control", "--max-hostmem", "--no-blob",
+        for option in ("--vfio-user", "--fd", "--display", "--output", "--path", "--assign", "--control", "--max-hostmem", "--no-blob",
                        "--log-level", "--help", "--version"):
             self.assertIn(option, result.stdout)
 
@@ -125,6 +126,12 @@ class Refuses(Case):
     def test_too_many_outputs(self):
         self.refused(run("--vfio-user", self.path, *["--output", "640x480"] * 17), 2, "--output")
 
+    def test_assign_too_many(self):
+        self.refused(run("--vfio-user", self.path, *["--assign", "fd=3"] * 17), 2, "--assign")
+
+    def test_assign_from_a_process_without_devices(self):
+        self.refused(run("--vfio-user", self.path, "--assign", f"pid={os.getpid()}"), 1, "holds no VFIO device", "vitrinectl assign")
+
     def test_socket_in_use(self):
         process = self.serve()
         self.refused(run("--vfio-user", self.path), 1, str(self.path), "in use", "another path")
@@ -152,6 +159,28 @@ class Refuses(Case):
     def test_fd_that_is_no_socket(self):
         with open("/dev/null", "rb") as file:
             self.refused(run("--fd", file.fileno(), pass_fds=[file.fileno()]), 1, f"fd {file.fileno()}")
+
+
+ASSIGN = {
+    "closed_fd": ("fd=200", "fd 200 is not open"),
+    "not_a_device": ("fd=0", "fd 0 is no VFIO device"),
+    "no_process": ("pid=4194304", "there is no process 4194304", "vitrinectl assign pid=4194304"),
+    "no_such_device": ("bdf=ffff:ff:1f.7", "there is no PCI device"),
+    "nothing": ("", "names no device"),
+    "word": ("gpu", "names no device"),
+    "half": ("pid=", "names no device"),
+    "bad_bdf": ("pid=1,device=x", "names no device"),
+    "negative": ("fd=-1", "names no device"),
+}
+
+
+def add_assign():
+    """A test of its own for each device that cannot be assigned."""
+    for name, (value, *words) in ASSIGN.items():
+        def test(self, value=value, words=words):
+            self.refused(run("--vfio-user", self.path, "--assign", value), 1, f"--assign {value}", *words)
+            self.assertFalse(self.path.exists())
+        setattr(Refuses, f"test_assign_{name}", test)
 
 
 def add_wrong_values():
@@ -238,6 +267,7 @@ class Serves(Case):
         self.end(process)
 
 
+add_assign()
 add_wrong_values()
 if __name__ == "__main__":
     tap.main()

@@ -10,6 +10,7 @@ import os
 import pathlib
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,15 @@ WRONG_USAGE = (
     ("wait", "--frames", "1", "--timeout", "soon"),
     ("wait", "--frames", "1", "--timeout", "nan"),
     ("wait", "--frames"),
+    ("assign",),
+    ("assign", "pid=1", "pid=2"),
+    ("assign", "--fd", "3", "pid=1"),
+    ("assign", "--fd", "3", "--remove", "0000:01:00.0"),
+    ("assign", "--fd", "x"),
+    ("assign", "--fd", "-1"),
+    ("assign", "--remove", ""),
+    ("status", "--fd", "3"),
+    ("wait", "--frames", "1", "--remove", "x"),
     ("--nonsense", "status"),
     ("help",),
 )
@@ -122,7 +132,7 @@ def test_command_line(tap, device):
             device.expect(2, *arguments, say="vitrinectl --help")
     with tap.case("--help and --version"):
         text = device.expect(0, "--help")
-        for command in ("status", "screenshot", "wait", "quit"):
+        for command in ("status", "screenshot", "wait", "assign", "quit"):
             expect(f"\n  {command}" in text, f"{command} is not in the help")
         expect(device.expect(0, "--version").startswith("vitrinectl "), "no version")
 
@@ -161,6 +171,52 @@ def test_nothing_shown(tap, device):
         expect(not (work / "none.png").exists(), "a file was written")
         answer = device.run("--json", "wait", "--frames", "1", "--timeout", "0.1")
         expect(answer.returncode == 1 and json.loads(answer.stdout)["code"] == "timeout", answer.stdout)
+
+
+ASSIGN_REFUSED = (
+    (("--fd", "200"), "fd 200 is not open"),
+    (("--fd", "0"), "fd 0 is no VFIO device"),
+    (("pid=0",), "names no device"),
+    (("pid=4194304",), "there is no process 4194304"),
+    (("pid=1,device=1",), "names no device"),
+    (("bdf=ffff:ff:1f.7",), "there is no PCI device ffff:ff:1f.7"),
+    (("bdf=1",), "names no device"),
+    (("fd=",), "names no device"),
+    (("gpu",), "names no device"),
+    (("--remove", "0000:01:00.0"), "no device '0000:01:00.0' is assigned"),
+    (("--remove", "x" * 64), "remove is text"),
+)
+
+
+def test_assign(tap, device):
+    for arguments, words in ASSIGN_REFUSED:
+        with tap.case(f"assign refuses {' '.join(arguments)[:40]}"):
+            device.expect(1, "assign", *arguments, say=words)
+    with tap.case("assign from a process without devices"):
+        device.expect(1, "assign", f"pid={device.process.pid}", say="holds no VFIO device")
+    with tap.case("assign from a process that does not let us: the missing right is named"):
+        # root is not enough without the capability; anybody else may not look into process 1
+        drop = ["setpriv", "--bounding-set=-sys_ptrace"] if os.geteuid() == 0 else []
+        command = [*drop, device.ctl, "--control", str(device.control), "assign", f"pid={device.process.pid if drop else 1}"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        expect(answer.returncode == 1 and "CAP_SYS_PTRACE" in answer.stderr, answer.stderr)
+    with tap.case("an fd that is no device is closed"):
+        expect(not assigned_fds(device), "a descriptor is left")
+        for count in (1, 2, 5):
+            with open("/dev/null", "rb") as file, socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(device.control))
+                socket.send_fds(connection, [b'{"command":"assign"}\n'], [file.fileno()] * count)
+                reply = json.loads(connection.recv(65536))
+                words = "no VFIO device" if count == 1 else "one file descriptor"
+                expect(not reply["ok"] and words in reply["error"], reply)
+        expect(not assigned_fds(device), "a descriptor is left")
+        expect(json.loads(device.expect(0, "--json", "status"))["assigned"] == [], "something was assigned")
+
+
+def assigned_fds(device):
+    """What of /dev/null the device holds besides its standard input."""
+    folder = pathlib.Path(f"/proc/{device.process.pid}/fd")
+    return [fd.name for fd in folder.iterdir() if fd.name != "0" and os.readlink(fd) == "/dev/null"]
 
 
 def test_pictures(tap, device):
@@ -251,6 +307,7 @@ def main():
             test_no_device(tap, device)
             device.start()
             test_nothing_shown(tap, device)
+            test_assign(tap, device)
             test_pictures(tap, device)
             test_wait_image(tap, device)
             test_quit(tap, device)
