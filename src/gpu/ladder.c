@@ -16,8 +16,9 @@
  *   revoked        at the guest's next flush, when its memory comes back, when the devices are others
  * Nothing is tried for the sake of trying: only a frame that is to be presented anyway goes up.
  *
- * Revoked: when a display says that the memory of a device is away (decoding off, in reset, asleep), no other rung is tried. They
- * would read the same memory, by a mapping that faults or by a request that the VMM cannot answer well. The last picture stays.
+ * Revoked: when the device's configuration space, the kernel or the display says that the memory of a device is away (decoding off,
+ * in reset, asleep), no other rung is tried. They would read the same memory, by a mapping that faults or by a request that the VMM
+ * cannot answer well. The last picture stays.
  */
 #include "gpu/ladder.h"
 
@@ -67,6 +68,28 @@ static struct vtr_import_kind import_kind(const struct look *look, enum vtr_path
 	};
 }
 
+static enum verdict refusal(enum vtr_path path, const struct vtr_error *why)
+{
+	return why->owner == VTR_ERROR_REVOKED && path != VTR_PATH_UDMABUF ? REVOKED : REFUSED;
+}
+
+/* A BAR that the VMM does not announce is not taken from the map when the guest disables it, and a display that has imported a
+ * dmabuf of it notices nothing: the device is asked. */
+static enum verdict ask_device(const struct look *look, struct vtr_error *why)
+{
+	const struct vtr_region *region = vtr_resource_pixels(look->scanout->resource)->items[0].region;
+	struct vtr_vfio_devices *devices = look->gpu->options.devices;
+	struct vtr_vfio_place place;
+
+	if (region->kind != VTR_REGION_VFIO || !devices)
+		return USABLE;
+	vtr_vfio_devices_refresh(devices);
+	if (vtr_vfio_devices_find(devices, region->address, &place))
+		return USABLE;
+	vtr_error_set(why, VTR_ERROR_REVOKED, ENODEV, "the device does not decode its memory now: comes back by itself");
+	return REVOKED;
+}
+
 /* What the display said about such dmabufs. */
 static enum verdict ask_imports(const struct look *look, const struct vtr_import_kind *kind, struct vtr_error *why)
 {
@@ -75,7 +98,7 @@ static enum verdict ask_imports(const struct look *look, const struct vtr_import
 	if (!failure || (look->try && vtr_backoff_due(failure, look->gpu->now_ns())))
 		return USABLE;
 	*why = failure->error;
-	return failure->error.owner == VTR_ERROR_REVOKED && kind->path != VTR_PATH_UDMABUF ? REVOKED : REFUSED;
+	return refusal(kind->path, why);
 }
 
 static bool picture_fits(const struct vtr_scanout_layout *layout, const struct vtr_buffer *buffer)
@@ -89,16 +112,17 @@ static enum verdict can_import(const struct look *look, enum vtr_path path, stru
 {
 	const struct vtr_scanout *scanout = look->scanout;
 	struct vtr_import_kind kind = import_kind(look, path);
-	enum verdict verdict;
+	enum verdict verdict = ask_device(look, why);
 
-	if (!vtr_output_accepts(scanout->output, scanout->layout.format, DRM_FORMAT_MOD_LINEAR, why))
-		return REFUSED;
-	verdict = ask_imports(look, &kind, why);
+	if (verdict == USABLE && !vtr_output_accepts(scanout->output, scanout->layout.format, DRM_FORMAT_MOD_LINEAR, why))
+		verdict = REFUSED;
+	if (verdict == USABLE)
+		verdict = ask_imports(look, &kind, why);
 	if (verdict != USABLE)
 		return verdict;
 	struct vtr_buffer *buffer = vtr_candidate_buffer(look->gpu, scanout->resource, path, look->try, why);
 	if (!buffer)
-		return REFUSED;
+		return refusal(path, why);
 	if (!picture_fits(&scanout->layout, buffer)) {
 		vtr_error_set(why, VTR_ERROR_GUEST, ERANGE, "the picture ends beyond the resource's memory");
 		return REFUSED;

@@ -73,13 +73,18 @@ static void read_again(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 }
 
 /* That the memory of a device is away for a while is nothing to warn of. */
-static void log_unreadable(struct vtr_scanout *scanout, int error)
+static void unreadable(struct vtr_scanout *scanout, int error)
 {
-	bool device = scanout->resource->memory & VTR_IN_DEVICE;
+	bool device = error == -EFAULT && scanout->resource->memory & VTR_IN_DEVICE;
 
-	vtr_log_limited(&scanout->log, device ? VTR_LOG_INFO : VTR_LOG_WARN, "output %s: %s memory cannot be read%s: %s",
-	                vtr_output_name(scanout->output), device ? "the device's" : "the guest's", device ? " now" : "",
-	                strerror(-error));
+	scanout->revoked = device;
+	if (device)
+		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
+		                "output %s: the device's memory cannot be read now; the last picture stays",
+		                vtr_output_name(scanout->output));
+	else
+		vtr_log_limited(&scanout->log, VTR_LOG_WARN, "output %s: the guest's memory cannot be read: %s",
+		                vtr_output_name(scanout->output), strerror(-error));
 }
 
 /* The way is frame->path. */
@@ -107,7 +112,7 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 		if (error == -ECANCELED)
 			read_again(gpu, scanout);
 		else
-			log_unreadable(scanout, error);
+			unreadable(scanout, error);
 	} else {
 		vtr_staging_commit(staging, &done, frame);
 	}

@@ -47,7 +47,7 @@ struct vtr_scanout {
 	bool again; /* to be presented once more, from the loop */
 
 	struct vtr_imports imports;
-	bool revoked;              /* the memory of the device that the last frame was to show was away */
+	bool revoked;              /* the last frame could not show the device's memory: that is away */
 	uint64_t binding;          /* changes when the guest binds the scanout anew */
 	enum vtr_path logged_path; /* VTR_PATH_COUNT: none yet */
 

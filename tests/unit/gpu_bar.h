@@ -4,7 +4,7 @@
 
 /*
  * A gpu machine with an assigned device: BAR 0 of the fake VFIO device at its guest address, and pictures whose pages lie in it, in
- * order or not. What the fake kernel exports are copies of the pages asked for, so that a display sees which they were.
+ * order or not. What the fake kernel exports is a copy of the pages asked for, so that a display sees which they were.
  */
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -25,6 +25,7 @@ enum gpu_bar_kind {
 	BAR_WINDOW,        /* with a dmabuf of all of it */
 	BAR_WINDOW_LARGER, /* with a dmabuf that goes on behind it */
 	BAR_WINDOW_OFFSET, /* as a part of a dmabuf that does not begin with it */
+	BAR_OURS,          /* not at all; it is in the map because we hold the device */
 };
 
 /* Where the pages of a picture are. */
@@ -49,6 +50,9 @@ static struct {
 	const struct guest_ram *bar;
 	ino_t window;      /* this file calls itself a dmabuf */
 	uint64_t short_by; /* bytes that are missing from what is exported */
+	int exported;      /* the last dmabuf, and what it is of */
+	uint32_t n_ranges;
+	struct vtr_vfio_dma_range ranges[PICTURE_PAGES];
 } gpu_bar_fake;
 
 int fstatfs(int fd, struct statfs *info);
@@ -62,19 +66,38 @@ int fstatfs(int fd, struct statfs *info)
 	return result;
 }
 
-static inline int gpu_bar_export(const struct vtr_vfio_feature_dma_buf *request)
+/* Brings the last export up to date: real ones are the memory itself. */
+static inline void gpu_bar_refresh(void)
 {
-	int fd = memfd_create("dmabuf", MFD_CLOEXEC);
 	uint64_t at = 0;
 
-	for (uint32_t i = 0; i < request->nr_ranges; i++) {
-		const struct vtr_vfio_dma_range *range = &request->dma_ranges[i];
+	for (uint32_t i = 0; i < gpu_bar_fake.n_ranges; i++) {
+		const struct vtr_vfio_dma_range *range = &gpu_bar_fake.ranges[i];
 
-		g_assert_cmpint(pwrite(fd, gpu_bar_fake.bar->data + range->offset, range->length, (off_t)at), ==, range->length);
+		g_assert_cmpint(pwrite(gpu_bar_fake.exported, gpu_bar_fake.bar->data + range->offset, range->length, (off_t)at), ==,
+		                range->length);
 		at += range->length;
 	}
-	g_assert_cmpint(ftruncate(fd, (off_t)(at - gpu_bar_fake.short_by)), ==, 0);
-	return fd;
+	if (at)
+		g_assert_cmpint(ftruncate(gpu_bar_fake.exported, (off_t)(at - gpu_bar_fake.short_by)), ==, 0);
+}
+
+static inline void gpu_bar_forget_export(void)
+{
+	if (gpu_bar_fake.n_ranges)
+		close(gpu_bar_fake.exported);
+	gpu_bar_fake.n_ranges = 0;
+}
+
+static inline int gpu_bar_export(const struct vtr_vfio_feature_dma_buf *request)
+{
+	g_assert_cmpuint(request->nr_ranges, <=, G_N_ELEMENTS(gpu_bar_fake.ranges));
+	gpu_bar_forget_export();
+	gpu_bar_fake.exported = memfd_create("dmabuf", MFD_CLOEXEC);
+	gpu_bar_fake.n_ranges = request->nr_ranges;
+	memcpy(gpu_bar_fake.ranges, request->dma_ranges, request->nr_ranges * sizeof(request->dma_ranges[0]));
+	gpu_bar_refresh();
+	return fcntl(gpu_bar_fake.exported, F_DUPFD_CLOEXEC, 0);
 }
 
 static int gpu_bar_read(void *data, uint64_t address, void *buffer, size_t length)
@@ -108,12 +131,19 @@ static inline void gpu_bar_map(struct gpu_bar *bench, enum gpu_bar_kind kind)
 		[BAR_WINDOW_OFFSET] = { true, BAR_SIZE - PAGE, PAGE },
 	};
 
-	if (kind == BAR_NOT)
+	if (kind == BAR_NOT) {
 		vtr_memory_remove(bench->machine.memory, BAR_ADDRESS, BAR_SIZE);
-	else
+		vtr_memory_remove_device(bench->machine.memory, BAR_ADDRESS);
+	} else if (kind == BAR_OURS) {
+		struct vtr_memory_file *file = vtr_memory_map_device(bench->bar.fd, 0, BAR_SIZE);
+
+		g_assert_cmpint(vtr_memory_add_device(bench->machine.memory, BAR_ADDRESS, BAR_SIZE, file, 0), ==, 0);
+		vtr_memory_unmap_device(file);
+	} else {
 		g_assert_cmpint(vtr_memory_add(bench->machine.memory, BAR_ADDRESS, kinds[kind].size,
 		                               kinds[kind].fd ? dup(bench->bar.fd) : -1, kinds[kind].offset, true),
 		                ==, 0);
+	}
 }
 
 static inline struct vtr_vfio_device *gpu_bar_assign(struct gpu_bar *bench)
@@ -148,6 +178,7 @@ static inline void gpu_bar_destroy(struct gpu_bar *bench)
 	gpu_machine_destroy(&bench->machine);
 	vtr_vfio_devices_destroy(bench->devices);
 	guest_ram_finish(&bench->bar);
+	gpu_bar_forget_export();
 	gpu_bar_fake.window = 0;
 }
 
@@ -181,6 +212,7 @@ static inline void gpu_bar_paint(struct gpu_bar *bench, enum gpu_bar_frame frame
 
 		memset(data, (uint8_t)(value + i), PAGE);
 	}
+	gpu_bar_refresh();
 }
 
 struct gpu_bar_entries {
