@@ -8,6 +8,7 @@
 #include <vitrine/api.h>
 #include <vitrine/display.h>
 #include <vitrine/gpu.h>
+#include <vitrine/input.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
 #include <vitrine/transport.h>
@@ -20,13 +21,14 @@
  */
 struct vtr_control;
 
-/* What the control socket talks about; used, not owned. Transports that are not there are NULL. */
+/* What the control socket talks about; used, not owned. Transports and input that are not there are NULL. */
 struct vtr_control_subject {
 	struct vtr_gpu *gpu;
 	struct vtr_memory *memory;
 	struct vtr_outputs *outputs;
 	struct vtr_vfio_assigned *assigned;
 	struct vtr_vfio_user_server *vfio_user;
+	struct vtr_input *input;
 	const char *transport;    /* "vfio-user PATH" */
 	void (*quit)(void *data); /* called by the quit command, from inside the control socket's source; NULL: quit is refused */
 	void *data;

@@ -9,7 +9,12 @@
 #include "control/control.h"
 #include "vitrine-version.h"
 
-enum { DEFAULT_TIMEOUT_MS = 10000, MAX_TIMEOUT_MS = 24 * 3600 * 1000 };
+enum {
+	DEFAULT_TIMEOUT_MS = 10000,
+	MAX_TIMEOUT_MS = 24 * 3600 * 1000,
+	DEFAULT_INTERVAL_MS = 10, /* as fast as nobody types, and slow enough for a program that reads one key at a time */
+	MAX_INTERVAL_MS = 10000,
+};
 
 enum argument {
 	ARGUMENT_SCANOUT,
@@ -18,10 +23,17 @@ enum argument {
 	ARGUMENT_AFTER,
 	ARGUMENT_TIMEOUT,
 	ARGUMENT_REMOVE,
+	ARGUMENT_OUTPUT,
+	ARGUMENT_INTERVAL,
+	ARGUMENT_KEYS,
+	ARGUMENT_PRESS,
+	ARGUMENT_RELEASE,
+	ARGUMENT_TEXT,
+	ARGUMENT_ACTIONS,
 	ARGUMENT_COUNT,
 };
 
-enum kind { NUMBER, TRUTH, WORD };
+enum kind { NUMBER, TRUTH, WORD, TEXT };
 
 static const struct argument_spec {
 	const char *name;
@@ -36,6 +48,14 @@ static const struct argument_spec {
 	[ARGUMENT_TIMEOUT] = { "timeout_ms", NUMBER, offsetof(struct vtr_control_arguments, timeout_ms), MAX_TIMEOUT_MS,
 	                       DEFAULT_TIMEOUT_MS },
 	[ARGUMENT_REMOVE] = { "remove", WORD, offsetof(struct vtr_control_arguments, remove) },
+	[ARGUMENT_OUTPUT] = { "output", NUMBER, offsetof(struct vtr_control_arguments, output), VTR_MAX_SCANOUTS - 1, 0 },
+	[ARGUMENT_INTERVAL] = { "interval_ms", NUMBER, offsetof(struct vtr_control_arguments, interval_ms), MAX_INTERVAL_MS,
+	                        DEFAULT_INTERVAL_MS },
+	[ARGUMENT_KEYS] = { "keys", TEXT, offsetof(struct vtr_control_arguments, keys) },
+	[ARGUMENT_PRESS] = { "press", TRUTH, offsetof(struct vtr_control_arguments, press) },
+	[ARGUMENT_RELEASE] = { "release", TRUTH, offsetof(struct vtr_control_arguments, release) },
+	[ARGUMENT_TEXT] = { "text", TEXT, offsetof(struct vtr_control_arguments, text) },
+	[ARGUMENT_ACTIONS] = { "actions", TEXT, offsetof(struct vtr_control_arguments, actions) },
 };
 
 #define BIT(argument) (1u << (argument))
@@ -88,6 +108,20 @@ static const struct command commands[] = {
 	  BIT(ARGUMENT_REMOVE),
 	  0,
 	  vtr_control_assign },
+	{ { "key", "key [--press | --release] [--interval MS] [--timeout S] KEYS...",
+	    "presses and releases combinations of keys: ctrl-alt-f2" },
+	  BIT(ARGUMENT_KEYS) | BIT(ARGUMENT_PRESS) | BIT(ARGUMENT_RELEASE) | BIT(ARGUMENT_INTERVAL) | BIT(ARGUMENT_TIMEOUT),
+	  BIT(ARGUMENT_KEYS),
+	  vtr_control_key },
+	{ { "type", "type [--interval MS] [--timeout S] TEXT... | -", "types text on a US keyboard (-: standard input)" },
+	  BIT(ARGUMENT_TEXT) | BIT(ARGUMENT_INTERVAL) | BIT(ARGUMENT_TIMEOUT),
+	  BIT(ARGUMENT_TEXT),
+	  vtr_control_type },
+	{ { "pointer", "pointer [--output N] [--interval MS] [--timeout S] ACTION...",
+	    "X,Y  click  double  press  release (:right, ...)  drag:X,Y  by:DX,DY  wheel:N  hwheel:N  tap  swipe:X,Y" },
+	  BIT(ARGUMENT_ACTIONS) | BIT(ARGUMENT_OUTPUT) | BIT(ARGUMENT_INTERVAL) | BIT(ARGUMENT_TIMEOUT),
+	  BIT(ARGUMENT_ACTIONS),
+	  vtr_control_pointer },
 	{ { "quit", "quit", "ends the device" }, 0, 0, serve_quit },
 	{ { "version", NULL, "the device's version" }, 0, 0, serve_version },
 	{ { "help", NULL, "the commands and their arguments" }, 0, 0, serve_help },
@@ -136,6 +170,9 @@ static bool decode_argument(const struct argument_spec *spec, const json_t *valu
 			return false;
 		memcpy(place, word, strlen(word) + 1);
 		return true;
+	case TEXT:
+		*(const char **)place = word;
+		return word;
 	default:
 		*(int64_t *)place = json_integer_value(value);
 		return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= spec->max;
@@ -147,6 +184,9 @@ static void refuse_argument(struct vtr_control_client *client, const struct argu
 	switch (spec->kind) {
 	case TRUTH:
 		vtr_control_refuse(client, "invalid", "%s is true or false", spec->name);
+		break;
+	case TEXT:
+		vtr_control_refuse(client, "invalid", "%s is text", spec->name);
 		break;
 	case WORD:
 		vtr_control_refuse(client, "invalid", "%s is text of 1 to %d bytes", spec->name, VTR_CONTROL_WORD - 1);

@@ -9,6 +9,8 @@
 #include <vitrine/limits.h>
 #include <vitrine/log.h>
 
+#include "input/script.h"
+
 /* What the files of this room share. Device thread only. */
 
 enum { VTR_CONTROL_WORD = 64 }; /* bytes of an argument that is text */
@@ -19,14 +21,18 @@ struct vtr_control_arguments {
 	int64_t frames;
 	int64_t after;
 	int64_t timeout_ms;
-	bool cursor;
 	char remove[VTR_CONTROL_WORD]; /* "": not given */
+	int64_t output;
+	int64_t interval_ms;
+	bool cursor, press, release;
+	const char *keys, *text, *actions; /* valid while the request is decoded and begun; NULL: not given */
 };
 
 enum vtr_control_state {
 	VTR_CONTROL_READY,     /* for the next request */
 	VTR_CONTROL_WAITING,   /* for the scanout's frame count */
 	VTR_CONTROL_CAPTURING, /* for the display */
+	VTR_CONTROL_PLAYING,   /* for the guest to take its input, or for its turn */
 };
 
 struct vtr_control_client {
@@ -53,6 +59,9 @@ struct vtr_control_client {
 	struct vtr_control_arguments arguments;
 	uint64_t frames; /* when the capture was asked for */
 	struct vtr_capture *capture;
+	struct vtr_script script; /* PLAYING */
+	size_t step;              /* of the script, the next */
+	unsigned kinds;           /* bits of the devices it is for */
 };
 
 struct vtr_control {
@@ -63,6 +72,8 @@ struct vtr_control {
 	struct vtr_source *source;
 	struct vtr_source *retry; /* timer: accept again */
 	struct vtr_control_client *clients[VTR_MAX_CONTROL_CLIENTS];
+	struct vtr_control_client *player; /* whose script is played; NULL: nobody's */
+	struct vtr_source *pace;           /* timer: the player's next step */
 	struct vtr_log_limit log;
 };
 
@@ -95,6 +106,13 @@ void vtr_control_cancel(struct vtr_control_client *client); /* the client goes: 
 /* ---- assign.c ---- */
 void vtr_control_assign(struct vtr_control_client *client);
 json_t *vtr_control_assigned(const struct vtr_vfio_assigned *assigned); /* the devices; NULL when out of memory */
+/* ---- play.c: key, type, pointer ---- */
+void vtr_control_key(struct vtr_control_client *client);
+void vtr_control_type(struct vtr_control_client *client);
+void vtr_control_pointer(struct vtr_control_client *client);
+void vtr_control_pace(void *control); /* of the timer */
+void vtr_control_play_timed_out(struct vtr_control_client *client);
+void vtr_control_stop_playing(struct vtr_control_client *client); /* what its script holds down is released */
 
 /* ---- status.c ---- */
 json_t *vtr_control_text(const char *string);                          /* of unknown origin: what is not ASCII is replaced */

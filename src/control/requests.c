@@ -157,6 +157,10 @@ void vtr_control_timed_out(struct vtr_control_client *client)
 	struct vtr_scanout_status status = { 0 };
 	bool capturing = client->state == VTR_CONTROL_CAPTURING;
 
+	if (client->state == VTR_CONTROL_PLAYING) {
+		vtr_control_play_timed_out(client);
+		return;
+	}
 	vtr_control_cancel(client);
 	if (!find_scanout(client, &status))
 		vtr_control_refuse(client, "timeout", "the scanout is gone");
@@ -171,5 +175,6 @@ void vtr_control_cancel(struct vtr_control_client *client)
 	if (client->capture)
 		vtr_capture_cancel(client->capture);
 	client->capture = NULL;
+	vtr_control_stop_playing(client);
 	client->state = VTR_CONTROL_READY;
 }

@@ -354,7 +354,8 @@ struct vtr_control *vtr_control_create(struct vtr_loop *loop, const char *path, 
 	}
 	control->source = vtr_loop_add_fd(loop, control->fd, EPOLLIN, connection, control);
 	control->retry = vtr_loop_add_timer(loop, accept_again, control);
-	if (!control->source || !control->retry)
+	control->pace = vtr_loop_add_timer(loop, vtr_control_pace, control);
+	if (!control->source || !control->retry || !control->pace)
 		goto fail;
 	if (subject->gpu)
 		vtr_gpu_set_frame_listener(subject->gpu, frame_counted, control);
@@ -377,6 +378,7 @@ void vtr_control_destroy(struct vtr_control *control)
 			client_destroy(control->clients[i]);
 	vtr_source_remove(control->source);
 	vtr_source_remove(control->retry);
+	vtr_source_remove(control->pace);
 	if (control->fd >= 0) {
 		unlink(control->path);
 		close(control->fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is shown, how, and what it costs: the reply to `status`. docs/control.md has the keys. */
 #include <inttypes.h>
+#include <linux/input-event-codes.h>
 #include <stdio.h>
 
 #include "control/control.h"
@@ -130,6 +131,33 @@ static json_t *scanouts(const struct vtr_control_subject *subject)
 	return list;
 }
 
+static json_t *leds(uint32_t lit)
+{
+	static const char *const names[] = { [LED_NUML] = "num", [LED_CAPSL] = "caps", [LED_SCROLLL] = "scroll" };
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (lit >> i & 1)
+			json_array_append_new(list, json_string(names[i]));
+	return list;
+}
+
+static json_t *input(struct vtr_input *input)
+{
+	json_t *devices = json_array();
+
+	for (unsigned kind = 0; kind < VTR_INPUT_KINDS; kind++) {
+		struct vtr_input_status status;
+
+		vtr_input_status(input, kind, &status);
+		json_array_append_new(devices,
+		                      json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "kind", vtr_input_kind_name(kind), "used",
+		                                status.used, "held", number(status.held), "waiting", number(status.waiting),
+		                                "events", number(status.events), "merged", number(status.merged)));
+	}
+	return json_pack("{s:o, s:o}", "leds", leds(vtr_input_leds(input)), "devices", devices);
+}
+
 json_t *vtr_control_status(const struct vtr_control_subject *subject)
 {
 	struct vtr_gpu_status gpu;
@@ -144,5 +172,7 @@ json_t *vtr_control_status(const struct vtr_control_subject *subject)
 		json_object_set_new(reply, "assigned", vtr_control_assigned(subject->assigned));
 	if (reply && subject->vfio_user)
 		json_object_set_new(reply, "vfio_user", connection(subject));
+	if (reply && subject->input)
+		json_object_set_new(reply, "input", input(subject->input));
 	return reply;
 }

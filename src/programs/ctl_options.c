@@ -24,9 +24,16 @@ enum option_id {
 	OPTION_TIMEOUT,
 	OPTION_FD,
 	OPTION_REMOVE,
+	OPTION_OUTPUT,
+	OPTION_INTERVAL,
+	OPTION_PRESS,
+	OPTION_RELEASE,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
+
+/* Commands that take any number of words. */
+#define WORDS "key type pointer"
 
 /* commands: those that take the option, NULL: all of them. */
 static const struct {
@@ -45,6 +52,10 @@ static const struct {
 	[OPTION_TIMEOUT] = { "timeout", required_argument, NULL },
 	[OPTION_FD] = { "fd", required_argument, "assign" },
 	[OPTION_REMOVE] = { "remove", required_argument, "assign" },
+	[OPTION_OUTPUT] = { "output", required_argument, "pointer" },
+	[OPTION_INTERVAL] = { "interval", required_argument, WORDS },
+	[OPTION_PRESS] = { "press", no_argument, "key" },
+	[OPTION_RELEASE] = { "release", no_argument, "key" },
 	[OPTION_HELP] = { "help", no_argument, NULL },
 	[OPTION_VERSION] = { "version", no_argument, NULL },
 };
@@ -72,6 +83,10 @@ static void print_help(void)
 	     "  --tolerance T    how far each of red, green, blue may be off, 0 to 255 (default 0)\n"
 	     "  --fd N           a VFIO device that vitrinectl was started with\n"
 	     "  --remove NAME    the device to be let go, as status names it\n"
+	     "  --output N       the output whose pixels X,Y are, from 0 (default 0)\n"
+	     "  --interval MS    milliseconds from one key, button or motion to the next (default 10)\n"
+	     "  --press, --release\n"
+	     "                   only press the keys, or only release them\n"
 	     "  --save FILE.png  where to put the picture that was seen last when REF did not come\n"
 	     "  --help, --version\n"
 	     "\n"
@@ -144,6 +159,16 @@ static int apply(struct ctl_options *options, int id, const char *argument)
 		return *argument ? 0 : -EINVAL;
 	case OPTION_TIMEOUT:
 		return parse_seconds(argument, &options->timeout_ms);
+	case OPTION_OUTPUT:
+		return parse_integer(argument, INT32_MAX, &options->output);
+	case OPTION_INTERVAL:
+		return parse_integer(argument, INT32_MAX, &options->interval_ms);
+	case OPTION_PRESS:
+		options->press = true;
+		return 0;
+	case OPTION_RELEASE:
+		options->release = true;
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -192,9 +217,12 @@ static int check(struct ctl_options *options, unsigned given, int argc, char **a
 		if (given & 1u << i && option_rows[i].commands && !takes(option_rows[i].commands, command->name))
 			return wrong(status, "%s takes no --%s", command->name, option_rows[i].name);
 	bool screenshot = !strcmp(command->name, "screenshot"), assign = !strcmp(command->name, "assign");
-	if (assign ? !check_assign(options, argc - 1, argv + 1) : argc - 1 != screenshot)
+	int count = argc - 1;
+	if (assign ? !check_assign(options, count, argv + 1) : takes(WORDS, command->name) ? !count : count != screenshot)
 		return wrong(status, "usage: vitrinectl %s%s", command->usage, "");
 	options->file = screenshot ? argv[1] : NULL;
+	options->words = argv + 1;
+	options->n_words = argc - 1;
 	if (!strcmp(command->name, "wait") && (options->frames >= 0) == (options->image != NULL))
 		return wrong(status, "wait for one thing: --frames N or --image REF.png%s%s", "", "");
 	if (!options->image && given & (1u << OPTION_SAVE | 1u << OPTION_TOLERANCE | 1u << OPTION_CURSOR) && !screenshot)
@@ -212,7 +240,7 @@ int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *s
 
 	for (int i = 0; i < OPTIONS; i++)
 		long_options[i] = (struct option){ option_rows[i].name, option_rows[i].has_argument, NULL, i };
-	*options = (struct ctl_options){ .frames = -1, .timeout_ms = -1 };
+	*options = (struct ctl_options){ .frames = -1, .timeout_ms = -1, .interval_ms = -1 };
 	*status = CTL_OK;
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {

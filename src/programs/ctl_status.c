@@ -201,6 +201,20 @@ static void print_scanout(const json_t *scanout)
 		print_cost(scanout);
 }
 
+static void print_input(const json_t *input)
+{
+	const json_t *device, *led, *leds = json_object_get(input, "leds");
+	size_t i;
+
+	label("input");
+	json_array_foreach (json_object_get(input, "devices"), i, device)
+		printf("%s%s%s%s%s", i ? ", " : "", truth(device, "used") ? colours.good : colours.dim, text(device, "kind"),
+		       colours.end, truth(device, "used") ? "" : " (no driver)");
+	json_array_foreach (leds, i, led)
+		printf("%s%s", i ? " " : "; LEDs: ", json_string_value(led));
+	putchar('\n');
+}
+
 void ctl_print_status(const json_t *status)
 {
 	const json_t *connection = json_object_get(status, "vfio_user"), *scanouts = json_object_get(status, "scanouts"), *scanout;
@@ -223,6 +237,8 @@ void ctl_print_status(const json_t *status)
 	puts(" of host memory");
 	label("commands");
 	printf("%" PRId64 ", %" PRId64 " refused\n", number(status, "commands"), number(status, "errors"));
+	if (json_object_get(status, "input"))
+		print_input(json_object_get(status, "input"));
 	json_array_foreach (scanouts, i, scanout)
 		print_scanout(scanout);
 }

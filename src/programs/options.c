@@ -26,8 +26,12 @@ static const char usage[] =
 	"                          default: the first with a monitor)\n"
 	"  --output WxH[@HZ][,name=NAME]\n"
 	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60; kms: what the monitor "
-        "prefers)\n"
+	"prefers)\n"
 	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
+	"\n"
+	"Input:\n"
+	"  --input PATH            serve keyboard, tablet, mouse and touch screen over vfio-user on the sockets PATH.keyboard,\n"
+	"                          PATH.tablet, PATH.mouse and PATH.touch (docs/input.md)\n"
 	"\n"
 	"Devices that are assigned to the guest with VFIO (docs/vfio.md):\n"
 	"  --assign fd=N           an inherited VFIO device\n"
@@ -51,6 +55,7 @@ enum option_id {
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
 	OPTION_PATH,
+	OPTION_INPUT,
 	OPTION_ASSIGN,
 	OPTION_CONTROL,
 	OPTION_MAX_HOSTMEM,
@@ -66,6 +71,7 @@ static const struct option long_options[] = {
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "path", required_argument, NULL, OPTION_PATH },
+	{ "input", required_argument, NULL, OPTION_INPUT },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "max-hostmem", required_argument, NULL, OPTION_MAX_HOSTMEM },
@@ -166,6 +172,8 @@ static int apply(struct options *options, int id, const char *argument)
 		return parse_path(argument, &options->force_path);
 	case OPTION_ASSIGN:
 		return add_assign(options, argument);
+	case OPTION_INPUT:
+		return parse_socket(argument, &options->input);
 	case OPTION_CONTROL:
 		return parse_socket(argument, &options->control);
 	case OPTION_MAX_HOSTMEM:

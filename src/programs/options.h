@@ -17,6 +17,7 @@ struct options {
 	int fd;                /* inherited socket, or -1 */
 	const char *display;
 	const char *control; /* socket path, or NULL */
+	const char *input;   /* beginning of socket paths, or NULL */
 	struct {
 		struct vtr_mode mode;
 		char name[32];

@@ -9,6 +9,7 @@
 #include <vitrine/control.h>
 #include <vitrine/display.h>
 #include <vitrine/gpu.h>
+#include <vitrine/input.h>
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
@@ -29,6 +30,8 @@ struct vitrine {
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
 	struct vtr_vfio_user_server *vfio_user;
+	struct vtr_input *input; /* NULL without --input */
+	struct vtr_vfio_user_server *input_servers[VTR_INPUT_KINDS];
 	struct vtr_control *control;
 	char transport[128];
 };
@@ -126,6 +129,31 @@ static int start_transport(struct vitrine *vitrine, const struct options *option
 	return 0;
 }
 
+/* Each input device is a function of its own: a VMM takes those it wants, and each gets a memory map of its own. */
+static int start_input(struct vitrine *vitrine, const struct options *options)
+{
+	char path[128];
+
+	if (!options->input)
+		return 0;
+	vitrine->input = vtr_input_create(vitrine->loop, vitrine->outputs);
+	if (!vitrine->input)
+		return failed("cannot create the input devices", "");
+	for (unsigned kind = 0; kind < VTR_INPUT_KINDS; kind++) {
+		int length = snprintf(path, sizeof(path), "%s.%s", options->input, vtr_input_kind_name(kind));
+
+		errno = ENAMETOOLONG;
+		if (length < (int)sizeof(path))
+			vitrine->input_servers[kind] =
+				vtr_vfio_user_server_create(vitrine->loop, path, -1, vtr_input_virtio(vitrine->input, kind),
+			                                    vtr_input_class_code(kind), vtr_input_memory(vitrine->input, kind));
+		if (!vitrine->input_servers[kind])
+			return failed(path,
+			              errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
+	}
+	return 0;
+}
+
 static int start_control(struct vitrine *vitrine, const struct options *options)
 {
 	struct vtr_control_subject subject = {
@@ -134,6 +162,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 		.outputs = vitrine->outputs,
 		.assigned = vitrine->assigned,
 		.vfio_user = vitrine->vfio_user,
+		.input = vitrine->input,
 		.transport = vitrine->transport,
 		.quit = quit,
 		.data = vitrine,
@@ -161,6 +190,8 @@ static int start(struct vitrine *vitrine, const struct options *options)
 	if (!error)
 		error = start_transport(vitrine, options);
 	if (!error)
+		error = start_input(vitrine, options);
+	if (!error)
 		error = start_control(vitrine, options);
 	return error;
 }
@@ -168,11 +199,14 @@ static int start(struct vitrine *vitrine, const struct options *options)
 static void stop(struct vitrine *vitrine)
 {
 	vtr_control_destroy(vitrine->control);
+	for (unsigned kind = 0; kind < VTR_INPUT_KINDS; kind++)
+		vtr_vfio_user_server_destroy(vitrine->input_servers[kind]);
 	vtr_vfio_user_server_destroy(vitrine->vfio_user);
 	vtr_gpu_destroy(vitrine->gpu);
 	vtr_vfio_assigned_destroy(vitrine->assigned);
 	vtr_memory_destroy(vitrine->memory);
 	vtr_display_destroy(vitrine->display);
+	vtr_input_destroy(vitrine->input);
 	vtr_outputs_destroy(vitrine->outputs);
 	vtr_loop_destroy(vitrine->loop);
 }

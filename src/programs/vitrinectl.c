@@ -276,11 +276,25 @@ static int do_wait(const struct ctl_options *options, int socket)
 	return options->image ? wait_image(options, socket) : wait_frames(options, socket);
 }
 
+static int ask_for_input(const struct ctl_options *options, int socket, json_t *request, int64_t more_ms)
+{
+	struct ctl_options patient = *options;
+
+	patient.timeout_ms += more_ms;
+	return ask(&patient, socket, request, NULL);
+}
+
+static int do_input(const struct ctl_options *options, int socket)
+{
+	return ctl_input(options, socket, ask_for_input);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const struct ctl_options *options, int socket);
 } commands[] = {
-	{ "status", do_status }, { "screenshot", do_screenshot }, { "wait", do_wait }, { "assign", do_assign }, { "quit", do_quit },
+	{ "status", do_status }, { "screenshot", do_screenshot }, { "wait", do_wait }, { "assign", do_assign }, { "key", do_input },
+	{ "type", do_input },    { "pointer", do_input },         { "quit", do_quit },
 };
 
 int main(int argc, char **argv)

@@ -18,6 +18,11 @@ struct ctl_options {
 	const char *device; /* of assign: as vtr_vfio_acquire() takes it; NULL: remove */
 	char fd_text[16];   /* of assign --fd: what device points to */
 	const char *remove; /* of assign: a device's name, or NULL */
+	char **words;       /* of key, type and pointer: what stands behind the command */
+	int n_words;
+	int64_t output;
+	int64_t interval_ms; /* -1: not given */
+	bool press, release;
 	int64_t scanout;
 	bool cursor;
 	int64_t frames;    /* -1: not given */
@@ -42,6 +47,13 @@ int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* 0: go on; otherwise exit with *status (help, version, or a mistake that was reported). */
 int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *status);
+
+/* ---- ctl_input.c ---- */
+
+/* The commands key, type and pointer: make requests of the words and hand them to ask() with the time that they may take beyond
+ * their time-out. The first status that is not CTL_OK ends it. */
+typedef int (*ctl_ask_func)(const struct ctl_options *options, int socket, json_t *request, int64_t more_ms);
+int ctl_input(const struct ctl_options *options, int socket, ctl_ask_func ask);
 
 /* ---- ctl_status.c ---- */
 void ctl_print_status(const json_t *status);   /* for people */

@@ -406,7 +406,7 @@ static void test_pieces(void)
 	g_assert_nonnull(json_object_get(reply, "version"));
 	json_decref(reply);
 	reply = hear(fd);
-	g_assert_cmpuint(json_array_size(json_object_get(reply, "commands")), ==, 7);
+	g_assert_cmpuint(json_array_size(json_object_get(reply, "commands")), ==, 10);
 	json_decref(reply);
 	close(fd);
 	machine_stop(&machine);
