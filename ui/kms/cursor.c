@@ -9,6 +9,10 @@
 
 #include "kms.h"
 
+/* Of the plane. The guest's images count from 1. */
+#define NO_IMAGE UINT64_C(0)
+#define UNKNOWN_IMAGE UINT64_MAX /* perhaps another program's */
+
 static int set_image(struct kms_output *output)
 {
 	const struct kms_card *card = &output->kms->card;
@@ -33,9 +37,9 @@ static int set_image(struct kms_output *output)
 
 static void hide(struct kms_output *output)
 {
-	if (output->cursor.serial)
+	if (output->cursor.serial != NO_IMAGE)
 		drmModeSetCursor(output->kms->card.fd, output->pipe.crtc->id, 0, 0, 0);
-	output->cursor.serial = 0;
+	output->cursor.serial = NO_IMAGE;
 }
 
 static void move(struct kms_output *output)
@@ -69,7 +73,7 @@ void kms_cursor_update(struct kms_output *output, bool anew)
 	if (output->kms->away || !output->pipe.crtc)
 		return;
 	if (anew)
-		cursor->serial = 0;
+		cursor->serial = UNKNOWN_IMAGE;
 	int result = cursor->composed ? -ENXIO : show_plane(output);
 	if (result == -EACCES) {
 		kms_lose_master(output->kms);

@@ -18,6 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include "hotplug.h"
+#include "util/fd.h"
 
 enum { RETRY_MS = 1000 };
 
@@ -77,11 +81,12 @@ static void come_back(struct kms *kms)
 	}
 }
 
+/* Another program may take its time to let the card go. */
 static void retry(void *data)
 {
 	struct kms *kms = data;
 
-	if (!kms->away)
+	if (!kms->away || kms->left)
 		return;
 	if (kms_card_become_master(&kms->card, NULL)) {
 		vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
@@ -98,6 +103,64 @@ void kms_lose_master(struct kms *kms)
 	vtr_log(VTR_LOG_WARN, "kms: another program shows its picture on %s now; waiting for it to end", kms->card.path);
 	leave(kms);
 	vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
+}
+
+static void leave_terminal(struct kms *kms)
+{
+	vtr_log(VTR_LOG_INFO, "kms: another virtual terminal is on the screen now");
+	kms->left = true;
+	leave(kms);
+	drmDropMaster(kms->card.fd);
+	kms_keeper_tell(&kms->keeper, KMS_KEEPER_LEFT);
+}
+
+static void keeper_event(int fd, uint32_t events, void *data)
+{
+	struct kms *kms = data;
+
+	switch (kms_keeper_read(&kms->keeper)) {
+	case KMS_KEEPER_LEAVE:
+		leave_terminal(kms);
+		break;
+	case KMS_KEEPER_ENTER:
+		kms->left = false;
+		retry(kms);
+		break;
+	case KMS_KEEPER_GONE:
+		vtr_log(VTR_LOG_WARN,
+		        "kms: the keeper of the terminal was killed: the console may have to be restored by hand (chvt)");
+		vtr_source_remove(kms->keeper_source);
+		kms->keeper_source = NULL;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- monitors ---- */
+
+static void probe_all(struct kms *kms)
+{
+	for (size_t i = 0; i < kms->n_outputs; i++)
+		kms_connector_probe(kms->outputs[i]);
+}
+
+static void hotplug_event(int fd, uint32_t events, void *data)
+{
+	struct kms *kms = data;
+	struct stat status;
+
+	if (!fstat(kms->card.fd, &status) && kms_hotplug_read(fd, status.st_rdev))
+		probe_all(kms);
+}
+
+static void start_hotplug(struct kms *kms)
+{
+	kms->hotplug = kms_hotplug_open();
+	if (kms->hotplug < 0 || !vtr_loop_add_fd(kms->base.loop, kms->hotplug, EPOLLIN, hotplug_event, kms))
+		vtr_log(VTR_LOG_WARN,
+		        "kms: no messages about monitors (%s): one that is plugged in is seen after a switch of terminals",
+		        strerror(kms->hotplug < 0 ? -kms->hotplug : errno));
 }
 
 /* ---- memory ---- */
@@ -148,7 +211,11 @@ static int start_sources(struct kms *kms)
 	kms->sweep = vtr_loop_add_timer(loop, sweep, kms);
 	kms->retry = vtr_loop_add_timer(loop, retry, kms);
 	kms->events = vtr_loop_add_fd(loop, kms->card.fd, EPOLLIN, card_event, kms);
-	return kms->sweep && kms->retry && kms->events ? 0 : -errno;
+	kms->keeper_source = vtr_loop_add_fd(loop, kms->keeper.socket, EPOLLIN, keeper_event, kms);
+	if (!kms->sweep || !kms->retry || !kms->events || !kms->keeper_source)
+		return -errno;
+	start_hotplug(kms);
+	return 0;
 }
 
 /* Output number i shows what is on connector number i. Another mode than that of vtr_kms_connector() is one that the user wants. */
@@ -194,6 +261,7 @@ static void detach(struct vtr_display *display, struct vtr_output *vtr_output)
 	kms->n_outputs--;
 	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "the output was removed");
 	kms_captures_fail(output, &error);
+	kms_keeper_end(&kms->keeper, &kms->card); /* first: what is given back now must not be on the screen any more */
 	kms_cursor_finish(output);
 	kms_output_finish(output);
 	kms_connector_finish(output);
@@ -235,7 +303,9 @@ static void destroy(struct vtr_display *display)
 {
 	struct kms *kms = kms_from(display);
 
+	kms_keeper_end(&kms->keeper, &kms->card); /* where there was no output */
 	kms_imports_sweep(&kms->imports, true);
+	vtr_fd_close(&kms->hotplug);
 	kms_card_close(&kms->card);
 	free(kms);
 }
@@ -264,16 +334,28 @@ struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error)
 		return NULL;
 	}
 	kms->imports.card = &kms->card;
-	int result = vtr_display_init(&kms->base, &kms_impl);
+	kms->hotplug = -1;
+	int result = kms_keeper_start(&kms->keeper, &kms->card, error);
+	if (result < 0)
+		goto fail;
+	kms->away = kms->left = result == KMS_KEEPER_AWAY;
+	if (kms->away)
+		drmDropMaster(kms->card.fd);
+	result = vtr_display_init(&kms->base, &kms_impl);
 	if (result) {
 		vtr_error_set(error, VTR_ERROR_HOST, -result, "the display's thread cannot be started: %s", strerror(-result));
-		kms_card_close(&kms->card);
-		free(kms);
-		return NULL;
+		goto fail_display;
 	}
 	vtr_log(VTR_LOG_INFO, "kms: %s (%s, %s), %zu connectors", kms->card.path, kms->card.driver,
 	        kms->card.atomic ? "atomic" : "legacy", kms->card.n_connectors);
 	return &kms->base;
+
+fail_display:
+	kms_keeper_end(&kms->keeper, &kms->card);
+fail:
+	kms_card_close(&kms->card);
+	free(kms);
+	return NULL;
 }
 
 bool vtr_kms_connector(const struct vtr_display *display, size_t i, struct vtr_mode *mode, char name[32])

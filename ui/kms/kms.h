@@ -10,6 +10,7 @@
 #include "copy.h"
 #include "display/display.h"
 #include "import.h"
+#include "keeper.h"
 
 /* What the files of this display share. Everything is the display thread's, once that runs. */
 
@@ -19,7 +20,11 @@ struct kms {
 	struct kms_imports imports;
 	struct kms_output *outputs[VTR_MAX_SCANOUTS]; // attached, in the order of the connectors
 	size_t n_outputs;
-	bool away;                 /* somebody else has the screen: not the card's master */
+	bool away; /* somebody else has the screen: not the card's master */
+	bool left; /* another virtual terminal is on the screen: it is not ours to ask for */
+	struct kms_keeper keeper;
+	struct vtr_source *keeper_source;
+	int hotplug;               /* socket, -1: no messages about monitors */
 	struct vtr_source *events; /* of the card; NULL before the first output */
 	bool sweeping;             /* the timer runs */
 	struct vtr_source *sweep;  /* timer: memory that nobody uses any more */
