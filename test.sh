@@ -4,10 +4,11 @@
 # test.sh   all tests on a Debian 12 machine, installing what they need; the last line is `N passed, N failed, N skipped`.
 #
 # Builds in build-test/ (VITRINE_TEST_BUILD overrides), four times:
-#   gcc     all suites, the guest in a virtual machine and `meson install` among them
-#   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: all suites but meson install
+#   gcc     all suites, the guests in virtual machines and `meson install` among them
+#   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: all suites but meson install and the slowest virtual machines
 #   tsan    clang with ThreadSanitizer: the tests where threads meet
 #   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (60)
+# Before the last line a table says what took how long.
 # docs/testing.md has more.
 set -eu
 
@@ -15,34 +16,50 @@ cd "$(dirname "$0")"
 build=${VITRINE_TEST_BUILD:-$PWD/build-test}
 started=$(date +%s)
 logs=
+phase=
+phases=
+
+# begin PHASE: what comes from here on is measured as PHASE
+begin() {
+	now=$(($(date +%s) - started))
+	[ -z "$phase" ] || phases="$phases$(printf '%6s s  %s' "$((now - phase_started))" "$phase")
+"
+	phase=$1
+	phase_started=$now
+	say "$phase"
+}
 
 say() { printf '\n== %s (%s s)\n' "$*" "$(($(date +%s) - started))"; }
 fail() { printf 'test: %s\ntest: what to do: %s\n' "$1" "$2" >&2; exit 1; }
 
-# compile NAME OPTION...: configures build/NAME (again when it exists) and builds it
+# compile NAME OPTION...: configures build/NAME (again when it exists) and builds it, or only $targets of it
 compile() {
 	name=$1
 	shift
-	say "building $name"
+	begin "building $name"
 	if [ -f "$build/$name/build.ninja" ]; then
 		meson configure "$build/$name" "$@" || fail "$build/$name cannot be configured" "remove it and run this again"
 	else
 		meson setup "$build/$name" "$@" >"$build/$name.log" ||
 			{ cat "$build/$name.log"; fail "$build/$name cannot be configured" "see the messages above"; }
 	fi
-	ninja -C "$build/$name" || fail "$name does not build" "see the messages above"
+	# shellcheck disable=SC2086 # targets, or none for all
+	ninja -C "$build/$name" $targets || fail "$name does not build" "see the messages above"
 }
 
-# run_suites NAME MESON_TEST_OPTION...: runs the tests of build/NAME; what fails is counted at the end
+# run_suites NAME MESON_TEST_OPTION...: runs the tests of build/NAME; what fails is counted at the end. Many tests mostly wait: more
+# of them run at a time than there are processors.
 run_suites() {
 	name=$1
 	shift
-	say "testing $name"
+	begin "testing $name"
 	rm -f "$build/$name/meson-logs/testlog.json"
-	meson test -C "$build/$name" --no-rebuild "$@" || true
+	meson test -C "$build/$name" --no-rebuild --num-processes "$(($(nproc) * 3 / 2))" "$@" || true
 	logs="$logs $name=$build/$name/meson-logs/testlog.json"
 }
 
+targets=
+begin "packages and kit"
 data/install-packages.sh build kit test
 tests/vm/kit.sh vm desktop
 mkdir -p "$build"
@@ -62,9 +79,10 @@ compile tsan $sanitize -Db_sanitize=thread
 run_suites tsan --suite unit --suite protocol --suite check --suite ui
 
 # shellcheck disable=SC2086
-compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-60}"
-run_suites fuzz --suite fuzz
+targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-60}"
+run_suites fuzz --suite fuzz --num-processes "$(nproc)"
 
-say "all done"
+begin "all done"
+printf '\n%s\n' "$phases"
 # shellcheck disable=SC2086
 python3 -B tests/summary.py $logs

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Sums up meson's test logs: `summary.py LABEL=TESTLOG.json...` prints what failed with its output, what was skipped and why, and one
-closing line `N passed, N failed, N skipped`. Subtests of TAP programs count one by one. Exit status 1 when anything failed or nothing
-passed."""
+"""Sums up meson's test logs: `summary.py LABEL=TESTLOG.json...` prints what failed with its output, what took longest, what was
+skipped and why, and one closing line `N passed, N failed, N skipped`. Subtests of TAP programs count one by one. Exit status 1 when
+anything failed or nothing passed."""
 
 import json
 import pathlib
@@ -13,6 +13,7 @@ TAP_LINE = re.compile(r"^(not )?ok\b *\d* *-? *([^#]*?) *(?:# *(SKIP|TODO)\S* *(
 TAP_PLAN = re.compile(r"^1\.\.(\d+)(?: *# *SKIP\S* *(.*))?$", re.IGNORECASE)
 BAD_RESULTS = ("FAIL", "TIMEOUT", "ERROR", "INTERRUPT", "UNEXPECTEDPASS")
 LOG_LINES = 120
+LONGEST = 12
 
 
 class Totals:
@@ -63,15 +64,18 @@ def read_log(path):
 
 
 def main(arguments):
-    totals = Totals()
+    totals, durations = Totals(), []
     for argument in arguments:
         label, _, path = argument.partition("=")
         if not pathlib.Path(path).exists():
             totals.failed.append(f"{label}: its tests did not run ({path} is missing)")
             continue
         for test in read_log(path):
+            durations.append((test["duration"], f"{label}: {test['name']}"))
             if totals.add(label, test):
                 print(f"==== {label}: {test['name']}: {test['result'].lower()}\n{tail(test)}\n")
+    for seconds, name in sorted(durations, reverse=True)[:LONGEST]:
+        print(f"{seconds:6.0f} s  {name}")
     for name, reason in totals.skipped:
         print(f"skipped: {name}: {reason}")
     for name in totals.failed:

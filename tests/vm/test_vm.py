@@ -313,7 +313,9 @@ def session_inside(tap, environment):
             inside.expect_path("udmabuf")
         with inside.case("the conformance suite, with udmabufs"):
             inside.start_vitrine()
-            inside.host.run("vitrine-guest --vfio-user /tmp/gpu.sock --control /tmp/control.sock check >/tmp/check.log; status=$?; "
+            # without what creates resources by the thousand and shows none: here that takes a minute
+            inside.host.run("vitrine-guest --vfio-user /tmp/gpu.sock --control /tmp/control.sock check "
+                            "--filter '!(blob/too-many-*|blob/create-and-unref)' >/tmp/check.log; status=$?; "
                             "grep -v ^PASS /tmp/check.log; [ $status = 0 ]", timeout=300)
         with inside.case("the limit that is hit is named, and the next rung shows the frame"):
             inside.host.run(f"echo 16 > {Inside.LIMIT}")
