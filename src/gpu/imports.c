@@ -18,7 +18,8 @@ struct vtr_import_frame *vtr_imports_find(struct vtr_imports *imports, uint64_t 
 
 static bool same_kind(const struct vtr_import_kind *a, const struct vtr_import_kind *b)
 {
-	return a->path == b->path && a->format == b->format && a->scattered == b->scattered && a->origin == b->origin;
+	return a->path == b->path && a->format == b->format && a->width == b->width && a->height == b->height &&
+	       a->stride == b->stride && a->scattered == b->scattered && a->origin == b->origin;
 }
 
 static struct vtr_import_failure *find_failure(struct vtr_imports *imports, const struct vtr_import_kind *kind)

@@ -15,9 +15,10 @@
  */
 struct vtr_import_kind {
 	enum vtr_path path;
-	uint32_t format; /* DRM fourcc */
-	bool scattered;  /* several ranges: not for importers behind an IOMMU that translates */
-	uint64_t origin; /* whose memory: importers reach one device and not another. To be compared only */
+	uint32_t format;                /* DRM fourcc */
+	uint32_t width, height, stride; /* drivers have limits and alignments */
+	bool scattered;                 /* several ranges: not for importers behind an IOMMU that translates */
+	uint64_t origin;                /* whose memory: importers reach one device and not another. To be compared only */
 };
 
 enum { VTR_IMPORT_FAILURES = 8, VTR_IMPORT_FRAMES = 16 };

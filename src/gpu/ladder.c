@@ -59,10 +59,14 @@ static uint64_t origin(const struct vtr_gpu *gpu, enum vtr_path path, const stru
 static struct vtr_import_kind import_kind(const struct look *look, enum vtr_path path)
 {
 	const struct vtr_spans *pixels = vtr_resource_pixels(look->scanout->resource);
+	const struct vtr_scanout_layout *layout = &look->scanout->layout;
 
 	return (struct vtr_import_kind){
 		.path = path,
-		.format = look->scanout->layout.format,
+		.format = layout->format,
+		.width = layout->width,
+		.height = layout->height,
+		.stride = layout->stride,
 		.scattered = pixels->count > 1,
 		.origin = origin(look->gpu, path, pixels->items[0].region),
 	};

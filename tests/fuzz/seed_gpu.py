@@ -65,7 +65,17 @@ def cursor(kind, resource, x=5, y=6):
     return command(kind, struct.pack("<IIII", 0, x, y, 0) + struct.pack("<IIII", resource, 1, 2, 0))
 
 
+def toggle(number):
+    return step(3 | number << 3)
+
+
+BAR0, BAR2 = 0xFE000000, 0x800000000
 PIXELS = step(6 | 2 << 3)
+DMABUFS = step(6 | 1 << 3)
+TIME = [step(5)] * 3
+SHUFFLED = [step(0, create_blob(1, 16384, *((BAR0 + page * 4096, 4096) for page in (9, 3, 7, 1)))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
+WINDOW = [step(0, create_blob(1, 16384, (BAR2 + 0x5000, 16384))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
+FLUSH = [step(0, flush(1, 0, 0, 64, 64))] + TIME
 BLOB = [step(0, create_blob(1, 16384, (0, 8192), (65536, 8192))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
 IMAGE = [step(0, create_2d(1)), step(0, attach(1, (4096, 16384))), step(0, transfer(1, 0, 0, 64, 64)), step(0, set_scanout(0, 1, 0, 0, 64, 64))]
 
@@ -86,6 +96,20 @@ SEEDS = {
     "cursor-blob": [step(0, create_blob(3, 16384, (0, 16384))), step(1, cursor(0x300, 3), 0), step(3), step(1, cursor(0x300, 3), 0)],
     "uuid": [BLOB[0], step(0, command(0x10B, struct.pack("<II", 1, 0))), step(2), step(0, command(0x10B, struct.pack("<II", 2, 0)))],
     "queue-reset": BLOB + [step(0, flush(1, 0, 0, 64, 64)), step(4), step(0, flush(1, 0, 0, 64, 64)), step(4 | 8)],
+    "bar": [DMABUFS] + SHUFFLED + FLUSH + FLUSH,
+    "bar-window": [DMABUFS, toggle(4)] + WINDOW + FLUSH + [toggle(4)] + TIME + FLUSH,
+    "bar-fetched": [PIXELS] + SHUFFLED + FLUSH,
+    "bar-mixed": [DMABUFS, step(0, create_blob(1, 16384, (0, 8192), (BAR0, 8192))), SHUFFLED[1]] + FLUSH,
+    "bar-unaligned": [DMABUFS, step(0, create_blob(1, 16384, (BAR0 + 16, 8192), (BAR0, 8192))), SHUFFLED[1]] + FLUSH,
+    "bar-two-bars": [DMABUFS, step(0, create_blob(1, 16384, (BAR0, 8192), (BAR2, 8192))), SHUFFLED[1]] + FLUSH,
+    "bar-beyond": [step(0, create_blob(1, 16384, (BAR2 + (64 << 20) - 8192, 16384)))],
+    "bar-unmapped": [DMABUFS] + SHUFFLED + FLUSH + [toggle(1)] + FLUSH + [toggle(1)] + FLUSH,
+    "bar-not-decoded": [DMABUFS, toggle(3)] + SHUFFLED + FLUSH + [toggle(3)] + FLUSH,
+    "bar-detached": [DMABUFS] + SHUFFLED + [step(0, flush(1, 0, 0, 64, 64)), step(0, detach(1))] + TIME + [step(0, attach(1, (BAR2, 16384)))] + FLUSH,
+    "bar-export-fails": [DMABUFS, toggle(5)] + SHUFFLED + FLUSH + [toggle(5), step(5 | 2 << 3)] + FLUSH,
+    "bar-import-fails": [DMABUFS, toggle(6)] + WINDOW + FLUSH + [step(5 | 2 << 3)] + FLUSH + [toggle(6), step(5 | 31 << 3)] + FLUSH,
+    "bar-import-revoked": [DMABUFS, toggle(7)] + SHUFFLED + FLUSH + [toggle(7)] + FLUSH,
+    "bar-other-display": [DMABUFS, toggle(6)] + SHUFFLED + FLUSH + [toggle(6), toggle(8)] + TIME,
     "no-blob": [step(7, struct.pack("<Q", 2))] + BLOB,
     "short": [step(0, command(0x10C)[:20]), step(0, command(0x103)), step(0, b"")],
     "no-room": [step(0, command(0x100), 0), step(0, command(0x100), 3), step(0, command(0x100), 2)],

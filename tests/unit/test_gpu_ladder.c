@@ -425,6 +425,28 @@ static void test_backoff(gconstpointer data)
 	g_assert_cmpint(vtr_backoff_due(&backoff, now + 3 * second), ==, row->retry_s == 1);
 }
 
+/* Whatever can make the difference to an importer makes another kind. */
+static void test_kinds(void)
+{
+	const struct vtr_import_kind kind = { .path = VTR_PATH_UDMABUF, .format = 1, .width = 2, .height = 3, .stride = 8 };
+	struct vtr_import_kind others[] = { kind, kind, kind, kind, kind, kind, kind };
+	struct vtr_imports imports = { 0 };
+	struct vtr_error error;
+
+	others[0].path = VTR_PATH_VFIO_DMABUF;
+	others[1].format++;
+	others[2].width++;
+	others[3].height++;
+	others[4].stride++;
+	others[5].scattered = true;
+	others[6].origin++;
+	vtr_error_set(&error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "no");
+	vtr_imports_failed(&imports, &kind, &error, 1);
+	for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+		g_assert_null(vtr_imports_failure(&imports, &others[i]));
+	g_assert_nonnull(vtr_imports_failure(&imports, &kind));
+}
+
 /* More kinds than there is room for: the oldest is forgotten, the others are not. */
 static void test_more_failures_than_places(void)
 {
@@ -455,6 +477,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/ladder/device-comes-and-goes", test_device_comes_and_goes);
 	g_test_add_func("/unit/gpu/ladder/forgotten-with-the-devices", test_forgotten_with_the_devices);
 	ADD_ROWS("/unit/gpu/backoff/", backoff_rows, test_backoff);
+	g_test_add_func("/unit/gpu/imports/kinds", test_kinds);
 	g_test_add_func("/unit/gpu/imports/more-failures-than-places", test_more_failures_than_places);
 	return g_test_run();
 }
