@@ -149,6 +149,7 @@ VTR_API bool vtr_output_on_display(const struct vtr_output *output); /* false: a
 /* ---- an output, from the device thread ----------------------------------------------------------------------------------------
  */
 VTR_API const char *vtr_output_name(const struct vtr_output *output);
+VTR_API uint32_t vtr_output_index(const struct vtr_output *output); /* in the set: the scanout's number */
 VTR_API struct vtr_mode vtr_output_mode(const struct vtr_output *output);
 VTR_API bool vtr_output_connected(const struct vtr_output *output);
 /* The size of the picture that was submitted last; false when it is blank, or none was yet. */

@@ -13,19 +13,39 @@
 
 /* What the files of this room share. Device thread only. */
 
-enum { VTR_CONTROL_WORD = 64 }; /* bytes of an argument that is text */
-
-/* Arguments of a request; -1: not given and without a default. */
+/* Arguments of a request. Numbers: -1 when not given and without a default; words: "" when not given. */
 struct vtr_control_arguments {
 	int64_t scanout;
 	int64_t frames;
 	int64_t after;
 	int64_t timeout_ms;
-	char remove[VTR_CONTROL_WORD]; /* "": not given */
-	int64_t output;
 	int64_t interval_ms;
 	bool cursor, press, release;
 	const char *keys, *text, *actions; /* valid while the request is decoded and begun; NULL: not given */
+	char output[32];
+	char mode[64];
+	char display[64];
+	char remove[64];
+};
+
+/* A command's arguments are bits of these (1u << VTR_ARGUMENT_...). */
+enum vtr_control_argument {
+	VTR_ARGUMENT_SCANOUT,
+	VTR_ARGUMENT_CURSOR,
+	VTR_ARGUMENT_FRAMES,
+	VTR_ARGUMENT_AFTER,
+	VTR_ARGUMENT_TIMEOUT,
+	VTR_ARGUMENT_OUTPUT,
+	VTR_ARGUMENT_MODE,
+	VTR_ARGUMENT_DISPLAY,
+	VTR_ARGUMENT_REMOVE,
+	VTR_ARGUMENT_INTERVAL,
+	VTR_ARGUMENT_KEYS,
+	VTR_ARGUMENT_PRESS,
+	VTR_ARGUMENT_RELEASE,
+	VTR_ARGUMENT_TEXT,
+	VTR_ARGUMENT_ACTIONS,
+	VTR_ARGUMENT_COUNT,
 };
 
 enum vtr_control_state {
@@ -96,6 +116,22 @@ int vtr_control_take_fd(struct vtr_control_client *client);
 /* Serves one request line of length bytes: replies now, or leaves the client waiting. False: not JSON. */
 bool vtr_control_serve(struct vtr_control_client *client, const char *line, size_t length);
 
+/* ---- arguments.c ---- */
+
+/* Fills client->arguments from request: those in allowed may be there, those in required must. command: the name for people. False
+ * when the request was refused. */
+bool vtr_control_decode(struct vtr_control_client *client, const char *command, unsigned allowed, unsigned required,
+                        json_t *request);
+json_t *vtr_control_argument_names(unsigned arguments); /* an array */
+
+/* ---- outputs.c ---- */
+struct vtr_output *vtr_control_find_output(struct vtr_control_client *client); /* that the request names; NULL: refused */
+void vtr_control_output_list(struct vtr_control_client *client);
+void vtr_control_output_add(struct vtr_control_client *client);
+void vtr_control_output_remove(struct vtr_control_client *client);
+void vtr_control_output_resize(struct vtr_control_client *client);
+void vtr_control_output_move(struct vtr_control_client *client);
+
 /* ---- requests.c: those that wait ---- */
 void vtr_control_wait(struct vtr_control_client *client);
 void vtr_control_screenshot(struct vtr_control_client *client);
@@ -115,7 +151,8 @@ void vtr_control_play_timed_out(struct vtr_control_client *client);
 void vtr_control_stop_playing(struct vtr_control_client *client); /* what its script holds down is released */
 
 /* ---- status.c ---- */
-json_t *vtr_control_text(const char *string);                          /* of unknown origin: what is not ASCII is replaced */
+json_t *vtr_control_output(const struct vtr_output *output); /* what the guest is offered, and where */
+json_t *vtr_control_text(const char *string);                /* of unknown origin: what is not printable ASCII is replaced */
 json_t *vtr_control_status(const struct vtr_control_subject *subject); /* the reply; NULL when out of memory */
 
 #endif

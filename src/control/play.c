@@ -246,10 +246,13 @@ void vtr_control_type(struct vtr_control_client *client)
 
 void vtr_control_pointer(struct vtr_control_client *client)
 {
+	struct vtr_output *output = NULL;
 	struct vtr_error error;
 
-	if (has_input(client))
-		begin(client,
-		      vtr_script_pointer(&client->script, (uint32_t)client->arguments.output, client->arguments.actions, &error),
-		      &error);
+	if (!has_input(client))
+		return;
+	if (*client->arguments.output && !(output = vtr_control_find_output(client)))
+		return;
+	begin(client, vtr_script_pointer(&client->script, output ? vtr_output_index(output) : 0, client->arguments.actions, &error),
+	      &error);
 }

@@ -83,15 +83,21 @@ static json_t *format(uint32_t fourcc)
 	return fourcc ? vtr_control_text(vtr_fourcc_name(fourcc, name)) : json_null();
 }
 
+json_t *vtr_control_output(const struct vtr_output *output)
+{
+	const struct vtr_mode mode = vtr_output_mode(output);
+	const char *lost = vtr_output_lost(output);
+
+	return json_pack("{s:I, s:I, s:f, s:b, s:b, s:o}", "width", (json_int_t)mode.width, "height", (json_int_t)mode.height,
+	                 "refresh_hz", mode.refresh_mhz / 1000.0, "connected", vtr_output_connected(output), "fixed",
+	                 vtr_output_fixed(output), "lost", *lost ? vtr_control_text(lost) : json_null());
+}
+
 static json_t *output(const struct vtr_outputs *outputs, uint32_t index)
 {
 	struct vtr_output *found = vtr_outputs_get((struct vtr_outputs *)outputs, index);
 
-	if (!found)
-		return json_null();
-	struct vtr_mode mode = vtr_output_mode(found);
-	return json_pack("{s:I, s:I, s:f, s:b}", "width", (json_int_t)mode.width, "height", (json_int_t)mode.height, "refresh_hz",
-	                 mode.refresh_mhz / 1000.0, "connected", vtr_output_connected(found));
+	return found ? vtr_control_output(found) : json_null();
 }
 
 /* Tenths of a microsecond: more would be noise. */

@@ -63,6 +63,11 @@ const char *vtr_output_name(const struct vtr_output *output)
 	return output->name;
 }
 
+uint32_t vtr_output_index(const struct vtr_output *output)
+{
+	return output->index;
+}
+
 struct vtr_mode vtr_output_mode(const struct vtr_output *output)
 {
 	vtr_output_lock(output);

@@ -74,7 +74,7 @@ static int send_actions(const struct ctl_options *options, int socket, ctl_ask_f
 
 	if (request)
 		json_object_set_new(request, "output", json_integer(options->output));
-	return ask(options, socket, request, pace(options, (size_t)options->n_words * STEPS_OF_A_WORD));
+	return ask(options, socket, request, pace(options, (size_t)options->n_arguments * STEPS_OF_A_WORD));
 }
 
 static int send_text(const struct ctl_options *options, int socket, ctl_ask_func ask, const char *text)
@@ -98,8 +98,8 @@ static int send_text(const struct ctl_options *options, int socket, ctl_ask_func
 int ctl_input(const struct ctl_options *options, int socket, ctl_ask_func ask)
 {
 	bool typing = !strcmp(options->command, "type");
-	bool standard_input = typing && options->n_words == 1 && !strcmp(options->words[0], "-");
-	char *text = standard_input ? read_standard_input() : join(options->words, options->n_words);
+	bool standard_input = typing && options->n_arguments == 1 && !strcmp(options->arguments[0], "-");
+	char *text = standard_input ? read_standard_input() : join(options->arguments, options->n_arguments);
 	int status;
 
 	if (!text)

@@ -17,6 +17,7 @@ enum option_id {
 	OPTION_JSON,
 	OPTION_SCANOUT,
 	OPTION_CURSOR,
+	OPTION_DISPLAY,
 	OPTION_FRAMES,
 	OPTION_IMAGE,
 	OPTION_SAVE,
@@ -45,6 +46,7 @@ static const struct {
 	[OPTION_JSON] = { "json", no_argument, NULL },
 	[OPTION_SCANOUT] = { "scanout", required_argument, "screenshot wait" },
 	[OPTION_CURSOR] = { "cursor", no_argument, "screenshot wait" },
+	[OPTION_DISPLAY] = { "display", required_argument, "output-add" },
 	[OPTION_FRAMES] = { "frames", required_argument, "wait" },
 	[OPTION_IMAGE] = { "image", required_argument, "wait" },
 	[OPTION_SAVE] = { "save", required_argument, "wait" },
@@ -79,6 +81,7 @@ static void print_help(void)
 	     "  --json           print the reply as it came\n"
 	     "  --scanout N      the guest's screen, from 0 (default 0)\n"
 	     "  --cursor         with the cursor in the picture\n"
+	     "  --display NAME   which shows the new output (default: the one vitrine was started with)\n"
 	     "  --timeout S      seconds, with decimals (default 10; wait: 30)\n"
 	     "  --tolerance T    how far each of red, green, blue may be off, 0 to 255 (default 0)\n"
 	     "  --fd N           a VFIO device that vitrinectl was started with\n"
@@ -140,6 +143,9 @@ static int apply(struct ctl_options *options, int id, const char *argument)
 	case OPTION_CURSOR:
 		options->cursor = true;
 		return 0;
+	case OPTION_DISPLAY:
+		options->display = argument;
+		return 0;
 	case OPTION_FRAMES:
 		return parse_integer(argument, INT64_MAX, &options->frames);
 	case OPTION_IMAGE:
@@ -174,14 +180,26 @@ static int apply(struct ctl_options *options, int id, const char *argument)
 	}
 }
 
-static const struct vtr_control_command *find_command(const char *name)
+static const char *usage_of(const char *name)
 {
 	const struct vtr_control_command *command;
 
 	for (size_t i = 0; (command = vtr_control_command(i)); i++)
-		if (command->usage && !strcmp(command->name, name))
-			return command;
-	return NULL;
+		if (!strcmp(command->name, name))
+			return command->usage;
+	return name;
+}
+
+/* The command that the first one or two words name, and how many they are; NULL: none. */
+static const struct ctl_command *find_command(int argc, char **argv, int *words)
+{
+	char name[32];
+
+	*words = 2;
+	if (argc >= 2 && snprintf(name, sizeof(name), "%s-%s", argv[0], argv[1]) < (int)sizeof(name) && ctl_command(name))
+		return ctl_command(name);
+	*words = 1;
+	return strchr(argv[0], '-') ? NULL : ctl_command(argv[0]);
 }
 
 static bool takes(const char *commands, const char *command)
@@ -207,22 +225,24 @@ static bool check_assign(struct ctl_options *options, int argc, char **argv)
 /* What the command line holds besides options, and what only makes sense together. given: a bit per option. */
 static int check(struct ctl_options *options, unsigned given, int argc, char **argv, int *status)
 {
+	int words;
+
 	if (!argc)
 		return wrong(status, "which command?%s%s", "", "");
-	options->command = argv[0];
-	const struct vtr_control_command *command = find_command(argv[0]);
+	const struct ctl_command *command = find_command(argc, argv, &words);
 	if (!command)
-		return wrong(status, "there is no command '%s'%s", argv[0], "");
+		return wrong(status, argc > 1 ? "there is no command '%s %s'" : "there is no command '%s'%s", argv[0],
+		             argc > 1 ? argv[1] : "");
+	options->command = command->name;
 	for (int i = 0; i < OPTIONS; i++)
 		if (given & 1u << i && option_rows[i].commands && !takes(option_rows[i].commands, command->name))
 			return wrong(status, "%s takes no --%s", command->name, option_rows[i].name);
+	options->arguments = argv + words;
+	options->n_arguments = argc - words;
 	bool screenshot = !strcmp(command->name, "screenshot"), assign = !strcmp(command->name, "assign");
-	int count = argc - 1;
-	if (assign ? !check_assign(options, count, argv + 1) : takes(WORDS, command->name) ? !count : count != screenshot)
-		return wrong(status, "usage: vitrinectl %s%s", command->usage, "");
-	options->file = screenshot ? argv[1] : NULL;
-	options->words = argv + 1;
-	options->n_words = argc - 1;
+	if (options->n_arguments < command->min_arguments || options->n_arguments > command->max_arguments ||
+	    (assign && !check_assign(options, options->n_arguments, options->arguments)))
+		return wrong(status, "usage: vitrinectl %s%s", usage_of(command->name), "");
 	if (!strcmp(command->name, "wait") && (options->frames >= 0) == (options->image != NULL))
 		return wrong(status, "wait for one thing: --frames N or --image REF.png%s%s", "", "");
 	if (!options->image && given & (1u << OPTION_SAVE | 1u << OPTION_TOLERANCE | 1u << OPTION_CURSOR) && !screenshot)

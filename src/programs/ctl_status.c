@@ -189,13 +189,24 @@ static void print_cost(const json_t *scanout)
 	printf("%" PRId64 " us median, %" PRId64 " us 99 %%\n", number(latency, "p50"), number(latency, "p99"));
 }
 
+/* A place for an output that may come. */
+static bool is_free(const json_t *scanout)
+{
+	return !strcmp(text(scanout, "display"), "none") && !truth(scanout, "enabled");
+}
+
 static void print_scanout(const json_t *scanout)
 {
 	const json_t *output = json_object_get(scanout, "output");
+	const char *lost = json_string_value(json_object_get(output, "lost"));
 
 	printf("\n%sscanout %" PRId64 "%s %s on %s, %" PRId64 "x%" PRId64 " at %g Hz%s\n", colours.bold, number(scanout, "id"),
 	       colours.end, text(scanout, "name"), text(scanout, "display"), number(output, "width"), number(output, "height"),
 	       json_number_value(json_object_get(output, "refresh_hz")), truth(output, "connected") ? "" : " (not connected)");
+	if (lost) {
+		label("lost");
+		printf("%s%s%s\n", colours.bad, lost, colours.end);
+	}
 	print_picture(scanout);
 	if (number(scanout, "frames"))
 		print_cost(scanout);
@@ -240,5 +251,6 @@ void ctl_print_status(const json_t *status)
 	if (json_object_get(status, "input"))
 		print_input(json_object_get(status, "input"));
 	json_array_foreach (scanouts, i, scanout)
-		print_scanout(scanout);
+		if (!is_free(scanout))
+			print_scanout(scanout);
 }

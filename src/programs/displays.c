@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* --display: the displays that the program knows, and the outputs that each begins with. */
+/* The displays that the program knows, and the outputs that each begins with. */
 #include "displays.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-static const struct vtr_mode default_mode = { 1280, 800, 60000 };
+/* What a Linux guest makes of a connector without a monitor costs next to nothing. */
+enum { DEFAULT_MAX_OUTPUTS = 4 };
 
-/* Adds an output; name may be empty. 0 or -errno with *error. */
+/* Adds an output. display: NULL for a free place. mode: NULL for one that follows its window. 0 or -errno with *error. */
 static int add(struct vtr_outputs *outputs, struct vtr_display *display, const struct vtr_mode *mode, const char *name,
                struct vtr_error *error)
 {
@@ -16,7 +18,7 @@ static int add(struct vtr_outputs *outputs, struct vtr_display *display, const s
 	return vtr_error_set(error, VTR_ERROR_HOST, errno, "cannot add an output: %s", strerror(errno));
 }
 
-/* ---- headless: as many as were asked for ---- */
+/* ---- headless and windows: as many as were asked for ---- */
 
 static struct vtr_display *create_headless(const char *argument, struct vtr_error *error)
 {
@@ -33,9 +35,12 @@ static int add_asked(const struct options *options, struct vtr_display *display,
 	int result = 0;
 
 	if (!options->n_outputs)
-		return add(outputs, display, &default_mode, "", error);
-	for (size_t i = 0; i < options->n_outputs && !result; i++)
-		result = add(outputs, display, &options->outputs[i].mode, options->outputs[i].name, error);
+		return add(outputs, display, NULL, "", error);
+	for (size_t i = 0; i < options->n_outputs && !result; i++) {
+		const struct vtr_mode *mode = &options->outputs[i].mode;
+
+		result = add(outputs, display, mode->width ? mode : NULL, options->outputs[i].name, error);
+	}
 	return result;
 }
 
@@ -51,7 +56,8 @@ static int add_connectors(const struct options *options, struct vtr_display *dis
 
 	for (; !result && vtr_kms_connector(display, i, &mode, name); i++) {
 		if (i < options->n_outputs) {
-			mode = options->outputs[i].mode;
+			if (options->outputs[i].mode.width)
+				mode = options->outputs[i].mode;
 			if (*options->outputs[i].name)
 				strcpy(name, options->outputs[i].name);
 		}
@@ -64,48 +70,102 @@ static int add_connectors(const struct options *options, struct vtr_display *dis
 	return result;
 }
 
-static const struct {
+/* ---- all of them ---- */
+
+static const struct kind {
 	const char *name;
 	bool takes_argument;
 	struct vtr_display *(*create)(const char *argument, struct vtr_error *error); /* argument may be NULL */
 	int (*add_outputs)(const struct options *options, struct vtr_display *display, struct vtr_outputs *outputs,
 	                   struct vtr_error *error);
-} displays[] = {
+} kinds[] = {
 	{ "headless", false, create_headless, add_asked },
 	{ "kms", true, vtr_kms_create, add_connectors },
 };
 
-enum { N_DISPLAYS = sizeof(displays) / sizeof(displays[0]) };
-
-/* NAME or NAME=ARGUMENT: which display, or N_DISPLAYS. */
-static size_t find(const char *text, const char **argument)
+/* NAME or NAME=ARGUMENT; NULL: there is no such display. */
+static const struct kind *find_kind(const char *text, const char **argument)
 {
-	size_t length = strcspn(text, "="), i = 0;
+	size_t length = strcspn(text, "=");
 
 	*argument = text[length] ? text + length + 1 : NULL;
-	while (i < N_DISPLAYS && (strlen(displays[i].name) != length || strncmp(displays[i].name, text, length)))
-		i++;
-	if (i < N_DISPLAYS && *argument && (!displays[i].takes_argument || !**argument))
-		return N_DISPLAYS;
-	return i;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strlen(kinds[i].name) == length && !strncmp(kinds[i].name, text, length))
+			return *argument && (!kinds[i].takes_argument || !**argument) ? NULL : &kinds[i];
+	return NULL;
 }
 
 bool displays_know(const char *name)
 {
 	const char *argument;
 
-	return find(name, &argument) < N_DISPLAYS;
+	return find_kind(name, &argument) && strlen(name) < sizeof(((struct displays *)NULL)->items[0].name);
 }
 
-struct vtr_display *displays_start(const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error)
+/* The place of that name, else a free one; NULL when all are taken. */
+static struct vtr_display **find_place(struct displays *displays, const char *name)
+{
+	for (size_t i = 0; i < displays->count; i++)
+		if (!strcmp(displays->items[i].name, name))
+			return &displays->items[i].display;
+	if (displays->count == MAX_DISPLAYS)
+		return NULL;
+	snprintf(displays->items[displays->count].name, sizeof(displays->items[0].name), "%s", name);
+	return &displays->items[displays->count++].display;
+}
+
+struct vtr_display *displays_open(struct displays *displays, const char *name, struct vtr_error *error)
 {
 	const char *argument;
-	size_t i = find(options->display, &argument);
-	struct vtr_display *display = displays[i].create(argument, error);
+	const struct kind *kind = find_kind(name, &argument);
 
-	if (display && displays[i].add_outputs(options, display, outputs, error)) {
-		vtr_display_destroy(display);
+	if (!displays_know(name)) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENOENT, "there is no display '%.64s'", name);
 		return NULL;
 	}
-	return display;
+	struct vtr_display **place = find_place(displays, name);
+	if (!place) {
+		vtr_error_set(error, VTR_ERROR_HOST, ENOSPC, "no more than %d displays at a time", MAX_DISPLAYS);
+		return NULL;
+	}
+	if (*place && vtr_display_alive(*place))
+		return *place;
+	vtr_display_destroy(*place);
+	*place = kind->create(argument, error);
+	return *place;
+}
+
+/* So many that monitors can be plugged in while the guest runs. */
+static int add_free_places(const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error)
+{
+	size_t count = vtr_outputs_count(outputs), wanted = options->max_outputs;
+	int result = 0;
+
+	if (!wanted)
+		wanted = DEFAULT_MAX_OUTPUTS;
+	else if (wanted < count)
+		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "there are %zu outputs: raise --max-outputs %zu", count,
+		                     wanted);
+	for (; count < wanted && !result; count++)
+		result = add(outputs, NULL, NULL, "", error);
+	return result;
+}
+
+int displays_start(struct displays *displays, const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error)
+{
+	const char *argument;
+	struct vtr_display *fallback = displays_open(displays, "headless", error);
+	struct vtr_display *display = fallback ? displays_open(displays, options->display, error) : NULL;
+
+	if (!display)
+		return -error->code;
+	vtr_outputs_set_fallback(outputs, fallback);
+	int result = find_kind(options->display, &argument)->add_outputs(options, display, outputs, error);
+	return result ? result : add_free_places(options, outputs, error);
+}
+
+void displays_close(struct displays *displays)
+{
+	while (displays->count)
+		vtr_display_destroy(displays->items[--displays->count].display);
 }

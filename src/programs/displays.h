@@ -4,10 +4,29 @@
 
 #include "options.h"
 
-/* True when --display takes name. */
+/* The displays of this process, by the names that --display and 'vitrinectl output' take: "headless", "KIND=ARGUMENT". Each is
+ * started when it is first asked for, and again when it has failed. */
+
+enum { MAX_DISPLAYS = 8 };
+
+struct displays {
+	struct {
+		char name[64];
+		struct vtr_display *display; /* NULL: could not be started */
+	} items[MAX_DISPLAYS];
+	size_t count;
+};
+
+/* True when a display of that name can be asked for. */
 bool displays_know(const char *name);
 
-/* The display of options->display, and its outputs in outputs. NULL with *error. */
-struct vtr_display *displays_start(const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error);
+/* The display, owned by displays. NULL with *error. */
+struct vtr_display *displays_open(struct displays *displays, const char *name, struct vtr_error *error);
+
+/* Opens the display of the options, adds the outputs that it begins with, and free places for those that come later. A headless
+ * display stands by for when it fails. 0 or -errno with *error. */
+int displays_start(struct displays *displays, const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error);
+
+void displays_close(struct displays *displays); /* all of them */
 
 #endif

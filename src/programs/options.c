@@ -24,9 +24,11 @@ static const char usage[] =
 	"  --display headless      no window: pacing, status and screenshots (default)\n"
 	"  --display kms[=CARD]    the screens of a host without a compositor: one output per connector of CARD (/dev/dri/card0;\n"
 	"                          default: the first with a monitor)\n"
-	"  --output WxH[@HZ][,name=NAME]\n"
-	"                          a monitor for the guest; repeat for up to 16 (default 1280x800@60; kms: what the monitor "
-	"prefers)\n"
+	"  --output WxH[@HZ][,name=NAME] | auto[,name=NAME]\n"
+	"                          a monitor for the guest; repeat for more. A size is fixed, auto (the default) is\n"
+	"                          1280x800@60 and follows the window that shows it, or with kms what the monitor prefers\n"
+	"  --max-outputs N         connectors that the guest has, up to 16: monitors that 'vitrinectl output add' can\n"
+	"                          plug in while it runs are among them (default 4, or as many as there are --output)\n"
 	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
 	"\n"
 	"Input:\n"
@@ -54,6 +56,7 @@ enum option_id {
 	OPTION_FD,
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
+	OPTION_MAX_OUTPUTS,
 	OPTION_PATH,
 	OPTION_INPUT,
 	OPTION_ASSIGN,
@@ -70,6 +73,7 @@ static const struct option long_options[] = {
 	{ "fd", required_argument, NULL, OPTION_FD },
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
+	{ "max-outputs", required_argument, NULL, OPTION_MAX_OUTPUTS },
 	{ "path", required_argument, NULL, OPTION_PATH },
 	{ "input", required_argument, NULL, OPTION_INPUT },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
@@ -136,6 +140,17 @@ static int parse_path(const char *text, enum vtr_path *path)
 	return *path == VTR_PATH_UDMABUF || *path == VTR_PATH_MAPPED || *path == VTR_PATH_FETCHED ? 0 : -EINVAL;
 }
 
+static int parse_max_outputs(const char *text, size_t *count)
+{
+	const char *end;
+	uint64_t value;
+
+	if (parse_digits(text, &value, &end) < 0 || *end || !value || value > VTR_MAX_SCANOUTS)
+		return -EINVAL;
+	*count = value;
+	return 0;
+}
+
 static int add_output(struct options *options, const char *text)
 {
 	if (options->n_outputs == VTR_MAX_SCANOUTS)
@@ -168,6 +183,8 @@ static int apply(struct options *options, int id, const char *argument)
 		return displays_know(argument) ? 0 : -EINVAL;
 	case OPTION_OUTPUT:
 		return add_output(options, argument);
+	case OPTION_MAX_OUTPUTS:
+		return parse_max_outputs(argument, &options->max_outputs);
 	case OPTION_PATH:
 		return parse_path(argument, &options->force_path);
 	case OPTION_ASSIGN:
@@ -217,5 +234,7 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 		return fail(status, "'%s' is not an option%s", argv[optind], "");
 	if (!options->vfio_user == (options->fd < 0))
 		return fail(status, "give one transport: --vfio-user PATH or --fd N%s%s", "", "");
+	if (options->max_outputs && options->max_outputs < options->n_outputs)
+		return fail(status, "there are more --output than --max-outputs%s%s", "", "");
 	return 0;
 }

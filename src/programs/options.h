@@ -19,10 +19,11 @@ struct options {
 	const char *control; /* socket path, or NULL */
 	const char *input;   /* beginning of socket paths, or NULL */
 	struct {
-		struct vtr_mode mode;
+		struct vtr_mode mode; /* all 0: that of its window */
 		char name[32];
 	} outputs[VTR_MAX_SCANOUTS];
 	size_t n_outputs;
+	size_t max_outputs;                       /* scanouts of the guest; 0: as many as are of use */
 	const char *assign[VTR_MAX_VFIO_DEVICES]; /* as vtr_vfio_acquire() takes them */
 	size_t n_assign;
 	enum vtr_path force_path;

@@ -26,7 +26,8 @@ struct vitrine {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
 	struct vtr_vfio_assigned *assigned;
-	struct vtr_display *display;
+	struct displays displays;
+	const char *display; /* where outputs go that come */
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
 	struct vtr_vfio_user_server *vfio_user;
@@ -49,15 +50,23 @@ static int failed(const char *what, const char *remedy)
 	return -error;
 }
 
+/* For the control socket. */
+static struct vtr_display *open_display(const char *name, struct vtr_error *error, void *data)
+{
+	struct vitrine *vitrine = data;
+
+	return displays_open(&vitrine->displays, name ? name : vitrine->display, error);
+}
+
 static int start_display(struct vitrine *vitrine, const struct options *options)
 {
 	struct vtr_error error;
 
+	vitrine->display = options->display;
 	vitrine->outputs = vtr_outputs_create();
 	if (!vitrine->outputs)
 		return failed("cannot start the display", "");
-	vitrine->display = displays_start(options, vitrine->outputs, &error);
-	if (vitrine->display)
+	if (!displays_start(&vitrine->displays, options, vitrine->outputs, &error))
 		return 0;
 	vtr_log(VTR_LOG_ERROR, "--display %s: %s", options->display, error.text);
 	return -error.code;
@@ -164,6 +173,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 		.vfio_user = vitrine->vfio_user,
 		.input = vitrine->input,
 		.transport = vitrine->transport,
+		.display = open_display,
 		.quit = quit,
 		.data = vitrine,
 	};
@@ -205,7 +215,7 @@ static void stop(struct vitrine *vitrine)
 	vtr_gpu_destroy(vitrine->gpu);
 	vtr_vfio_assigned_destroy(vitrine->assigned);
 	vtr_memory_destroy(vitrine->memory);
-	vtr_display_destroy(vitrine->display);
+	displays_close(&vitrine->displays);
 	vtr_input_destroy(vitrine->input);
 	vtr_outputs_destroy(vitrine->outputs);
 	vtr_loop_destroy(vitrine->loop);

@@ -3,6 +3,7 @@
  * the device needs no file system. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,8 +77,13 @@ static json_t *parse(int error, char *reply, char **line)
 /* Sends request (taken). As parse(); *fd as vtr_control_call() says. */
 static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
 {
-	char *text = json_dumps(request, JSON_COMPACT), *reply = NULL;
+	char *text = NULL, *reply = NULL;
 
+	if (!request) {
+		ctl_fail("out of memory, or an argument that is not UTF-8");
+		return NULL;
+	}
+	text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	int error = text ? vtr_control_call(socket, text, (int)timeout_ms + GRACE_MS, &reply, fd) : -ENOMEM;
 	free(text);
@@ -114,8 +120,7 @@ static int show(const struct ctl_options *options, json_t *reply, char *line, vo
 	return status;
 }
 
-/* Does one request. */
-static int ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
+int ctl_ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
 {
 	char *line = NULL;
 	json_t *reply = call(socket, request, options->timeout_ms, &line, NULL);
@@ -127,12 +132,12 @@ static int ask(const struct ctl_options *options, int socket, json_t *request, v
 
 static int do_status(const struct ctl_options *options, int socket)
 {
-	return ask(options, socket, json_pack("{s:s}", "command", "status"), ctl_print_status);
+	return ctl_ask(options, socket, json_pack("{s:s}", "command", "status"), ctl_print_status);
 }
 
 static int do_quit(const struct ctl_options *options, int socket)
 {
-	return ask(options, socket, json_pack("{s:s}", "command", "quit"), NULL);
+	return ctl_ask(options, socket, json_pack("{s:s}", "command", "quit"), NULL);
 }
 
 /* The device is acquired here, with the rights of who runs vitrinectl: vitrine itself needs none. */
@@ -142,7 +147,7 @@ static int do_assign(const struct ctl_options *options, int socket)
 	char *line = NULL, *reply = NULL;
 
 	if (options->remove)
-		return ask(options, socket, json_pack("{s:s, s:s}", "command", "assign", "remove", options->remove), NULL);
+		return ctl_ask(options, socket, json_pack("{s:s, s:s}", "command", "assign", "remove", options->remove), NULL);
 	int fd = vtr_vfio_acquire(options->device, &error);
 	if (fd < 0)
 		return ctl_fail("%s", error.text);
@@ -177,7 +182,7 @@ static int do_screenshot(const struct ctl_options *options, int socket)
 	else
 		status = fail_with(reply);
 	if (!status)
-		status = ctl_picture_to_png(&picture, options->file);
+		status = ctl_picture_to_png(&picture, options->arguments[0]);
 	if (options->json)
 		puts(line);
 	else if (!status && !json_is_true(json_object_get(reply, "enabled")))
@@ -194,7 +199,7 @@ static int wait_frames(const struct ctl_options *options, int socket)
 	json_t *request = json_pack("{s:s, s:I, s:I, s:I}", "command", "wait", "scanout", (json_int_t)options->scanout, "frames",
 	                            (json_int_t)options->frames, "timeout_ms", (json_int_t)options->timeout_ms);
 
-	return ask(options, socket, request, NULL);
+	return ctl_ask(options, socket, request, NULL);
 }
 
 /* Why the last picture that was seen is not the one that was waited for. */
@@ -281,7 +286,7 @@ static int ask_for_input(const struct ctl_options *options, int socket, json_t *
 	struct ctl_options patient = *options;
 
 	patient.timeout_ms += more_ms;
-	return ask(&patient, socket, request, NULL);
+	return ctl_ask(&patient, socket, request, NULL);
 }
 
 static int do_input(const struct ctl_options *options, int socket)
@@ -289,13 +294,29 @@ static int do_input(const struct ctl_options *options, int socket)
 	return ctl_input(options, socket, ask_for_input);
 }
 
-static const struct {
-	const char *name;
-	int (*run)(const struct ctl_options *options, int socket);
-} commands[] = {
-	{ "status", do_status }, { "screenshot", do_screenshot }, { "wait", do_wait }, { "assign", do_assign }, { "key", do_input },
-	{ "type", do_input },    { "pointer", do_input },         { "quit", do_quit },
+static const struct ctl_command commands[] = {
+	{ "status", 0, 0, do_status },
+	{ "screenshot", 1, 1, do_screenshot },
+	{ "wait", 0, 0, do_wait },
+	{ "output-list", 0, 0, ctl_output_list },
+	{ "output-add", 0, 1, ctl_output_add },
+	{ "output-remove", 1, 1, ctl_output_remove },
+	{ "output-resize", 2, 2, ctl_output_resize },
+	{ "output-move", 2, 2, ctl_output_move },
+	{ "assign", 0, 1, do_assign },
+	{ "key", 1, INT_MAX, do_input },
+	{ "type", 1, INT_MAX, do_input },
+	{ "pointer", 1, INT_MAX, do_input },
+	{ "quit", 0, 0, do_quit },
 };
+
+const struct ctl_command *ctl_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
 
 int main(int argc, char **argv)
 {
@@ -307,10 +328,7 @@ int main(int argc, char **argv)
 	int socket = connect_to(&options);
 	if (socket < 0)
 		return CTL_FAILED;
-	status = CTL_FAILED;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(commands[i].name, options.command))
-			status = commands[i].run(&options, socket);
+	status = ctl_command(options.command)->run(&options, socket);
 	close(socket);
 	return status;
 }

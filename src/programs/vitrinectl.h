@@ -14,12 +14,12 @@ struct ctl_options {
 	const char *control; /* socket path, or NULL */
 	bool json;
 	const char *command;
-	const char *file;   /* of screenshot, or NULL */
-	const char *device; /* of assign: as vtr_vfio_acquire() takes it; NULL: remove */
-	char fd_text[16];   /* of assign --fd: what device points to */
-	const char *remove; /* of assign: a device's name, or NULL */
-	char **words;       /* of key, type and pointer: what stands behind the command */
-	int n_words;
+	char **arguments; /* what follows it, as many as it takes */
+	int n_arguments;
+	const char *display; /* NULL: not given */
+	const char *device;  /* of assign: as vtr_vfio_acquire() takes it; NULL: remove */
+	char fd_text[16];    /* of assign --fd: what device points to */
+	const char *remove;  /* of assign: a device's name, or NULL */
 	int64_t output;
 	int64_t interval_ms; /* -1: not given */
 	bool press, release;
@@ -42,6 +42,24 @@ struct ctl_picture {
 
 /* Prints to standard error and returns CTL_FAILED. */
 int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Does one request (taken) and prints its reply if --json; then hands the reply to print (may be NULL). Returns the exit status. */
+int ctl_ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply));
+
+/* What vitrinectl can be asked for; the texts come from vtr_control_command(). */
+struct ctl_command {
+	const char *name; /* "output-add": written as two words */
+	int min_arguments, max_arguments;
+	int (*run)(const struct ctl_options *options, int socket);
+};
+const struct ctl_command *ctl_command(const char *name); /* NULL: there is none */
+
+/* ---- ctl_output.c ---- */
+int ctl_output_list(const struct ctl_options *options, int socket);
+int ctl_output_add(const struct ctl_options *options, int socket);
+int ctl_output_remove(const struct ctl_options *options, int socket);
+int ctl_output_resize(const struct ctl_options *options, int socket);
+int ctl_output_move(const struct ctl_options *options, int socket);
 
 /* ---- ctl_options.c ---- */
 

@@ -20,7 +20,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { CLIENTS = 4, MAX_STEPS = 256 };
+enum { CLIENTS = 4, MAX_STEPS = 256, PLACES = 2 };
 
 struct fuzz_client {
 	int fd; /* -1: not connected */
@@ -32,7 +32,7 @@ static struct {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
 	struct vtr_vfio_assigned *assigned;
-	struct vtr_display *display;
+	struct vtr_display *displays[2];
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
 	struct vtr_control *control;
@@ -53,13 +53,35 @@ static void quit(void *data)
 	/* the run goes on */
 }
 
+static struct vtr_display *find_display(const char *name, struct vtr_error *error, void *data)
+{
+	if (!name || !strcmp(name, "headless"))
+		return machine.displays[0];
+	if (!strcmp(name, "other"))
+		return machine.displays[1];
+	vtr_error_set(error, VTR_ERROR_HOST, ENODEV, "no such display");
+	return NULL;
+}
+
+/* The first output is where it was, and nothing is left of those that an input added. */
+static void restore_outputs(void)
+{
+	struct vtr_mode mode = { 8, 8, 0 };
+
+	for (size_t i = 1; i < vtr_outputs_count(machine.outputs); i++)
+		vtr_output_move(vtr_outputs_get(machine.outputs, i), NULL);
+	vtr_output_move(vtr_outputs_get(machine.outputs, 0), machine.displays[0]);
+	vtr_output_resize(vtr_outputs_get(machine.outputs, 0), &mode);
+}
+
 static void clean_up(void)
 {
 	vtr_control_destroy(machine.control);
 	vtr_gpu_destroy(machine.gpu);
 	vtr_vfio_assigned_destroy(machine.assigned);
 	vtr_memory_destroy(machine.memory);
-	vtr_display_destroy(machine.display);
+	vtr_display_destroy(machine.displays[0]);
+	vtr_display_destroy(machine.displays[1]);
 	vtr_outputs_destroy(machine.outputs);
 	vtr_loop_destroy(machine.loop);
 	*strrchr(machine.path, '/') = '\0';
@@ -77,9 +99,12 @@ static void set_up(void)
 	machine.loop = vtr_loop_create();
 	machine.memory = vtr_memory_create();
 	machine.assigned = vtr_vfio_assigned_create(machine.loop, machine.memory);
-	machine.display = vtr_headless_create();
+	machine.displays[0] = vtr_headless_create();
+	machine.displays[1] = vtr_headless_create();
 	machine.outputs = vtr_outputs_create();
-	check(vtr_outputs_add(machine.outputs, machine.display, &mode, NULL), "no output");
+	check(vtr_outputs_add(machine.outputs, machine.displays[0], &mode, NULL), "no output");
+	for (int i = 0; i < PLACES; i++)
+		check(vtr_outputs_add(machine.outputs, NULL, NULL, NULL), "no place for an output");
 	machine.gpu = vtr_gpu_create(machine.loop, machine.memory, machine.outputs, &(struct vtr_gpu_options){ 0 });
 	struct vtr_control_subject subject = {
 		.gpu = machine.gpu,
@@ -87,6 +112,7 @@ static void set_up(void)
 		.outputs = machine.outputs,
 		.assigned = machine.assigned,
 		.transport = "fuzz",
+		.display = find_display,
 		.quit = quit,
 	};
 	machine.control = vtr_control_create(machine.loop, machine.path, &subject);
@@ -249,5 +275,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < 1000 && any_client(); i++)
 		vtr_loop_dispatch(machine.loop, 1);
 	check(!any_client(), "a client that hung up is still there");
+	restore_outputs();
 	return 0;
 }

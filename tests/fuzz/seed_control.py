@@ -35,6 +35,13 @@ SEEDS = {
     "assign": (step(SEND_FD, b'{"command":"assign"}\n') + step(TURN) + step(READ) + request("assign") + request("assign", remove="0000:01:00.0")),
     "assign-pieces": step(SEND_FD, b'{"command":') + step(TURN) + step(SEND_FD, b'"assign"}\n') + step(TURN) + step(READ),
     "assign-half": step(SEND_FD, b'{"command":"assign"') + step(TURN) + step(HANG_UP) + step(TURN),
+    "outputs": (request("output-list") + request("output-add", mode="64x48@120,name=b") + request("output-resize", output="b", mode="8x8")
+                + request("output-move", output="1", display="other") + request("screenshot", scanout=1) + step(TURN) + step(READ)
+                + request("output-remove", output="b") + request("output-list")),
+    "outputs-auto": request("output-add", mode="auto", display="other") * 4 + request("output-resize", output="1", mode="auto"),
+    "outputs-all-gone": request("output-remove", output="0") + request("screenshot") + step(TURN) + step(READ) + request("output-add"),
+    "outputs-refused": (request("output-add", mode="0x0") + request("output-add", display="none") + request("output-move", output="0")
+                        + request("output-remove", output="nobody") + request("output-resize", output="0", mode="8x8,name=x")),
     "answer": step(ANSWER, b'{"ok":true}\n') + step(ANSWER, b"{}") + step(ANSWER, b"{}\n{}\n") + step(ANSWER, b""),
 }
 

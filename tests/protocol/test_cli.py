@@ -78,7 +78,7 @@ class Prints(Case):
     def test_help(self):
         result = run("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--vfio-user", "--fd", "--display", "--output", "--path", "--assign", "--control", "--max-hostmem", "--no-blob",
+        for option in ("--vfio-user", "--fd", "--display", "--output", "--max-outputs", "--path", "--assign", "--control", "--max-hostmem", "--no-blob",
                        "--log-level", "--help", "--version"):
             self.assertIn(option, result.stdout)
 
@@ -93,7 +93,8 @@ WRONG_VALUES = {
     "fd": ["", "-1", "x", "1x", " 1", "+1", "4294967296", "99999999999999999999"],
     "display": ["", "gtk"],
     "output": ["", "0x0", "1280", "1280x", "1280x800@", "1280x800@0", "16385x1", "1x16385", "1280x800,name=", "1280x800 ",
-               "1280x800,name=" + "n" * 32, "-1x1"],
+               "1280x800,name=" + "n" * 32, "-1x1", "auto@60", "automatic", "auto,name="],
+    "max-outputs": ["", "0", "17", "-1", "four", "4x"],
     "path": ["", "none", "best", "virgl", "vfio-dmabuf", "Mapped"],
     "control": ["", "x" * 200],
     "max-hostmem": ["", "0", "-1", " -1", "1T", "1GG", "G", "1.5G", "99999999999999999999", "99999999999G"],
@@ -131,6 +132,9 @@ class Refuses(Case):
 
     def test_assign_from_a_process_without_devices(self):
         self.refused(run("--vfio-user", self.path, "--assign", f"pid={os.getpid()}"), 1, "holds no VFIO device", "vitrinectl assign")
+
+    def test_more_outputs_than_there_may_be(self):
+        self.refused(run("--vfio-user", self.path, "--max-outputs", "1", *["--output", "640x480"] * 2), 2, "--max-outputs")
 
     def test_socket_in_use(self):
         process = self.serve()

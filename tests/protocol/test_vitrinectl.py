@@ -52,6 +52,15 @@ WRONG_USAGE = (
     ("wait", "--frames", "1", "--remove", "x"),
     ("--nonsense", "status"),
     ("help",),
+    ("output",),
+    ("output", "explode"),
+    ("output-list",),
+    ("output", "list", "all"),
+    ("output", "list", "--display", "headless"),
+    ("output", "add", "1x1", "2x2"),
+    ("output", "remove"),
+    ("output", "resize", "0"),
+    ("output", "move", "0"),
 )
 
 
@@ -68,7 +77,7 @@ class Device:
     def start(self):
         self.process = subprocess.Popen(
             [self.vitrine, "--vfio-user", self.socket, "--control", self.control, "--output", f"{WIDTH}x{HEIGHT}@100",
-             "--output", "64x48,name=second"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+             "--output", "64x48,name=second", "--max-outputs", "3"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + PATIENCE
         while not self.control.exists():
             expect(time.monotonic() < deadline and self.process.poll() is None, "vitrine did not start")
@@ -132,7 +141,7 @@ def test_command_line(tap, device):
             device.expect(2, *arguments, say="vitrinectl --help")
     with tap.case("--help and --version"):
         text = device.expect(0, "--help")
-        for command in ("status", "screenshot", "wait", "assign", "quit"):
+        for command in ("status", "screenshot", "wait", "assign", "output list", "output add", "output move", "quit"):
             expect(f"\n  {command}" in text, f"{command} is not in the help")
         expect(device.expect(0, "--version").startswith("vitrinectl "), "no version")
 
@@ -157,7 +166,9 @@ def test_nothing_shown(tap, device):
         answer = device.run("status", control=False, XDG_RUNTIME_DIR=str(work))
         expect(answer.returncode == 0, "the standard place of the socket is not used")
         status = json.loads(device.expect(0, "status", "--json"))
-        expect([one["name"] for one in status["scanouts"]] == ["vitrine-0", "second"], status["scanouts"])
+        expect([one["name"] for one in status["scanouts"]] == ["vitrine-0", "second", "vitrine-2"], status["scanouts"])
+        expect([one["output"]["connected"] for one in status["scanouts"]] == [True, True, False], status["scanouts"])
+        expect("vitrine-2" not in text, f"a free place is shown: {text}")
         expect(status["scanouts"][0]["format"] is None and not status["scanouts"][0]["enabled"], status["scanouts"][0])
     with tap.case("a screenshot without a guest is black"):
         device.expect(0, "screenshot", "--scanout", "1", work / "black.png", say="the guest shows nothing on scanout 1")
@@ -165,7 +176,8 @@ def test_nothing_shown(tap, device):
         expect((image.width, image.height) == (64, 48) and not any(image.rgb), "it is not black")
         device.expect(0, "wait", "--scanout", "1", "--image", work / "black.png")
     with tap.case("what cannot be done"):
-        device.expect(1, "screenshot", "--scanout", "2", work / "none.png", say="there is no scanout 2")
+        device.expect(1, "screenshot", "--scanout", "2", work / "none.png", say="not connected")
+        device.expect(1, "screenshot", "--scanout", "3", work / "none.png", say="there is no scanout 3")
         device.expect(1, "screenshot", "--scanout", "99", work / "none.png", say="scanout is a number")
         device.expect(1, "wait", "--frames", "1", "--timeout", "0.1", say="the guest shows nothing on scanout 0")
         expect(not (work / "none.png").exists(), "a file was written")
@@ -290,6 +302,47 @@ def test_wait_image(tap, device):
             expect(waiting.wait(PATIENCE) == 0, "it did not come")
 
 
+def outputs(device):
+    """Of the outputs that are there: name to what is said of it."""
+    return {one["name"]: one for one in json.loads(device.expect(0, "output", "list", "--json"))["outputs"]}
+
+
+def test_outputs(tap, device):
+    work = device.work
+    with tap.case("output list"):
+        text = device.expect(0, "output", "list")
+        expect("second" in text and "64x48 at 60 Hz" in text and "2 of 3 outputs" in text, text)
+        expect(outputs(device)["second"] == {"id": 1, "name": "second", "display": "headless", "width": 64, "height": 48, "fixed": True,
+                                             "refresh_hz": 60, "connected": True, "lost": None}, outputs(device))
+    with tap.case("output add"):
+        expect(device.expect(0, "output", "add", "72x40@144,name=third") == "2\n", "it has another number")
+        third = outputs(device)["third"]
+        expect((third["width"], third["height"], third["refresh_hz"], third["fixed"]) == (72, 40, 144, True), third)
+        device.expect(1, "output", "add", say="no more than 3 outputs")
+        device.expect(0, "screenshot", "--scanout", "2", work / "third.png", say="black")
+        image = picture.read_png(work / "third.png")
+        expect((image.width, image.height) == (72, 40), "the picture has another size")
+    with tap.case("output resize"):
+        device.expect(0, "output", "resize", "third", "80x60")
+        expect((outputs(device)["third"]["width"], outputs(device)["third"]["refresh_hz"]) == (80, 60), outputs(device)["third"])
+        device.expect(0, "output", "resize", "2", "auto")
+        expect((outputs(device)["third"]["width"], outputs(device)["third"]["fixed"]) == (80, False), outputs(device)["third"])
+        device.expect(1, "output", "resize", "third", "80x", say="'80x' is no mode")
+        device.expect(1, "output", "resize", "fourth", "80x60", say="there is no output 'fourth'")
+    with tap.case("output move"):
+        device.expect(0, "output", "move", "third", "headless")
+        device.expect(1, "output", "move", "third", "cinema", say="there is no display 'cinema'")
+        device.expect(1, "output", "add", "--display", "cinema", say="there is no display 'cinema'")
+        expect(outputs(device)["third"]["display"] == "headless", outputs(device)["third"])
+    with tap.case("output remove"):
+        device.expect(0, "output", "remove", "third")
+        device.expect(1, "output", "remove", "third", say="there is no output 'third'")
+        expect(set(outputs(device)) == {"vitrine-0", "second"}, outputs(device))
+        expect(not device.scanout(2)["output"]["connected"], device.scanout(2))
+        device.expect(0, "output", "add", ",name=third")
+        device.expect(0, "output", "remove", "2")
+
+
 def test_quit(tap, device):
     with tap.case("quit"):
         device.leave()
@@ -310,6 +363,7 @@ def main():
             test_assign(tap, device)
             test_pictures(tap, device)
             test_wait_image(tap, device)
+            test_outputs(tap, device)
             test_quit(tap, device)
         finally:
             device.stop()

@@ -133,6 +133,15 @@ static void driver_show(struct machine *machine)
 	driver_call(machine, &set, sizeof(set));
 }
 
+/* "test" is the display that is there; there is one more, which cannot be had. */
+static struct vtr_display *machine_display(const char *name, struct vtr_error *error, void *data)
+{
+	if (!name || !strcmp(name, "test"))
+		return ((struct machine *)data)->display;
+	vtr_error_set(error, VTR_ERROR_HOST, ENODEV, "no display '%s' can be had", name);
+	return NULL;
+}
+
 static void machine_quit(void *data)
 {
 	((struct machine *)data)->quits++;
@@ -158,6 +167,7 @@ static void machine_start(struct machine *machine, struct vtr_display *display, 
 	machine->display = display ? display : vtr_headless_create();
 	machine->outputs = vtr_outputs_create();
 	g_assert_nonnull(vtr_outputs_add(machine->outputs, machine->display, &mode, "test"));
+	g_assert_nonnull(vtr_outputs_add(machine->outputs, NULL, NULL, NULL));
 	machine->gpu = vtr_gpu_create(machine->loop, machine->memory, machine->outputs,
 	                              &(struct vtr_gpu_options){ .force_path = VTR_PATH_MAPPED });
 	machine->device = vtr_gpu_virtio(machine->gpu);
@@ -166,6 +176,7 @@ static void machine_start(struct machine *machine, struct vtr_display *display, 
 		.memory = machine->memory,
 		.outputs = machine->outputs,
 		.transport = "none, \xff test",
+		.display = machine_display,
 		.quit = machine_quit,
 		.data = machine,
 	};
@@ -311,11 +322,34 @@ static const struct request_row {
 	{ "fraction", "{\"command\":\"wait\",\"frames\":1.5}", "invalid" },
 	{ "negative", "{\"command\":\"wait\",\"frames\":-1}", "invalid" },
 	{ "scanout-16", "{\"command\":\"screenshot\",\"scanout\":16}", "invalid" },
-	{ "no-such-scanout", "{\"command\":\"screenshot\",\"scanout\":1}", "invalid" },
+	{ "no-such-scanout", "{\"command\":\"screenshot\",\"scanout\":2}", "invalid" },
+	{ "not-connected", "{\"command\":\"screenshot\",\"scanout\":1}", "failed" },
 	{ "timeout-too-long", "{\"command\":\"wait\",\"frames\":9,\"timeout_ms\":86400001}", "invalid" },
 	{ "wait-in-vain", "{\"command\":\"wait\",\"frames\":1000,\"timeout_ms\":20}", "timeout" },
 	{ "wait-no-time", "{\"command\":\"wait\",\"frames\":1000,\"timeout_ms\":0}", "timeout" },
 	{ "no-frame-after", "{\"command\":\"screenshot\",\"after\":1000,\"timeout_ms\":20}", "timeout" },
+	{ "output-list", "{\"command\":\"output-list\"}", "ok" },
+	{ "output-add", "{\"command\":\"output-add\"}", "ok" },
+	{ "output-add-all", "{\"command\":\"output-add\",\"mode\":\"640x480@144,name=b\",\"display\":\"test\"}", "ok" },
+	{ "output-add-auto", "{\"command\":\"output-add\",\"mode\":\"auto,name=b\"}", "ok" },
+	{ "output-add-mode", "{\"command\":\"output-add\",\"mode\":\"640\"}", "invalid" },
+	{ "output-add-taken", "{\"command\":\"output-add\",\"mode\":\"auto,name=test\"}", "invalid" },
+	{ "output-add-display", "{\"command\":\"output-add\",\"display\":\"other\"}", "failed" },
+	{ "output-add-text", "{\"command\":\"output-add\",\"mode\":640}", "invalid" },
+	{ "output-add-empty", "{\"command\":\"output-add\",\"mode\":\"\"}", "invalid" },
+	{ "output-add-not-ascii", "{\"command\":\"output-add\",\"mode\":\"auto,name=\xc3\xa4\"}", "invalid" },
+	{ "output-remove", "{\"command\":\"output-remove\",\"output\":\"test\"}", "ok" },
+	{ "output-remove-by-number", "{\"command\":\"output-remove\",\"output\":\"0\"}", "ok" },
+	{ "output-remove-free", "{\"command\":\"output-remove\",\"output\":\"1\"}", "invalid" },
+	{ "output-remove-unknown", "{\"command\":\"output-remove\",\"output\":\"99999999999999999999\"}", "invalid" },
+	{ "output-remove-which", "{\"command\":\"output-remove\"}", "invalid" },
+	{ "output-remove-long", "{\"command\":\"output-remove\",\"output\":\"12345678901234567890123456789012\"}", "invalid" },
+	{ "output-resize", "{\"command\":\"output-resize\",\"output\":\"test\",\"mode\":\"800x600@75\"}", "ok" },
+	{ "output-resize-auto", "{\"command\":\"output-resize\",\"output\":\"0\",\"mode\":\"auto\"}", "ok" },
+	{ "output-resize-name", "{\"command\":\"output-resize\",\"output\":\"0\",\"mode\":\"auto,name=c\"}", "invalid" },
+	{ "output-resize-to-what", "{\"command\":\"output-resize\",\"output\":\"0\"}", "invalid" },
+	{ "output-move", "{\"command\":\"output-move\",\"output\":\"0\",\"display\":\"test\"}", "ok" },
+	{ "output-move-nowhere", "{\"command\":\"output-move\",\"output\":\"0\",\"display\":\"other\"}", "failed" },
 	{ "long-name",
 	  "{\"command\":"
 	  "\"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3"
@@ -406,7 +440,7 @@ static void test_pieces(void)
 	g_assert_nonnull(json_object_get(reply, "version"));
 	json_decref(reply);
 	reply = hear(fd);
-	g_assert_cmpuint(json_array_size(json_object_get(reply, "commands")), ==, 10);
+	g_assert_cmpuint(json_array_size(json_object_get(reply, "commands")), ==, 15);
 	json_decref(reply);
 	close(fd);
 	machine_stop(&machine);

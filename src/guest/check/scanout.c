@@ -185,11 +185,14 @@ static bool resize(struct vtr_check *check, const void *row)
 	return passed;
 }
 
+/* Also on those that no monitor is connected to: a guest may draw there, but nobody sees it. */
 static bool every_scanout(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
 	uint32_t count = (uint32_t)vtr_guest_function_read(&guest->function, &guest->function.config, 8, 4);
-	bool passed = true;
+	struct virtio_gpu_resp_display_info info;
+	bool passed = vtr_expect_response(check, "GET_DISPLAY_INFO", vtr_command_display_info(guest, &info),
+	                                  VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
 
 	for (uint32_t i = 0; passed && i < count; i++) {
 		struct vtr_image_layout layout = { VTR_GUEST_RAM, W, H, .ranges = 5 };
@@ -200,7 +203,8 @@ static bool every_scanout(struct vtr_check *check, const void *row)
 		vtr_image_finish(&image);
 	}
 	for (uint32_t i = 1; passed && i < count; i++)
-		passed = vtr_expect_pattern(check, i, &(struct vtr_pattern){ W, H, 100 + i });
+		if (info.pmodes[i].enabled)
+			passed = vtr_expect_pattern(check, i, &(struct vtr_pattern){ W, H, 100 + i });
 	return passed && vtr_expect_pattern(check, 0, &(struct vtr_pattern){ W, H, 100 + count - 1 });
 }
 
