@@ -23,7 +23,7 @@ struct vtr_guest;
 enum vtr_guest_memory {
 	VTR_GUEST_SYSTEM, /* RAM for rings and commands: always there */
 	VTR_GUEST_RAM,    /* RAM for pictures: a sealed memfd */
-	VTR_GUEST_BAR,    /* the BAR of an assigned device, high up: a memfd of its own */
+	VTR_GUEST_BAR,    /* the BAR of an assigned device, high up: a memfd that plays one, or options.assign */
 	VTR_GUEST_REMOTE, /* memory without an fd: the device has to ask for its bytes */
 	VTR_GUEST_MEMORY_COUNT,
 };
@@ -36,6 +36,7 @@ VTR_API int vtr_guest_memory_from_name(const char *name, enum vtr_guest_memory *
 struct vtr_guest_options {
 	const char *vfio_user; /* path of the device's socket */
 	const char *control;   /* path of its control socket, for what is shown; may be NULL */
+	const char *assign;    /* "vfio-user=PATH": a device that is assigned to the guest; its BAR is VTR_GUEST_BAR; may be NULL */
 	int timeout_ms;        /* of every single wait; 0: 10 seconds */
 	uint32_t pid;          /* of the device, for CPU time and memory; 0: whoever listens on the socket */
 };

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "util/checked.h"
+#include "util/fault.h"
 #include "util/fd.h"
 
 static const char *const names[VTR_GUEST_MEMORY_COUNT] = {
@@ -61,8 +63,26 @@ int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind)
 	return 0;
 }
 
+int vtr_guest_area_init_file(struct vtr_guest_area *area, uint64_t size, int fd, uint64_t offset)
+{
+	*area = (struct vtr_guest_area){ .size = size, .fd = fd, .memfd = -1 };
+	void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
+	if (data == MAP_FAILED)
+		return -errno;
+	/* its owner may truncate it */
+	area->guard = vtr_fault_guard_add(data, size, (size_t)sysconf(_SC_PAGESIZE));
+	if (!area->guard) {
+		munmap(data, size);
+		return -ENOMEM;
+	}
+	area->data = data;
+	return 0;
+}
+
 void vtr_guest_area_finish(struct vtr_guest_area *area)
 {
+	vtr_fault_guard_remove(area->guard);
+	area->guard = NULL;
 	if (area->data)
 		munmap(area->data, area->size);
 	area->data = NULL;

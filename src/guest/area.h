@@ -10,19 +10,23 @@
 
 /*
  * One piece of guest memory: a memfd (sealed against shrinking) at a guest address, mapped here, and an arena allocator over it.
- * Freeing is going back to a mark: whoever allocates for a while (one check, one bench row) remembers `used` and puts it back.
+ * The memory of an assigned device is in whatever its process has it. Freeing is going back to a mark: whoever allocates for a
+ * while (one check, one bench row) remembers `used` and puts it back.
  */
 struct vtr_guest_area {
 	uint64_t address, size;
-	uint64_t used; /* bytes from the start that are allocated */
-	int fd;        /* what DMA_MAP carries: memfd, or -1 when the device gets no fd */
-	int memfd;     /* owned */
-	uint8_t *data;
-	bool mapped; /* the device has it */
+	uint64_t used;                 /* bytes from the start that are allocated */
+	int fd;                        /* what DMA_MAP carries: memfd, or -1 when the device gets no fd */
+	int memfd;                     /* owned; -1: memory of somebody else */
+	uint8_t *data;                 /* NULL: cannot be mapped, bytes go by messages (vtr_guest_write()) */
+	bool mapped;                   /* the device has it */
+	struct vtr_fault_guard *guard; /* of memory of somebody else */
 };
 
 /* The area of this kind, empty, at its usual address and size. 0 or -errno. */
 int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind);
+/* An area over size bytes at offset of a file of somebody else (borrowed), at no address yet. 0 or -errno. */
+int vtr_guest_area_init_file(struct vtr_guest_area *area, uint64_t size, int fd, uint64_t offset);
 void vtr_guest_area_finish(struct vtr_guest_area *area);
 
 /* The guest address of size bytes (contents undefined), or 0 when the area is full. alignment: a power of two. */

@@ -40,7 +40,10 @@ static int lay_out(struct vtr_image *image, enum vtr_guest_memory memory, uint64
 	if (!address || !image->entries)
 		return vtr_guest_fail(guest, ENOMEM, "no room for an image of %llu bytes in the %s area",
 		                      (unsigned long long)image->size, vtr_guest_memory_name(memory));
-	memset(vtr_guest_data(guest, address, bytes), POISON, bytes);
+	int result = vtr_guest_fill(guest, address, POISON, bytes);
+	if (result)
+		return vtr_guest_fail(guest, -result, "writing to the %s area failed: %s", vtr_guest_memory_name(memory),
+		                      strerror(-result));
 	for (uint32_t i = 0; i < image->n_entries; i++)
 		image->entries[i] =
 			(struct virtio_gpu_mem_entry){ .addr = address + gap + i * step, .length = (uint32_t)image->chunk };
@@ -88,9 +91,9 @@ void vtr_image_write(struct vtr_image *image, uint64_t offset, const void *bytes
 	while (length) {
 		uint64_t within = offset % image->chunk;
 		size_t n = image->chunk - within < length ? image->chunk - within : length;
-		uint8_t *to = vtr_guest_data(image->guest, image->entries[offset / image->chunk].addr + within, n);
 
-		memcpy(to, from, n);
+		/* what cannot be written shows in the picture, and in every call that follows */
+		vtr_guest_write(image->guest, image->entries[offset / image->chunk].addr + within, from, n);
 		from += n;
 		offset += n;
 		length -= n;

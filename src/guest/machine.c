@@ -70,7 +70,8 @@ uint64_t vtr_guest_features(const struct vtr_guest *guest)
 
 bool vtr_guest_connected(const struct vtr_guest *guest)
 {
-	return vtr_vfio_user_client_fd(guest->client) >= 0;
+	return vtr_vfio_user_client_fd(guest->client) >= 0 &&
+	       (!guest->assigned || vtr_vfio_user_client_fd(guest->assigned->client) >= 0);
 }
 
 uint32_t vtr_guest_peer_pid(const struct vtr_guest *guest)
@@ -83,79 +84,6 @@ uint32_t vtr_guest_peer_pid(const struct vtr_guest *guest)
 	if (getsockopt(vtr_vfio_user_client_fd(guest->client), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid < 0)
 		return 0;
 	return (uint32_t)peer.pid;
-}
-
-/* ---- memory ---- */
-
-void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length)
-{
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
-		void *data = vtr_guest_area_data(&guest->areas[i], address, length);
-
-		if (data)
-			return data;
-	}
-	return NULL;
-}
-
-/* As an IOMMU would: the device sees what it was given, nothing else. */
-static void *dma_data(struct vtr_guest *guest, uint64_t address, size_t length)
-{
-	void *data = NULL;
-
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT && !data; i++)
-		data = guest->areas[i].mapped ? vtr_guest_area_data(&guest->areas[i], address, length) : NULL;
-	for (unsigned i = 0; i < 2 && !data; i++)
-		data = guest->extra[i].mapped ? vtr_guest_area_data(&guest->extra[i], address, length) : NULL;
-	if (data)
-		guest->dma_bytes += length;
-	return data;
-}
-
-static int dma_read(void *data, uint64_t address, void *buffer, size_t length)
-{
-	const void *from = dma_data(data, address, length);
-
-	if (!from)
-		return -EFAULT;
-	memcpy(buffer, from, length);
-	return 0;
-}
-
-static int dma_write(void *data, uint64_t address, const void *buffer, size_t length)
-{
-	void *to = dma_data(data, address, length);
-
-	if (!to)
-		return -EFAULT;
-	memcpy(to, buffer, length);
-	return 0;
-}
-
-static const struct vtr_vfio_user_dma_impl dma_impl = { .read = dma_read, .write = dma_write };
-
-int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind)
-{
-	struct vtr_guest_area *area = &guest->areas[kind];
-	int result = vtr_vfio_user_dma_map(guest->client, area->address, area->size, area->fd, 0, true);
-
-	if (result)
-		return vtr_guest_fail(guest, -result, "DMA_MAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-		                      strerror(-result));
-	area->mapped = true;
-	return 0;
-}
-
-int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind)
-{
-	struct vtr_guest_area *area = &guest->areas[kind];
-	int result = vtr_vfio_user_dma_unmap(guest->client, area->address, area->size);
-
-	if (result)
-		return vtr_guest_fail(guest, -result, "DMA_UNMAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-		                      strerror(-result));
-	area->mapped = false;
-	return 0;
 }
 
 /* ---- open and close ---- */
@@ -185,11 +113,14 @@ static int set_up_interrupts(struct vtr_guest *guest)
 static int connect_and_map(struct vtr_guest *guest)
 {
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
-		int result = vtr_guest_area_init(&guest->areas[i], i);
+		int result = i == VTR_GUEST_BAR && guest->options.assign ? 0 : vtr_guest_area_init(&guest->areas[i], i);
 
 		if (result)
 			return vtr_guest_fail(guest, -result, "no memory for the guest: %s", strerror(-result));
 	}
+	int assigned = guest->options.assign ? vtr_guest_assigned_open(guest, guest->options.assign) : 0;
+	if (assigned)
+		return assigned;
 	guest->client = vtr_vfio_user_client_connect(guest->options.vfio_user, guest->timeout_ms);
 	if (!guest->client) {
 		bool nobody = errno == ENOENT || errno == ECONNREFUSED;
@@ -198,7 +129,7 @@ static int connect_and_map(struct vtr_guest *guest)
 		                      strerror(errno), nobody ? "; start one with: vitrine --vfio-user " : "",
 		                      nobody ? guest->options.vfio_user : "");
 	}
-	vtr_vfio_user_client_set_dma(guest->client, &dma_impl, guest);
+	vtr_guest_serve_memory(guest);
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
 		int result = vtr_guest_map(guest, i);
 
@@ -242,6 +173,7 @@ void vtr_guest_close(struct vtr_guest *guest)
 	vtr_vfio_user_client_destroy(guest->client);
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
 		vtr_guest_area_finish(&guest->areas[i]);
+	vtr_guest_assigned_close(guest);
 	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
 		vtr_fd_close(&guest->queues[i].eventfd);
 	vtr_fd_close(&guest->config_eventfd);
@@ -271,6 +203,9 @@ int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index in
 	uint64_t address = vtr_guest_area_alloc(&guest->areas[memory], bytes, PAGE);
 	if (!address)
 		return vtr_guest_fail(guest, ENOMEM, "the %s area is full", vtr_guest_memory_name(memory));
+	if (!vtr_guest_data(guest, address, bytes))
+		return vtr_guest_fail(guest, ENOTSUP, "the %s area cannot be mapped: no ring can be in it",
+		                      vtr_guest_memory_name(memory));
 	vtr_guest_ring_init(&queue->ring, vtr_guest_data(guest, address, bytes), address, (uint16_t)size,
 	                    guest->features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
 
@@ -429,37 +364,46 @@ int vtr_guest_kick(struct vtr_guest *guest, enum vtr_guest_queue_index index, bo
 	return result ? vtr_guest_fail(guest, -result, "ringing the doorbell failed: %s", strerror(-result)) : 0;
 }
 
-/* Waits for an interrupt on fd (-1: none) or a configuration interrupt, serving the device's requests meanwhile; returns after each
+static int dispatch(struct vtr_guest *guest, struct vtr_vfio_user_client *client, const char *name)
+{
+	int result = vtr_vfio_user_client_dispatch(client);
+
+	return result ? vtr_guest_fail(guest, -result, "the connection to the %s broke: %s", name, strerror(-result)) : 0;
+}
+
+/* Waits for an interrupt on fd (-1: none) or a configuration interrupt, serving the devices' requests meanwhile; returns after each
  * thing that happened. 0, -ETIMEDOUT at the deadline, -ENOTCONN, ... */
 static int wait_interrupt(struct vtr_guest *guest, int fd, uint64_t deadline_ns)
 {
+	struct vtr_vfio_user_client *assigned = guest->assigned ? guest->assigned->client : NULL;
 	uint64_t now = vtr_now_ns();
 	struct pollfd fds[] = {
 		{ .fd = vtr_vfio_user_client_fd(guest->client), .events = POLLIN },
+		{ .fd = assigned ? vtr_vfio_user_client_fd(assigned) : -1, .events = POLLIN },
 		{ .fd = guest->config_eventfd, .events = POLLIN },
 		{ .fd = fd, .events = POLLIN },
 	};
 
-	if (fds[0].fd < 0)
-		return vtr_guest_fail(guest, ENOTCONN, "the device closed the connection");
+	if (!vtr_guest_connected(guest))
+		return vtr_guest_fail(guest, ENOTCONN, "the %s closed the connection",
+		                      fds[0].fd < 0 ? "device" : "assigned device");
 	if (now >= deadline_ns)
 		return -ETIMEDOUT;
-	int ready = poll(fds, 3, (int)((deadline_ns - now + 999999) / 1000000));
+	int ready = poll(fds, 4, (int)((deadline_ns - now + 999999) / 1000000));
 	if (ready < 0 && errno != EINTR)
 		return vtr_guest_fail(guest, errno, "poll failed: %s", strerror(errno));
 	if (ready <= 0)
 		return 0;
-	if (fds[0].revents) {
-		int result = vtr_vfio_user_client_dispatch(guest->client);
-
-		if (result)
-			return vtr_guest_fail(guest, -result, "the connection to the device broke: %s", strerror(-result));
-	}
-	if (fds[1].revents) {
+	int result = fds[0].revents ? dispatch(guest, guest->client, "device") : 0;
+	if (!result && fds[1].revents)
+		result = dispatch(guest, assigned, "assigned device");
+	if (result)
+		return result;
+	if (fds[2].revents) {
 		drain(guest->config_eventfd);
 		guest->config_events++;
 	}
-	if (fds[2].revents)
+	if (fds[3].revents)
 		drain(fd);
 	return 0;
 }

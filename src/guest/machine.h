@@ -10,6 +10,7 @@
 #include <vitrine/transport.h>
 
 #include "guest/area.h"
+#include "guest/assigned.h"
 #include "guest/function.h"
 #include "guest/ring.h"
 
@@ -28,7 +29,8 @@ struct vtr_guest {
 	int timeout_ms;
 	struct vtr_vfio_user_client *client;
 	struct vtr_guest_area areas[VTR_GUEST_MEMORY_COUNT];
-	struct vtr_guest_area extra[2]; /* what a check gives the device besides, for requests about it; the check's own */
+	struct vtr_guest_assigned *assigned; /* owned; NULL: the guest's BAR is a memfd of its own */
+	struct vtr_guest_area extra[2];      /* what a check gives the device besides, for requests about it; the check's own */
 	struct vtr_guest_function function;
 	struct vtr_guest_queue queues[VTR_GUEST_QUEUES];
 	int config_eventfd;
@@ -47,8 +49,15 @@ int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...) V
 int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind);
 int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind);
 
-/* Memory at this guest address, or NULL when it is not all in one area. */
+/* Memory at this guest address, or NULL when it is not all in one area, or cannot be mapped. */
 void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length);
+
+/* Writes guest memory wherever it is. 0 or -errno: EFAULT, or the error of the connection to the assigned device. */
+int vtr_guest_write(struct vtr_guest *guest, uint64_t address, const void *bytes, size_t length);
+int vtr_guest_fill(struct vtr_guest *guest, uint64_t address, uint8_t value, uint64_t length);
+
+/* From here on the device's requests for memory are served. */
+void vtr_guest_serve_memory(struct vtr_guest *guest);
 
 /* vtr_guest_start() with the rings in memory of the given kind. */
 int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_guest_memory rings);
@@ -86,7 +95,7 @@ int vtr_guest_wait_event(struct vtr_guest *guest, int eventfd, int timeout_ms);
 /* Lets the device's own requests be served for so long. 0 or the connection's error. */
 int vtr_guest_idle(struct vtr_guest *guest, int ms);
 
-/* False once the connection is lost for good. */
+/* False once the connection, or that to the assigned device, is lost for good. */
 bool vtr_guest_connected(const struct vtr_guest *guest);
 
 /* The device's process: as given, or the peer of the socket; 0 when unknown. */

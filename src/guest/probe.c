@@ -134,6 +134,41 @@ static json_t *scanouts(struct vtr_guest *guest, uint64_t count)
 	return list;
 }
 
+static json_t *assigned_bars(const struct vtr_guest_assigned *assigned)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < VTR_VFIO_BARS; i++) {
+		const struct vtr_vfio_region *bar = vtr_vfio_device_region(assigned->device, i);
+		uint64_t mappable = 0;
+
+		for (size_t area = 0; area < bar->n_areas; area++)
+			mappable += bar->areas[area].size;
+		if (bar->size)
+			json_array_append_new(list, json_pack("{s:i, s:I, s:o, s:I, s:b}", "bar", (int)i, "size",
+			                                      (json_int_t)bar->size, "address", hex("0x%llx", bar->address),
+			                                      "mappable", (json_int_t)mappable, "sealed", bar->sealed));
+	}
+	return list;
+}
+
+/* The device that is assigned to the guest; null without one. */
+static json_t *assigned_device(const struct vtr_guest_assigned *assigned)
+{
+	struct vtr_error error = { 0 };
+
+	if (!assigned)
+		return json_null();
+	uint32_t capabilities = vtr_vfio_device_capabilities(assigned->device);
+	const char *dmabufs = capabilities & VTR_VFIO_DMA_BUF ? "made by the device" : "udmabufs of its memory";
+	if (vtr_vfio_device_probe_dmabuf(assigned->device, &error))
+		dmabufs = error.text;
+	return json_pack("{s:o, s:o, s:o, s:{s:i, s:i, s:i}, s:s, s:s}", "vendor", hex("%04llx", assigned->vendor_id), "device",
+	                 hex("%04llx", assigned->device_id), "bars", assigned_bars(assigned), "interrupts", "intx",
+	                 (int)assigned->irqs[0], "msi", (int)assigned->irqs[1], "msix", (int)assigned->irqs[2], "memory",
+	                 vtr_guest_assigned_kind(assigned), "dmabufs", dmabufs);
+}
+
 static json_t *collect(struct vtr_guest *guest)
 {
 	struct vtr_guest_function *function = &guest->function;
@@ -145,10 +180,11 @@ static json_t *collect(struct vtr_guest *guest)
 	                        "subsystem", hex("%04llx", function->subsystem), "class", hex("%06llx", function->class_code),
 	                        "revision", hex("%02llx", function->revision));
 
-	return json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "pci", ids, "msix_vectors", function->msix_vectors,
+	return json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "pci", ids, "msix_vectors", function->msix_vectors,
 	                 "bars", bars(function), "capabilities", capabilities(function), "features", feature_names(offered),
 	                 "feature_bits", hex("0x%llx", offered), "config", config, "queue_size",
-	                 guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count));
+	                 guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count), "assigned",
+	                 assigned_device(guest->assigned));
 }
 
 /* ---- for people ---- */
@@ -208,6 +244,25 @@ static void print_scanouts(const json_t *device, FILE *out)
 	}
 }
 
+static void print_assigned(const json_t *assigned, FILE *out)
+{
+	const json_t *irqs = json_object_get(assigned, "interrupts"), *item;
+	size_t i;
+
+	fprintf(out,
+	        "assigned      %s:%s, memory by %s, interrupts: %" JSON_INTEGER_FORMAT " INTx, %" JSON_INTEGER_FORMAT
+	        " MSI, %" JSON_INTEGER_FORMAT " MSI-X\n",
+	        text(assigned, "vendor"), text(assigned, "device"), text(assigned, "memory"), number(irqs, "intx"),
+	        number(irqs, "msi"), number(irqs, "msix"));
+	json_array_foreach (json_object_get(assigned, "bars"), i, item)
+		fprintf(out,
+		        "              BAR %" JSON_INTEGER_FORMAT " at %s, %" JSON_INTEGER_FORMAT " bytes, %" JSON_INTEGER_FORMAT
+		        " mappable%s\n",
+		        number(item, "bar"), text(item, "address"), number(item, "size"), number(item, "mappable"),
+		        json_is_true(json_object_get(item, "sealed")) ? ", sealed" : "");
+	fprintf(out, "              dmabufs: %s\n", text(assigned, "dmabufs"));
+}
+
 static void print(const json_t *device, FILE *out)
 {
 	const json_t *config = json_object_get(device, "config"), *item;
@@ -221,6 +276,8 @@ static void print(const json_t *device, FILE *out)
 	        (uint64_t)number(config, "events"), number(config, "scanouts"), number(config, "capsets"));
 	fprintf(out, "queue         %" JSON_INTEGER_FORMAT " entries\n", number(device, "queue_size"));
 	print_scanouts(device, out);
+	if (json_is_object(json_object_get(device, "assigned")))
+		print_assigned(json_object_get(device, "assigned"), out);
 }
 
 int vtr_guest_probe(const struct vtr_guest_options *options, bool json, FILE *out)

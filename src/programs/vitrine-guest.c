@@ -21,6 +21,8 @@ static const char usage[] =
 	"\n"
 	"  --vfio-user PATH     the device's socket\n"
 	"  --control PATH       the device's control socket: check compares pictures, bench takes screenshots\n"
+	"  --assign vfio-user=PATH\n"
+	"                       a device that is assigned to the guest: its BAR is the memory \"bar\"\n"
 	"  --pid PID            the device's process, when the socket does not tell\n"
 	"  --timeout SECONDS    of every wait (10)\n"
 	"  --log-level LEVEL    error, warn, info, debug\n"
@@ -53,6 +55,7 @@ struct arguments {
 enum option_id {
 	OPTION_VFIO_USER = 256,
 	OPTION_CONTROL,
+	OPTION_ASSIGN,
 	OPTION_PID,
 	OPTION_TIMEOUT,
 	OPTION_LOG_LEVEL,
@@ -74,6 +77,7 @@ enum option_id {
 static const struct option options[] = {
 	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "assign", required_argument, NULL, OPTION_ASSIGN },
 	{ "pid", required_argument, NULL, OPTION_PID },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -139,6 +143,9 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return true;
 	case OPTION_CONTROL:
 		arguments->options.control = value;
+		return true;
+	case OPTION_ASSIGN:
+		arguments->options.assign = value;
 		return true;
 	case OPTION_PID:
 		return parse_number(value, INT_MAX, &arguments->options.pid);

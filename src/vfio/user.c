@@ -78,7 +78,7 @@ static int feature(struct vtr_vfio_backend *backend, struct vfio_device_feature 
 	int fd, code = vtr_vfio_user_feature(client, request, &fd);
 
 	if (code)
-		return is_unknown(code) && asked & VFIO_DEVICE_FEATURE_PROBE ? -ENOTTY : code;
+		return is_unknown(code) && asked & VFIO_DEVICE_FEATURE_PROBE ? -EINVAL : code;
 	if ((asked & VFIO_DEVICE_FEATURE_MASK) == VTR_VFIO_FEATURE_DMA_BUF && !(asked & VFIO_DEVICE_FEATURE_PROBE))
 		return take_dmabuf(client, fd);
 	vtr_fd_close(&fd);

@@ -55,7 +55,7 @@ class TapResult(unittest.TestResult):
 
 def main():
     """Runs the tests of the calling script; names given as arguments select some of them."""
-    names = [name for name in sys.argv[1:] if not name.startswith("/")]
+    names = [name for name in sys.argv[1:] if "/" not in name]
     loader = unittest.TestLoader()
     module = sys.modules["__main__"]
     suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The conformance suite of vitrine-guest against vitrine: TAP of all checks, and that the device ends well afterwards.
 
-    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB]
+    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND]
+
+--assign: with a device of vfio_device.py assigned to the guest, its BAR in memory of this kind.
 
 The device runs in a temporary directory with a control socket, so that pictures are compared. Everything has a time-out.
 """
@@ -14,16 +16,18 @@ import sys
 import tempfile
 import threading
 
+import vfio_device
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from device import END_SECONDS, Device  # pylint: disable=wrong-import-position
 
 SUITE_SECONDS = 600
 
 
-def run_suite(arguments, device):
+def run_suite(arguments, device, assigned):
     """Passes the suite's TAP through, without its plan; returns the number of checks it printed and whether it came to its end."""
     command = [arguments.vitrine_guest, "--vfio-user", str(device.socket), "--control", str(device.control), "--timeout", "20",
-               "check", "--tap", "--filter", arguments.filter]
+               *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter]
     count, planned = 0, 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as suite:
         alarm = threading.Timer(SUITE_SECONDS, suite.kill)
@@ -51,15 +55,19 @@ def main():
     parser.add_argument("vitrine_guest")
     parser.add_argument("--path", default="auto")
     parser.add_argument("--filter", default="*")
+    parser.add_argument("--assign", choices=["sealed", "shm", "none", "sparse"])
     arguments = parser.parse_args()
 
     problems = []
     with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
         device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]))
         count, finished = 0, False
-        with contextlib.closing(device):
+        with contextlib.closing(device), contextlib.ExitStack() as stack:
+            assigned = vfio_device.Process(name, "--bar", arguments.assign) if arguments.assign else None
+            if assigned:
+                stack.callback(assigned.close)
             if device.wait_ready():
-                count, finished = run_suite(arguments, device)
+                count, finished = run_suite(arguments, device, assigned)
             problem = device.end()
         if not finished:
             problems.append("the suite did not come to its end")

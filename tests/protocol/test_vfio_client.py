@@ -2,17 +2,15 @@
 """Assigned devices that another process serves by vfio-user: what is made of an honest one, and what a lying one costs."""
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 import tap
-from vfio_device import COMMAND, BARS, DMA_ADDRESS, DMA_GO, DMA_LENGTH, DMA_RESULT, LIES, MEMORY_BAR, REGISTERS_BAR, SCRATCH
+from vfio_device import COMMAND, BARS, DMA_ADDRESS, DMA_GO, DMA_LENGTH, DMA_RESULT, LIES, MEMORY_BAR, REGISTERS_BAR, SCRATCH, Process
 
 CALL_TIMEOUT_MS = 500
 SECONDS = 60
-DEVICE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vfio_device.py")
 MIB = 1 << 20
 CONFIG = 7
 
@@ -21,13 +19,9 @@ class DeviceCase(unittest.TestCase):
     def start(self, *options):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        path = os.path.join(directory.name, "socket")
-        device = subprocess.Popen([sys.executable, DEVICE, path, "--size", "16", *options], stdout=subprocess.PIPE)
-        self.addCleanup(device.stdout.close)
-        self.addCleanup(device.wait)
-        self.addCleanup(device.kill)
-        self.assertEqual(device.stdout.readline(), b"ready\n")
-        return path
+        device = Process(directory.name, "--size", "16", *options)
+        self.addCleanup(device.close)
+        return device.path
 
     def steps(self, path, *steps, timeout_ms=5000):
         """What our client says to each step."""
@@ -159,6 +153,7 @@ SAID = {
     "region-wraps": ("EPROTO", BAR2 + CONTRADICTS),
     "region-offset-beyond": ("EPROTO", BAR2 + CONTRADICTS),
     "region-huge-unmapped": ("0", f"bar2 {(1 << 60) + 16 * MIB}/0@0"),
+    "region-vast": ("0", f"bar2 {1 << 60}/0@0"),
     "region-odd-size": ("0", "bar2 12345/0@0"),
     "caps-loop": ("EPROTO", BAR2 + CONTRADICTS),
     "caps-loop-of-two": ("EPROTO", BAR2 + CONTRADICTS),
@@ -183,12 +178,14 @@ SAID = {
 
 # Lies that a VMM meets later: the step, and what comes of it.
 LATER = {
+    "config-fixed": (f"poke 7 {COMMAND} 2", "poke 0"),
     "msix-count": ("irq 2", "irq EPROTO"),
     "msix-index": ("irq 2", "irq EPROTO"),
     "silence-at-map": ("map 0 4096", "map ETIMEDOUT"),
     "death-at-map": ("map 0 4096", "map ECONNRESET"),
     "ask-for-ever": ("map 0 4096", "map ETIMEDOUT"),
     "ask-wrongly": ("map 0 4096", "map 0"),
+    "busy": ("map 0 4096", "map 0"),
 }
 
 

@@ -11,15 +11,17 @@ BAR 0: registers, accessed by messages only.   BAR 2: memory, where KIND says.
     none     nowhere: accessed by messages
     sparse   a sealed memfd of which two areas may be mapped: from 4 KiB on, and the last quarter
 
-Clients come one after the other; what is in BAR 2 stays. LIES lists what it can get wrong.
+Clients come one after the other; what is in BAR 2 stays. LIES lists what it can get wrong. SIGUSR1 truncates the file of BAR 2.
 """
 import argparse
 import errno
 import fcntl
 import mmap
 import os
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -297,6 +299,23 @@ def ask_wrongly(device, connection, message, body, fds):
     send(connection, message, body, fds)
 
 
+def keep_config(device, connection, message, body, fds):
+    """Nothing that is written to configuration space stays there."""
+    device.config[COMMAND : COMMAND + 2] = bytes(2)
+    if not message.flags & NO_REPLY:
+        send(connection, message, body, fds)
+
+
+def be_busy(device, connection, message, body, fds):
+    """No lie: reads and writes what it is given, before it says thank you."""
+    (address,) = struct.unpack_from("=16xQ", message.body)
+    place = struct.pack("=QQ", address, 4096)
+    page = device.ask(connection, DMA_READ, place)
+    if page.flags & ERROR or len(page.body) != 16 + 4096 or device.ask(connection, DMA_WRITE, place + page.body[16:]).flags & ERROR:
+        os._exit(2)
+    send(connection, message, body, fds)
+
+
 PIPE = os.pipe()
 UNIX = socket.socket(socket.AF_UNIX)
 FOLDER = os.open("/", os.O_RDONLY)
@@ -330,6 +349,7 @@ LIES = {
     "region-wraps": change(GET_REGION_INFO, MEMORY_BAR, patch=[(16, 0xFFFFFFFF), (20, 0xFFFFFFFF)]),
     "region-offset-beyond": change(GET_REGION_INFO, MEMORY_BAR, patch=[(24, 4096)]),
     "region-huge-unmapped": change(GET_REGION_INFO, MEMORY_BAR, fds=[], patch=[(4, 3), (20, 0x10000000)]),
+    "region-vast": change(GET_REGION_INFO, MEMORY_BAR, fds=[], patch=[(4, 3), (16, 0), (20, 0x10000000)]),
     "region-odd-size": change(GET_REGION_INFO, MEMORY_BAR, fds=[], patch=[(4, 3), (16, 12345)]),
     "caps-loop": caps(struct.pack("=HHI", 7, 1, 32)),
     "caps-loop-of-two": caps(struct.pack("=HHI", 7, 1, 40) + struct.pack("=HHI", 8, 1, 32)),
@@ -343,6 +363,7 @@ LIES = {
     "config-short": change(REGION_READ, 7, cut=-1),
     "config-other-offset": change(REGION_READ, 7, patch=[(0, 4)]),
     "config-oversized": change(REGION_READ, 7, more=b"more"),
+    "config-fixed": Lie(REGION_WRITE, keep_config, 7),
     "msix-count": change(GET_IRQ_INFO, MSIX, patch=[(12, 0xFFFFFFFF)]),
     "msix-index": change(GET_IRQ_INFO, MSIX, patch=[(8, 1)]),
     "silence": Lie(GET_INFO, silence),
@@ -356,7 +377,24 @@ LIES = {
     "death-at-map": Lie(DMA_MAP, die),
     "ask-for-ever": Lie(DMA_MAP, ask_for_ever),
     "ask-wrongly": Lie(DMA_MAP, ask_wrongly),
+    "busy": Lie(DMA_MAP, be_busy),
 }
+
+
+class Process:
+    """The device in a process of its own, in a directory."""
+
+    def __init__(self, directory, *options):
+        self.path = os.path.join(directory, "assigned.sock")
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), self.path, *options], stdout=subprocess.PIPE)
+        if self.process.stdout.readline() != b"ready\n":
+            self.close()
+            raise RuntimeError("the test device did not start")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 def main():
@@ -368,6 +406,7 @@ def main():
     arguments = parser.parse_args()
 
     device = Device(arguments.bar, arguments.size << 20, arguments.lie)
+    signal.signal(signal.SIGUSR1, lambda *_: os.ftruncate(device.file, 0))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(arguments.socket)
         listener.listen()

@@ -136,9 +136,13 @@ static bool overlapping_entries(struct vtr_check *check, const void *row)
 	struct vtr_rect all = { 0, 0, W, H };
 	uint64_t address = vtr_guest_area_alloc(&guest->areas[VTR_GUEST_BAR], PAGE, PAGE);
 	struct virtio_gpu_mem_entry entries[N];
+	uint8_t line[W * 4];
 
-	for (uint32_t y = 0; y < 8; y++)
-		vtr_pattern_row(&pattern, 0, y, W, framebuffer.format, vtr_guest_data(guest, address + y * W * 4, W * 4));
+	for (uint32_t y = 0; y < 8; y++) {
+		vtr_pattern_row(&pattern, 0, y, W, framebuffer.format, line);
+		if (!vtr_expect_success(check, "drawing", vtr_guest_write(guest, address + y * W * 4, line, sizeof(line))))
+			return false;
+	}
 	for (uint32_t i = 0; i < N; i++)
 		entries[i] = (struct virtio_gpu_mem_entry){ address, PAGE, 0 };
 	return vtr_expect_ok(check, "RESOURCE_CREATE_BLOB", vtr_command_create_blob(guest, ID, N * PAGE, entries, N)) &&

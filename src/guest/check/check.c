@@ -19,7 +19,7 @@
 
 static const struct vtr_check_family *const families[] = {
 	&vtr_check_pci,    &vtr_check_setup, &vtr_check_display, &vtr_check_2d,       &vtr_check_blob,        &vtr_check_scanout,
-	&vtr_check_cursor, &vtr_check_fence, &vtr_check_memory,  &vtr_check_bad_ring, &vtr_check_bad_command,
+	&vtr_check_cursor, &vtr_check_fence, &vtr_check_memory,  &vtr_check_bad_ring, &vtr_check_bad_command, &vtr_check_assigned,
 };
 
 enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
@@ -41,6 +41,8 @@ static bool chosen(const struct suite *suite, const struct vtr_check_family *fam
                    char name[NAME_SIZE])
 {
 	snprintf(name, NAME_SIZE, "%s/%s", family->name, c->name);
+	if (family->assigned && !suite->options->assign)
+		return false;
 	return !suite->choice->filter || !fnmatch(suite->choice->filter, name, FNM_EXTMATCH);
 }
 

@@ -38,13 +38,15 @@ struct vtr_check_family {
 	const char *name;
 	const struct vtr_check_case *cases;
 	size_t n_cases;
+	bool assigned; /* there only with a device that is assigned to the guest */
 };
 
 #define VTR_FEATURE(name) (UINT64_C(1) << (name))
 #define VTR_CHECK_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 extern const struct vtr_check_family vtr_check_pci, vtr_check_setup, vtr_check_display, vtr_check_2d, vtr_check_blob,
-	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command;
+	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command,
+	vtr_check_assigned;
 
 /* ---- expectations ---- */
 
