@@ -85,7 +85,6 @@ static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool 
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
 		drop_derived(gpu, resource);
 	}
-	resource->revoked = resource->backing.count;
 	gpu->resources.spans -= resource->backing.count;
 	vtr_spans_finish(&resource->backing);
 }
@@ -98,7 +97,7 @@ bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *s
 static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	gpu->resources.spans += resource->backing.count;
-	resource->revoked = false;
+	resource->was_resolved = true;
 	if (resource->image)
 		return;
 	resource->memory = vtr_pixel_memory(&resource->backing);

@@ -28,7 +28,7 @@ struct vtr_resource {
 	struct vtr_spans backing; /* entries, resolved; empty while they do not resolve */
 	uint64_t generation;      /* of the memory map when resolving was last tried */
 
-	bool revoked; /* it was resolved and is not now */
+	bool was_resolved; /* at least once: memory that is missing now was there */
 
 	unsigned memory;                                 /* VTR_IN_*: where the pixels are */
 	struct vtr_candidate candidates[VTR_CANDIDATES]; /* dmabufs of the pixels */

@@ -51,7 +51,7 @@ bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout
 	}
 	struct vtr_choice choice = vtr_ladder_look(gpu, scanout, status->why_not, &status->n_why_not);
 	status->path = choice.path;
-	status->revoked = frozen ? scanout->resource->revoked : scanout->resource && (choice.revoked || scanout->revoked);
+	status->revoked = frozen ? scanout->resource->was_resolved : scanout->resource && (choice.revoked || scanout->revoked);
 	status->frozen = frozen || status->revoked;
 	fill_latency(&scanout->stats, status);
 	return true;

@@ -119,7 +119,8 @@ static void test_not_decoded(gconstpointer data)
 	start_shown(&bench, BAR_OURS);
 	if (!made) {
 		vtr_gpu_devices_changed(bench.machine.gpu);
-		gpu_bar_flush(&bench, 1); // answered when the display is done with the frame before it, too: nobody reads pixels now
+		gpu_bar_flush(&bench,
+		              1); // answered when the display is done with the frame before it, too: nobody reads pixels now
 	}
 	unsigned gets = fake.gets, tried = gpu_bar_tried(&bench, VTR_PATH_VFIO_DMABUF);
 	fake_decoding(false);
@@ -233,6 +234,23 @@ static void test_detach_before_the_import_fails(void)
 	gpu_bar_destroy(&bench);
 }
 
+/* First the VMM takes the memory, then the guest does: it is still revoked until it has some again. */
+static void test_unmapped_and_detached(void)
+{
+	struct virtio_gpu_resource_detach_backing detach = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, .resource_id = 1 };
+	struct gpu_bar bench;
+
+	start_shown(&bench, BAR_REMOTE);
+	gpu_bar_map(&bench, BAR_NOT);
+	GPU_ASSERT_OK(&bench.machine, detach);
+	expect_revoked(&bench);
+	gpu_bar_map(&bench, BAR_REMOTE);
+	expect_revoked(&bench);
+	gpu_bar_attach(&bench, 1, FRAME_SHUFFLED);
+	expect_restored(&bench, VTR_PATH_VFIO_DMABUF);
+	gpu_bar_destroy(&bench);
+}
+
 /* Memory that never was there is not revoked. */
 static void test_never_there(void)
 {
@@ -266,6 +284,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/revoked/mapped", test_mapped);
 	g_test_add_func("/unit/gpu/revoked/detach-while-the-display-sleeps", test_detach_while_the_display_sleeps);
 	g_test_add_func("/unit/gpu/revoked/detach-before-the-import-fails", test_detach_before_the_import_fails);
+	g_test_add_func("/unit/gpu/revoked/unmapped-and-detached", test_unmapped_and_detached);
 	g_test_add_func("/unit/gpu/revoked/never-there", test_never_there);
 	return g_test_run();
 }
