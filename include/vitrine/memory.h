@@ -144,7 +144,7 @@ struct vtr_memory_devices_impl {
 	/* The guest names memory that is in no region, or in a device's: brings the regions of devices up to date. True when the
 	 * map has changed. */
 	bool (*update)(void *data);
-	/* A device's memory could not be read. From inside the read: may not change the map. */
+	/* A device's memory could not be read, or can be again. From inside the read: may not change the map. */
 	void (*fault)(void *data);
 };
 /* impl NULL for nobody. */

@@ -195,14 +195,15 @@ static int fetch(struct vtr_region *region, uint64_t offset, void *buffer, size_
 /* What a fault took from us may be back: reading shows. */
 static int read_device(struct vtr_region *region, uint64_t offset, void *buffer, size_t length)
 {
+	bool was_away = vtr_region_faulted(region);
+
 	if (vtr_memory_file_restore(region->cpu))
 		return -EFAULT;
 	vtr_copy_device(buffer, region->data + offset, length);
-	if (!vtr_region_faulted(region))
-		return 0;
-	if (region->memory)
+	bool is_away = vtr_region_faulted(region);
+	if (region->memory && (was_away || is_away))
 		vtr_memory_device_fault(region->memory);
-	return -EFAULT;
+	return is_away ? -EFAULT : 0;
 }
 
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)

@@ -55,7 +55,7 @@ struct vtr_region *vtr_memory_next(const struct vtr_memory *memory, uint64_t add
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory);
 /* Asks who knows the devices to bring them up to date: true when the map has changed. */
 bool vtr_memory_update(struct vtr_memory *memory);
-/* Tells who knows the devices that one could not be read. */
+/* Tells who knows the devices that one could not be read, or can be again. */
 void vtr_memory_device_fault(const struct vtr_memory *memory);
 struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory);
 

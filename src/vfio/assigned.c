@@ -20,7 +20,7 @@
  *
  *   the VMM has changed the map         from the loop, once for all changes until then
  *   the guest names memory in a BAR that the VMM does not announce, or nowhere          at once, before it gets its answer
- *   memory of a device could not be read                                                from the loop
+ *   memory of a device could not be read, or can be again                               from the loop
  *   a device came or went                                                               at once
  *
  * Listeners of the map see each change as usual. Whoever makes something of the devices themselves (dmabufs) is told when all is

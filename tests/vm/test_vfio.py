@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The library's VFIO and udmabuf parts against a real kernel: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c)
-checks every errno that the kernel's dmabuf export has, revocation, and the ways to a device, and udmabuf-limits (udmabuf_limits.c) the
-rules and limits of udmabuf. The guest's display is a vitrine: its card is the importer."""
+checks every errno that the kernel's dmabuf export has, revocation, and the ways to a device, vfio-mapped (vfio_mapped.c) reading through a
+device's fd, and udmabuf-limits (udmabuf_limits.c) the rules and limits of udmabuf; and a vitrine that is given a device. The guest's display is a vitrine: its card is the importer."""
 
 import argparse
+import json
 import pathlib
 import sys
 import tempfile
@@ -35,6 +36,38 @@ def boot(guest, devices):
     guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
 
 
+def assigned(guest):
+    """The devices that the vitrine in the guest says it has."""
+    return json.loads(guest.run("vitrinectl --control /tmp/ctl --json status")[-1])["assigned"]
+
+
+def check_program(tap, guest):
+    """vitrine and vitrinectl inside the guest, with a real device to be given."""
+    with tap.case("vfio: vitrine --assign bdf= has the device", guest.logs):
+        guest.run(f"vitrine --vfio-user /tmp/gpu --control /tmp/ctl --assign bdf={MEMORY} >/tmp/log 2>&1 & "
+                  "for i in $(seq 100); do [ -S /tmp/ctl ] && break; sleep 0.1; done; [ -S /tmp/ctl ] || cat /tmp/log")
+        device = assigned(guest)[0]
+        bar = next(bar for bar in device["bars"] if bar["bar"] == 2)
+        expect(device["name"] == MEMORY and device["no_dmabuf"] is None, device)
+        expect(device["capabilities"] == ["dmabuf", "mmap", "bar-addresses"], device)
+        expect(bar["size"] == bar["mappable"] == 64 << 20 and int(bar["address"], 16) > 0, bar)
+        text = "\n".join(guest.run("vitrinectl --control /tmp/ctl status"))
+        expect(f"{MEMORY}, exports dmabufs" in text and "BAR 2 64.0 MiB" in text, text)
+    with tap.case("vfio: vitrinectl assign --remove, and the device is free", guest.logs):
+        said = guest.run(f"vitrinectl --control /tmp/ctl assign bdf={MEMORY} 2>&1; true")
+        expect("held by another process" in said[-1], said)
+        guest.run(f"vitrinectl --control /tmp/ctl assign --remove {MEMORY}")
+        expect(assigned(guest) == [], "it is still there")
+    with tap.case("vfio: vitrinectl assign passes the device", guest.logs):
+        said = guest.run(f"vitrinectl --control /tmp/ctl assign bdf={MEMORY}")
+        expect(said[0] == f"{MEMORY}, exports dmabufs", said)
+        expect([device["name"] for device in assigned(guest)] == [MEMORY], "it did not arrive")
+    with tap.case("vfio: pid= of a process that has the device, which is a second time once too often", guest.logs):
+        said = guest.run("vitrinectl --control /tmp/ctl assign pid=$(pidof vitrine) 2>&1; true")
+        expect(f"{MEMORY} is assigned already" in said[-1], said)
+        guest.run("vitrinectl --control /tmp/ctl quit")
+
+
 def run(tap, guest, name, devices, others=()):
     """Boots the guest and runs vfio-errnos with these devices, then the other programs."""
     try:
@@ -42,7 +75,9 @@ def run(tap, guest, name, devices, others=()):
             boot(guest, devices)
         run_checks(tap, guest, "vfio", f"vfio-errnos {' '.join(devices)} /dev/dri/card0")
         for other in others:
-            run_checks(tap, guest, "vfio", f"{other} /dev/dri/card0")
+            run_checks(tap, guest, "vfio", other)
+        if others:
+            check_program(tap, guest)
         with tap.case(f"vfio: {name}: the example of docs/vfio-embedding.md makes a dmabuf", guest.logs):
             lines = guest.run(f"vfio-embedding bdf={devices[0]}")
             expect(lines == [f"dmabuf of {devices[0]}: 8192 bytes"], lines)
@@ -52,7 +87,7 @@ def run(tap, guest, name, devices, others=()):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vfio-errnos", "udmabuf-limits", "vfio-embedding"):
+    for program in ("vitrine", "vitrinectl", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
     tap, kit = Tap(), Kit()
@@ -63,12 +98,12 @@ def main():
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
         try:
-            inside = [programs[name] for name in ("vfio-errnos", "udmabuf-limits", "vfio-embedding")]
+            inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding", "vitrine", "vitrinectl")]
             initramfs = kit.initramfs(work / "initramfs.gz", programs=inside)
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
             run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST),
-                ["udmabuf-limits"])
+                [f"vfio-mapped {MEMORY}", "udmabuf-limits /dev/dri/card0"])
             run(tap, Guest(*machine, append="iommu.passthrough=0"), "translated", (MEMORY,))
         except Failure as failure:
             print(f"Bail out! {failure}")
