@@ -74,14 +74,18 @@ enum {
 /* Prints the device: PCI ids, BARs, capabilities, features, configuration, display info, EDIDs. */
 VTR_API int vtr_guest_probe(const struct vtr_guest_options *options, bool json, FILE *out);
 
+enum { VTR_GUEST_DEMO_BUFFERS = 2 };
 struct vtr_guest_demo {
 	uint32_t width, height; /* 0: the mode the device prefers */
 	uint32_t scanout;
-	uint32_t ranges;  /* mem entries of each of the two blobs; 0: 63 */
+	uint32_t ranges;  /* mem entries of each blob; 0: 63 */
 	uint64_t frames;  /* stop after so many; 0: no limit */
 	uint32_t seconds; /* stop after so long; 0: no limit */
 	enum vtr_guest_memory memory;
-	bool keep; /* at the end leave the last picture until standard input or the device closes */
+	uint32_t buffers;            /* blobs to flip between, 1: it is drawn into while it is shown; 0: VTR_GUEST_DEMO_BUFFERS */
+	bool cursor;                 /* with a cursor, */
+	uint32_t cursor_x, cursor_y; /* whose upper left corner is there */
+	bool keep;                   /* at the end leave the last picture until standard input or the device closes */
 };
 /* Shows a moving picture, flipping between two blobs of many shuffled ranges; prints a line of figures at the end. */
 VTR_API int vtr_guest_demo(const struct vtr_guest_options *options, const struct vtr_guest_demo *demo, FILE *out);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A moving picture: two blobs, each of many shuffled ranges; one is drawn while the other is shown, then they change places with
- * SET_SCANOUT_BLOB and a fenced RESOURCE_FLUSH, as a page flip of Linux does. The fence paces the loop, as it would a guest's
- * compositor.
+ * SET_SCANOUT_BLOB and a fenced RESOURCE_FLUSH, as a page flip of Linux does; or one blob, drawn into in its place. The fence paces
+ * the loop, as it would a guest's compositor.
  */
 #include <inttypes.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <vitrine/limits.h>
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
 
@@ -15,7 +16,7 @@
 #include "guest/image.h"
 #include "guest/machine.h"
 
-enum { FIRST_ID = 1, DEFAULT_RANGES = 63, NS_PER_S = 1000000000 };
+enum { FIRST_ID = 1, CURSOR_ID = FIRST_ID + VTR_GUEST_DEMO_BUFFERS, DEFAULT_RANGES = 63, NS_PER_S = 1000000000 };
 
 static int fail(const struct vtr_guest *guest, const char *what, uint32_t response)
 {
@@ -53,16 +54,22 @@ static bool goes_on(const struct vtr_guest_demo *demo, uint64_t frame, uint64_t 
 	       (!demo->seconds || vtr_now_ns() - started_ns < (uint64_t)demo->seconds * NS_PER_S);
 }
 
-static int play(struct vtr_guest *guest, const struct vtr_guest_demo *demo, struct vtr_image images[2], FILE *out)
+static uint32_t count_buffers(const struct vtr_guest_demo *demo)
+{
+	return demo->buffers ? demo->buffers : VTR_GUEST_DEMO_BUFFERS;
+}
+
+static int play(struct vtr_guest *guest, const struct vtr_guest_demo *demo, struct vtr_image images[], FILE *out)
 {
 	struct vtr_framebuffer *size = &images[0].framebuffer;
 	uint64_t frame = 0, started = vtr_now_ns();
 
 	for (; goes_on(demo, frame, started); frame++) {
-		struct vtr_image *image = &images[frame % 2];
+		uint32_t buffer = (uint32_t)(frame % count_buffers(demo));
+		struct vtr_image *image = &images[buffer];
 
 		vtr_image_draw_all(image, &(struct vtr_pattern){ size->width, size->height, (uint32_t)frame });
-		uint32_t response = vtr_image_show(image, FIRST_ID + frame % 2, demo->scanout);
+		uint32_t response = vtr_image_show(image, FIRST_ID + buffer, demo->scanout);
 		if (response != VIRTIO_GPU_RESP_OK_NODATA)
 			return fail(guest, "showing a frame", response);
 	}
@@ -86,10 +93,11 @@ static void keep_showing(struct vtr_guest *guest)
 			return;
 }
 
-/* The two blobs, created but not shown. */
-static int make_blobs(struct vtr_guest *guest, const struct vtr_image_layout *layout, struct vtr_image images[2])
+/* The blobs, created but not shown. */
+static int make_blobs(struct vtr_guest *guest, const struct vtr_guest_demo *demo, const struct vtr_image_layout *layout,
+                      struct vtr_image images[])
 {
-	for (uint32_t i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < count_buffers(demo); i++) {
 		if (vtr_image_init(&images[i], guest, layout)) {
 			vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(guest));
 			return VTR_GUEST_FAILED;
@@ -101,6 +109,31 @@ static int make_blobs(struct vtr_guest *guest, const struct vtr_image_layout *la
 	return VTR_GUEST_OK;
 }
 
+/* A blob has no format; a cursor's is B8G8R8A8, as the Linux driver has it. */
+static int show_cursor(struct vtr_guest *guest, const struct vtr_guest_demo *demo)
+{
+	const struct vtr_image_layout layout = { .memory = demo->memory, .width = VTR_CURSOR_SIZE, .height = VTR_CURSOR_SIZE };
+	struct vtr_image image;
+
+	if (vtr_image_init(&image, guest, &layout)) {
+		vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(guest));
+		return VTR_GUEST_FAILED;
+	}
+	for (uint32_t y = 0; y < VTR_CURSOR_SIZE; y++)
+		for (uint32_t x = 0; x < VTR_CURSOR_SIZE; x++) {
+			uint32_t argb = vtr_pattern_cursor(x, y);
+
+			vtr_image_write(&image, (y * VTR_CURSOR_SIZE + x) * sizeof(argb), &argb, sizeof(argb));
+		}
+	uint32_t response = vtr_image_create_blob(&image, CURSOR_ID);
+	vtr_image_finish(&image);
+	if (response != VIRTIO_GPU_RESP_OK_NODATA)
+		return fail(guest, "creating a cursor", response);
+	if (vtr_command_update_cursor(guest, demo->scanout, CURSOR_ID, demo->cursor_x, demo->cursor_y, 0, 0))
+		return fail(guest, "showing a cursor", 0);
+	return VTR_GUEST_OK;
+}
+
 static int run(struct vtr_guest *guest, const struct vtr_guest_demo *demo, FILE *out)
 {
 	struct vtr_image_layout layout = {
@@ -109,7 +142,7 @@ static int run(struct vtr_guest *guest, const struct vtr_guest_demo *demo, FILE 
 		.height = demo->height,
 		.ranges = demo->ranges ? demo->ranges : DEFAULT_RANGES,
 	};
-	struct vtr_image images[2] = { 0 };
+	struct vtr_image images[VTR_GUEST_DEMO_BUFFERS] = { 0 };
 
 	if (vtr_guest_start(guest, UINT64_MAX))
 		return fail(guest, "starting the device", 0);
@@ -119,13 +152,15 @@ static int run(struct vtr_guest *guest, const struct vtr_guest_demo *demo, FILE 
 	}
 	int code = choose_size(guest, demo, &layout);
 	if (code == VTR_GUEST_OK)
-		code = make_blobs(guest, &layout, images);
+		code = make_blobs(guest, demo, &layout, images);
+	if (code == VTR_GUEST_OK && demo->cursor)
+		code = show_cursor(guest, demo);
 	if (code == VTR_GUEST_OK)
 		code = play(guest, demo, images, out);
 	if (code == VTR_GUEST_OK && demo->keep)
 		keep_showing(guest);
-	vtr_image_finish(&images[0]);
-	vtr_image_finish(&images[1]);
+	for (size_t i = 0; i < VTR_GUEST_DEMO_BUFFERS; i++)
+		vtr_image_finish(&images[i]);
 	return code;
 }
 

@@ -81,6 +81,11 @@ uint32_t vtr_pattern_decode(uint32_t format, const uint8_t bytes[4])
 	return (uint32_t)bytes[f->r] << 16 | (uint32_t)bytes[f->g] << 8 | bytes[f->b];
 }
 
+uint32_t vtr_pattern_cursor(uint32_t x, uint32_t y)
+{
+	return (x / 4 + y / 4) % 2 ? 0xff000000 | x * 4 << 16 | y * 4 << 8 | 0x80 : 0;
+}
+
 uint32_t vtr_pattern_read_frame(const void *pixels, uint32_t stride)
 {
 	uint32_t frame = 0;

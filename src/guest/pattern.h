@@ -24,6 +24,10 @@ void vtr_pattern_row(const struct vtr_pattern *pattern, uint32_t x, uint32_t y, 
 /* The 0xRRGGBB that four bytes in format stand for. */
 uint32_t vtr_pattern_decode(uint32_t format, const uint8_t bytes[4]);
 
+/* The ARGB8888 pixels of a cursor of 64x64: half of them are opaque and tell their own coordinates, half are transparent, every
+ * second square of 4x4. */
+uint32_t vtr_pattern_cursor(uint32_t x, uint32_t y);
+
 /* The frame number that the squares of an XRGB8888 picture show; stride in bytes. */
 uint32_t vtr_pattern_read_frame(const void *pixels, uint32_t stride);
 

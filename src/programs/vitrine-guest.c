@@ -36,6 +36,8 @@ static const char usage[] =
 	"  --scanout N          in place of 0\n"
 	"  --memory KIND        ram, bar (an assigned device's), remote (without an fd)\n"
 	"  --ranges N           mem entries of each buffer (63)\n"
+	"  --buffers N          1: draw into the framebuffer that is shown, 2: flip between two (default)\n"
+	"  --cursor X,Y         with a cursor there\n"
 	"  --keep               leave the last picture until standard input ends\n"
 	"check                  run the conformance suite\n"
 	"  --filter GLOB        only checks whose family/name matches\n"
@@ -66,6 +68,8 @@ enum option_id {
 	OPTION_SCANOUT,
 	OPTION_MEMORY,
 	OPTION_RANGES,
+	OPTION_BUFFERS,
+	OPTION_CURSOR,
 	OPTION_KEEP,
 	OPTION_FILTER,
 	OPTION_LIST,
@@ -88,6 +92,8 @@ static const struct option options[] = {
 	{ "scanout", required_argument, NULL, OPTION_SCANOUT },
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "ranges", required_argument, NULL, OPTION_RANGES },
+	{ "buffers", required_argument, NULL, OPTION_BUFFERS },
+	{ "cursor", required_argument, NULL, OPTION_CURSOR },
 	{ "keep", no_argument, NULL, OPTION_KEEP },
 	{ "filter", required_argument, NULL, OPTION_FILTER },
 	{ "list", no_argument, NULL, OPTION_LIST },
@@ -109,17 +115,22 @@ static bool parse_number(const char *text, unsigned long max, uint32_t *value)
 	return true;
 }
 
+/* Two numbers with separator between them, each at most VTR_MAX_DIMENSION. */
+static bool parse_pair(const char *text, char separator, uint32_t *first, uint32_t *second)
+{
+	char number[16];
+	const char *end = strchr(text, separator);
+
+	if (!end || (size_t)(end - text) >= sizeof(number))
+		return false;
+	memcpy(number, text, (size_t)(end - text));
+	number[end - text] = 0;
+	return parse_number(number, VTR_MAX_DIMENSION, first) && parse_number(end + 1, VTR_MAX_DIMENSION, second);
+}
+
 static bool parse_size(const char *text, struct vtr_guest_demo *demo)
 {
-	char width[16];
-	const char *x = strchr(text, 'x');
-
-	if (!x || (size_t)(x - text) >= sizeof(width))
-		return false;
-	memcpy(width, text, (size_t)(x - text));
-	width[x - text] = 0;
-	return parse_number(width, VTR_MAX_DIMENSION, &demo->width) && parse_number(x + 1, VTR_MAX_DIMENSION, &demo->height) &&
-	       demo->width && demo->height;
+	return parse_pair(text, 'x', &demo->width, &demo->height) && demo->width && demo->height;
 }
 
 static bool parse_log_level(const char *text)
@@ -173,6 +184,11 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return !vtr_guest_memory_from_name(value, &arguments->demo.memory);
 	case OPTION_RANGES:
 		return parse_number(value, VTR_MAX_ENTRIES, &arguments->demo.ranges);
+	case OPTION_BUFFERS:
+		return parse_number(value, VTR_GUEST_DEMO_BUFFERS, &arguments->demo.buffers) && arguments->demo.buffers;
+	case OPTION_CURSOR:
+		arguments->demo.cursor = true;
+		return parse_pair(value, ',', &arguments->demo.cursor_x, &arguments->demo.cursor_y);
 	case OPTION_KEEP:
 		return arguments->demo.keep = true;
 	case OPTION_FILTER:

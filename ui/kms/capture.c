@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Captures: the display thread does not read guest memory, so it asks for the pixels (VTR_DEMAND_PIXELS), gets them with the next
- * frame, shows that frame as a copy, and goes back to dmabufs with the one that follows.
+ * frame, shows that frame as a copy, and goes back to dmabufs with the one that follows. A picture is that of a frame which was
+ * made after somebody asked, also while nothing is shown.
  */
 #include <errno.h>
 
@@ -10,11 +11,13 @@
 
 void kms_capture_add(struct kms_output *output, struct vtr_capture *capture)
 {
-	output->captures[output->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
-	const struct kms_held *newest = output->flipping ? &output->coming : &output->shown;
+	struct vtr_error error;
 
-	if (!newest->import && (!newest->frame || newest->frame->content == VTR_FRAME_BLANK))
-		kms_captures_answer(output, NULL, newest->frame ? newest->frame->sequence : 0);
+	output->captures[output->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
+	if (!output->pipe.crtc) {
+		vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "nothing is plugged into connector %s", output->connector->name);
+		kms_captures_fail(output, &error);
+	}
 	kms_output_update_demand(output);
 }
 

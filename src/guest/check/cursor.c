@@ -8,12 +8,6 @@ enum { SCREEN = 1, CURSOR = 2, UNKNOWN = 77, W = 320, H = 200, SIZE = VTR_CURSOR
 
 #define BLOB VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB)
 
-/* Half of the image is opaque and tells its own coordinates, half is transparent: every second 4x4 square. */
-static uint32_t cursor_argb(uint32_t x, uint32_t y)
-{
-	return (x / 4 + y / 4) % 2 ? 0xff000000 | x * 4 << 16 | y * 4 << 8 | 0x80 : 0;
-}
-
 /* The cursor's image as a 2D resource. */
 static bool make_cursor(struct vtr_check *check, uint32_t id, uint32_t width, uint32_t height)
 {
@@ -23,7 +17,7 @@ static bool make_cursor(struct vtr_check *check, uint32_t id, uint32_t width, ui
 	uint32_t *pixels = vtr_guest_data(guest, address, width * height * 4ull);
 
 	for (uint32_t i = 0; i < width * height; i++)
-		pixels[i] = cursor_argb(i % width, i / width);
+		pixels[i] = vtr_pattern_cursor(i % width, i / width);
 	return vtr_expect_ok(check, "RESOURCE_CREATE_2D",
 	                     vtr_command_create_2d(guest, id, VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, width, height)) &&
 	       vtr_expect_ok(check, "RESOURCE_ATTACH_BACKING", vtr_command_attach(guest, id, &entry, 1)) &&
@@ -52,8 +46,8 @@ static uint32_t scene_pixel(const void *data, uint32_t x, uint32_t y)
 	const struct scene *scene = data;
 	int64_t cx = (int64_t)x - scene->x, cy = (int64_t)y - scene->y;
 
-	if (scene->visible && cx >= 0 && cx < SIZE && cy >= 0 && cy < SIZE && cursor_argb((uint32_t)cx, (uint32_t)cy))
-		return cursor_argb((uint32_t)cx, (uint32_t)cy) & 0xffffff;
+	if (scene->visible && cx >= 0 && cx < SIZE && cy >= 0 && cy < SIZE && vtr_pattern_cursor((uint32_t)cx, (uint32_t)cy))
+		return vtr_pattern_cursor((uint32_t)cx, (uint32_t)cy) & 0xffffff;
 	return vtr_pattern_pixel(&(struct vtr_pattern){ W, H, 1 }, x, y);
 }
 
@@ -100,7 +94,7 @@ static bool blob(struct vtr_check *check, const void *row)
 	uint32_t *pixels = vtr_guest_data(guest, address, SIZE * SIZE * 4);
 
 	for (uint32_t i = 0; i < SIZE * SIZE; i++)
-		pixels[i] = cursor_argb(i % SIZE, i / SIZE);
+		pixels[i] = vtr_pattern_cursor(i % SIZE, i / SIZE);
 	return make_screen(check) &&
 	       vtr_expect_ok(check, "RESOURCE_CREATE_BLOB", vtr_command_create_blob(guest, CURSOR, SIZE * SIZE * 4, &entry, 1)) &&
 	       vtr_expect_success(check, "UPDATE_CURSOR", vtr_command_update_cursor(guest, 0, CURSOR, 150, 70, HOT_X, HOT_Y)) &&
