@@ -228,7 +228,12 @@ def test_assign(tap, device):
 def assigned_fds(device):
     """What of /dev/null the device holds besides its standard input."""
     folder = pathlib.Path(f"/proc/{device.process.pid}/fd")
-    return [fd.name for fd in folder.iterdir() if fd.name != "0" and os.readlink(fd) == "/dev/null"]
+    found = []
+    for fd in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed while we look
+            if fd.name != "0" and os.readlink(fd) == "/dev/null":
+                found.append(fd.name)
+    return found
 
 
 def test_pictures(tap, device):
