@@ -152,9 +152,10 @@ static int64_t advance(struct vtr_control_client *client)
 	}
 	const struct vtr_step *step = &client->script.steps[client->step];
 	if (!is_used(client->control->subject.input, kinds_of(step))) {
+		const char *kind = vtr_input_kind_name(vtr_step_kind(step));
+
 		vtr_control_stop_playing(client);
-		vtr_control_refuse(client, "failed", "the guest's driver of the %s went away",
-		                   vtr_input_kind_name(vtr_step_kind(step)));
+		vtr_control_refuse(client, "failed", "the guest's driver of the %s went away", kind);
 		return 0;
 	}
 	vtr_step_perform(step, client->control->subject.input);
