@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ struct vtr_display_thread {
 	pthread_t thread;
 	struct vtr_source *wake;
 	struct vtr_source *settle; /* timer of the modes that windows want */
+	sem_t started;
+	int start_error; /* 0 or -errno, once started */
 
 	atomic_bool dead;
 	struct vtr_error error; /* of the failure; before `failure` is posted the display thread's, then the device thread's */
@@ -158,9 +161,8 @@ static void read_mail(void *data)
 	}
 }
 
-static void *run(void *data)
+static void show_outputs(struct vtr_display_thread *thread)
 {
-	struct vtr_display_thread *thread = data;
 	struct vtr_display *display = thread->display;
 	struct vtr_error failure;
 	int error = vtr_loop_run(display->loop);
@@ -172,6 +174,21 @@ static void *run(void *data)
 	/* Who waits for us to end adds no outputs meanwhile. */
 	for (size_t i = 0; i < thread->count; i++)
 		let_go(display, thread->shown[i]);
+}
+
+static void *run(void *data)
+{
+	struct vtr_display_thread *thread = data;
+	struct vtr_display *display = thread->display;
+	int error = display->impl->start ? display->impl->start(display) : 0;
+
+	thread->start_error = error;
+	sem_post(&thread->started);
+	if (error)
+		return NULL;
+	show_outputs(thread);
+	if (display->impl->stop)
+		display->impl->stop(display);
 	return NULL;
 }
 
@@ -210,9 +227,14 @@ static int start(struct vtr_display_thread *thread)
 	pthread_sigmask(SIG_SETMASK, &mask, &old);
 	int error = pthread_create(&thread->thread, NULL, run, thread);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!error)
-		pthread_setname_np(thread->thread, "vitrine-display");
-	return -error;
+	if (error)
+		return -error;
+	pthread_setname_np(thread->thread, "vitrine-display");
+	while (sem_wait(&thread->started) < 0)
+		; /* a signal */
+	if (thread->start_error)
+		pthread_join(thread->thread, NULL);
+	return thread->start_error;
 }
 
 int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl *impl)
@@ -227,6 +249,7 @@ int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl 
 	thread->failure.deliver = deliver_failure;
 	thread->last = &thread->first;
 	pthread_mutex_init(&thread->lock, NULL);
+	sem_init(&thread->started, 0, 0);
 	if (!display->loop)
 		goto fail;
 	thread->wake = vtr_loop_add_event(display->loop, read_mail, thread);
@@ -239,6 +262,7 @@ int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl 
 	return 0;
 fail:
 	vtr_loop_destroy(display->loop);
+	sem_destroy(&thread->started);
 	pthread_mutex_destroy(&thread->lock);
 	free(thread);
 	return error;
@@ -261,6 +285,7 @@ void vtr_display_destroy(struct vtr_display *display)
 			vtr_output_display_destroyed(outputs->items[i], display);
 	}
 	vtr_loop_destroy(display->loop);
+	sem_destroy(&thread->started);
 	pthread_mutex_destroy(&thread->lock);
 	free(thread);
 	display->impl->destroy(display);

@@ -7,10 +7,15 @@
 
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
- * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but cursor and mode.
+ * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but start, stop,
+ * cursor and mode.
  */
 struct vtr_display_impl {
 	const char *name;
+	/* The first and the last on the thread, for libraries that want to be used on one. start: 0, or -errno, and then neither
+	 * stop nor anything else is called. */
+	int (*start)(struct vtr_display *display);
+	void (*stop)(struct vtr_display *display);
 	/* An output appears or goes: window, connector; from the start, or because it was added, removed or moved. attach may fail
 	 * (0 or -errno): the output then goes to the fallback display, or counts as not connected. detach finishes all frames of
 	 * the output that the display holds, and finishes its captures or gives them back. An attached output has no picture yet:
@@ -37,8 +42,9 @@ struct vtr_display {
 	struct vtr_display_thread *thread;
 };
 
-/* Creates the loop and starts the thread, which has nothing to do until an output is added. 0 or -errno. vtr_display_destroy()
- * detaches all outputs, joins the thread, destroys the loop (and with it all sources), and then calls impl->destroy. */
+/* Creates the loop and starts the thread, which has nothing to do until an output is added. 0, -errno, or what start returned.
+ * vtr_display_destroy() detaches all outputs, joins the thread, destroys the loop (and with it all sources), and then calls
+ * impl->destroy. */
 int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl *impl);
 
 /* The display is of no more use (its connection was lost). Called on its thread, from anywhere, and returns at once: nothing but
@@ -47,7 +53,8 @@ int vtr_display_init(struct vtr_display *display, const struct vtr_display_impl 
 void vtr_display_failed(struct vtr_display *display, const struct vtr_error *error);
 
 /* ---- an output, from the display thread ---- */
-void *vtr_output_user(const struct vtr_output *output); /* the display's own per-output state */
+unsigned vtr_output_number(const struct vtr_output *output); /* which scanout it shows */
+void *vtr_output_user(const struct vtr_output *output);      /* the display's own per-output state */
 void vtr_output_set_user(struct vtr_output *output, void *user);
 
 /* The newest frame, or NULL. The display owns it until vtr_frame_finish(). A display that holds

@@ -58,6 +58,11 @@ void vtr_output_set_connected(struct vtr_output *output, bool connected)
 	vtr_outputs_post(output->outputs, &output->mode_changed);
 }
 
+unsigned vtr_output_number(const struct vtr_output *output)
+{
+	return output->index;
+}
+
 const char *vtr_output_name(const struct vtr_output *output)
 {
 	return output->name;

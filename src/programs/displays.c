@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <vitrine/log.h>
 
 /* What a Linux guest makes of a connector without a monitor costs next to nothing. */
 enum { DEFAULT_MAX_OUTPUTS = 4 };
@@ -20,13 +23,25 @@ static int add(struct vtr_outputs *outputs, struct vtr_display *display, const s
 
 /* ---- headless and windows: as many as were asked for ---- */
 
-static struct vtr_display *create_headless(const char *argument, struct vtr_error *error)
+static struct vtr_display *create_headless(const struct displays *displays, const char *argument, struct vtr_error *error)
 {
 	struct vtr_display *display = vtr_headless_create();
 
 	if (!display)
 		vtr_error_set(error, VTR_ERROR_HOST, errno, "cannot start the display: %s", strerror(errno));
 	return display;
+}
+
+static struct vtr_display *create_sdl(const struct displays *displays, const char *argument, struct vtr_error *error)
+{
+	struct vtr_window_options window = displays->window;
+
+	if (argument && strcmp(argument, "software") != 0) {
+		vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "sdl or sdl=software, not sdl=%.64s", argument);
+		return NULL;
+	}
+	window.renderer = argument ? VTR_RENDERER_SOFTWARE : VTR_RENDERER_AUTO;
+	return vtr_sdl_create(&window, error);
 }
 
 static int add_asked(const struct options *options, struct vtr_display *display, struct vtr_outputs *outputs,
@@ -45,6 +60,11 @@ static int add_asked(const struct options *options, struct vtr_display *display,
 }
 
 /* ---- kms: one per connector; --output number i is about connector number i ---- */
+
+static struct vtr_display *create_kms(const struct displays *displays, const char *argument, struct vtr_error *error)
+{
+	return vtr_kms_create(argument, error);
+}
 
 static int add_connectors(const struct options *options, struct vtr_display *display, struct vtr_outputs *outputs,
                           struct vtr_error *error)
@@ -75,12 +95,14 @@ static int add_connectors(const struct options *options, struct vtr_display *dis
 static const struct kind {
 	const char *name;
 	bool takes_argument;
-	struct vtr_display *(*create)(const char *argument, struct vtr_error *error); /* argument may be NULL */
+	/* argument may be NULL */
+	struct vtr_display *(*create)(const struct displays *displays, const char *argument, struct vtr_error *error);
 	int (*add_outputs)(const struct options *options, struct vtr_display *display, struct vtr_outputs *outputs,
 	                   struct vtr_error *error);
 } kinds[] = {
 	{ "headless", false, create_headless, add_asked },
-	{ "kms", true, vtr_kms_create, add_connectors },
+	{ "sdl", true, create_sdl, add_asked },
+	{ "kms", true, create_kms, add_connectors },
 };
 
 /* NAME or NAME=ARGUMENT; NULL: there is no such display. */
@@ -95,10 +117,26 @@ static const struct kind *find_kind(const char *text, const char **argument)
 	return NULL;
 }
 
+static bool is_set(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value;
+}
+
+/* What "auto" stands for on this machine; other names stand for themselves. */
+static const char *choose(const char *name)
+{
+	if (strcmp(name, "auto") != 0)
+		return name;
+	return is_set("WAYLAND_DISPLAY") || is_set("DISPLAY") ? "sdl" : "headless";
+}
+
 bool displays_know(const char *name)
 {
 	const char *argument;
 
+	name = choose(name);
 	return find_kind(name, &argument) && strlen(name) < sizeof(((struct displays *)NULL)->items[0].name);
 }
 
@@ -117,8 +155,10 @@ static struct vtr_display **find_place(struct displays *displays, const char *na
 struct vtr_display *displays_open(struct displays *displays, const char *name, struct vtr_error *error)
 {
 	const char *argument;
-	const struct kind *kind = find_kind(name, &argument);
+	const struct kind *kind;
 
+	name = choose(name);
+	kind = find_kind(name, &argument);
 	if (!displays_know(name)) {
 		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENOENT, "there is no display '%.64s'", name);
 		return NULL;
@@ -131,7 +171,7 @@ struct vtr_display *displays_open(struct displays *displays, const char *name, s
 	if (*place && vtr_display_alive(*place))
 		return *place;
 	vtr_display_destroy(*place);
-	*place = kind->create(argument, error);
+	*place = kind->create(displays, argument, error);
 	return *place;
 }
 
@@ -151,16 +191,30 @@ static int add_free_places(const struct options *options, struct vtr_outputs *ou
 	return result;
 }
 
+/* A machine may have a desktop, and no way onto it for us: then auto is headless. */
+static struct vtr_display *open_first(struct displays *displays, const char *name, struct vtr_display *fallback,
+                                      struct vtr_error *error)
+{
+	displays->first = choose(name);
+	struct vtr_display *display = displays_open(displays, displays->first, error);
+
+	if (display || strcmp(name, "auto") != 0)
+		return display;
+	vtr_log(VTR_LOG_WARN, "no display %s: %s", displays->first, error->text);
+	displays->first = "headless";
+	return fallback;
+}
+
 int displays_start(struct displays *displays, const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error)
 {
 	const char *argument;
 	struct vtr_display *fallback = displays_open(displays, "headless", error);
-	struct vtr_display *display = fallback ? displays_open(displays, options->display, error) : NULL;
+	struct vtr_display *display = fallback ? open_first(displays, options->display, fallback, error) : NULL;
 
 	if (!display)
 		return -error->code;
 	vtr_outputs_set_fallback(outputs, fallback);
-	int result = find_kind(options->display, &argument)->add_outputs(options, display, outputs, error);
+	int result = find_kind(displays->first, &argument)->add_outputs(options, display, outputs, error);
 	return result ? result : add_free_places(options, outputs, error);
 }
 

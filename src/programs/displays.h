@@ -2,6 +2,8 @@
 #ifndef VTR_PROGRAMS_DISPLAYS_H
 #define VTR_PROGRAMS_DISPLAYS_H
 
+#include <vitrine/window.h>
+
 #include "options.h"
 
 /* The displays of this process, by the names that --display and 'vitrinectl output' take: "headless", "KIND=ARGUMENT". Each is
@@ -10,6 +12,8 @@
 enum { MAX_DISPLAYS = 8 };
 
 struct displays {
+	struct vtr_window_options window; /* of those with windows */
+	const char *first;                /* the name of the one that the program began with */
 	struct {
 		char name[64];
 		struct vtr_display *display; /* NULL: could not be started */

@@ -21,7 +21,10 @@ static const char usage[] =
 	"  --fd N                  the same on the inherited socket N; a connected one ends the device when it closes\n"
 	"\n"
 	"Display:\n"
-	"  --display headless      no window: pacing, status and screenshots (default)\n"
+	"  --display auto          windows when there is a desktop, else headless (default)\n"
+	"  --display sdl[=software]\n"
+	"                          a window for each output, drawn with OpenGL ES or by the processor\n"
+	"  --display headless      no window: pacing, status and screenshots\n"
 	"  --display kms[=CARD]    the screens of a host without a compositor: one output per connector of CARD (/dev/dri/card0;\n"
 	"                          default: the first with a monitor)\n"
 	"  --output WxH[@HZ][,name=NAME] | auto[,name=NAME]\n"
@@ -29,6 +32,11 @@ static const char usage[] =
 	"                          1280x800@60 and follows the window that shows it, or with kms what the monitor prefers\n"
 	"  --max-outputs N         connectors that the guest has, up to 16: monitors that 'vitrinectl output add' can\n"
 	"                          plug in while it runs are among them (default 4, or as many as there are --output)\n"
+	"  --name NAME             the guest's name in window titles\n"
+	"  --fullscreen            windows start so, each on the monitor of its number (Ctrl+Alt+F changes it)\n"
+	"  --scaling fit|integer   pictures as large as the window, or whole multiples of their pixels (Ctrl+Alt+S; default fit)\n"
+	"  --on-close quit|hide    closing a window ends vitrine, or its output goes on without it until 'vitrinectl output\n"
+	"                          move' (default quit)\n"
 	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
 	"\n"
 	"Input:\n"
@@ -57,6 +65,10 @@ enum option_id {
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
 	OPTION_MAX_OUTPUTS,
+	OPTION_NAME,
+	OPTION_FULLSCREEN,
+	OPTION_SCALING,
+	OPTION_ON_CLOSE,
 	OPTION_PATH,
 	OPTION_INPUT,
 	OPTION_ASSIGN,
@@ -74,6 +86,10 @@ static const struct option long_options[] = {
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "max-outputs", required_argument, NULL, OPTION_MAX_OUTPUTS },
+	{ "name", required_argument, NULL, OPTION_NAME },
+	{ "fullscreen", no_argument, NULL, OPTION_FULLSCREEN },
+	{ "scaling", required_argument, NULL, OPTION_SCALING },
+	{ "on-close", required_argument, NULL, OPTION_ON_CLOSE },
 	{ "path", required_argument, NULL, OPTION_PATH },
 	{ "input", required_argument, NULL, OPTION_INPUT },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
@@ -114,6 +130,12 @@ static int parse_size(const char *text, uint64_t *size)
 		return -EINVAL;
 	*size = value << shift;
 	return 0;
+}
+
+static int parse_choice(const char *text, const char *no, const char *yes, bool *choice)
+{
+	*choice = !strcmp(text, yes);
+	return *choice || !strcmp(text, no) ? 0 : -EINVAL;
 }
 
 static int parse_fd(const char *text, int *fd)
@@ -185,6 +207,16 @@ static int apply(struct options *options, int id, const char *argument)
 		return add_output(options, argument);
 	case OPTION_MAX_OUTPUTS:
 		return parse_max_outputs(argument, &options->max_outputs);
+	case OPTION_NAME:
+		options->name = argument;
+		return 0;
+	case OPTION_FULLSCREEN:
+		options->fullscreen = true;
+		return 0;
+	case OPTION_SCALING:
+		return parse_choice(argument, "fit", "integer", &options->integer_scaling);
+	case OPTION_ON_CLOSE:
+		return parse_choice(argument, "quit", "hide", &options->hide);
 	case OPTION_PATH:
 		return parse_path(argument, &options->force_path);
 	case OPTION_ASSIGN:
@@ -218,7 +250,7 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 {
 	int id, index = 0;
 
-	*options = (struct options){ .fd = -1, .display = "headless", .log_level = VTR_LOG_INFO };
+	*options = (struct options){ .fd = -1, .display = "auto", .log_level = VTR_LOG_INFO };
 	*status = 0;
 	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (id == OPTION_HELP || id == OPTION_VERSION) {

@@ -16,6 +16,9 @@ struct options {
 	const char *vfio_user; /* socket path, or NULL */
 	int fd;                /* inherited socket, or -1 */
 	const char *display;
+	const char *name; /* of the guest, or NULL */
+	bool integer_scaling, fullscreen;
+	bool hide;           /* closing a window takes its output away */
 	const char *control; /* socket path, or NULL */
 	const char *input;   /* beginning of socket paths, or NULL */
 	struct {

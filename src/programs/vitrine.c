@@ -2,6 +2,7 @@
 /* vitrine: the device as a program. Puts the library's parts together in the order of the way of a frame. */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,7 +28,9 @@ struct vitrine {
 	struct vtr_memory *memory;
 	struct vtr_vfio_assigned *assigned;
 	struct displays displays;
-	const char *display; /* where outputs go that come */
+	bool hide;          /* a closed window takes its output away, and does not end the program */
+	atomic_uint closed; /* bit per output: its window was closed */
+	struct vtr_source *window_closed;
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
 	struct vtr_vfio_user_server *vfio_user;
@@ -55,17 +58,62 @@ static struct vtr_display *open_display(const char *name, struct vtr_error *erro
 {
 	struct vitrine *vitrine = data;
 
-	return displays_open(&vitrine->displays, name ? name : vitrine->display, error);
+	return displays_open(&vitrine->displays, name ? name : vitrine->displays.first, error);
+}
+
+/* On a display's thread. */
+static void window_closed(unsigned output, void *data)
+{
+	struct vitrine *vitrine = data;
+
+	atomic_fetch_or(&vitrine->closed, 1u << output);
+	vtr_event_raise(vitrine->window_closed);
+}
+
+/* The output of a hidden window is headless until 'vitrinectl output move' brings it back. */
+static void handle_closed(void *data)
+{
+	struct vitrine *vitrine = data;
+	unsigned closed = atomic_exchange(&vitrine->closed, 0);
+	struct vtr_error error;
+
+	if (!vitrine->hide) {
+		quit(vitrine);
+		return;
+	}
+	for (unsigned i = 0; i < VTR_MAX_SCANOUTS; i++)
+		if (closed & 1u << i)
+			vtr_output_move(vtr_outputs_get(vitrine->outputs, i),
+			                displays_open(&vitrine->displays, "headless", &error));
+}
+
+static int start_outputs(struct vitrine *vitrine, const struct options *options)
+{
+	vitrine->outputs = vtr_outputs_create();
+	if (!vitrine->outputs)
+		return failed("cannot start the display", "");
+	if (!options->input)
+		return 0;
+	vitrine->input = vtr_input_create(vitrine->loop, vitrine->outputs);
+	return vitrine->input ? 0 : failed("cannot create the input devices", "");
 }
 
 static int start_display(struct vitrine *vitrine, const struct options *options)
 {
 	struct vtr_error error;
 
-	vitrine->display = options->display;
-	vitrine->outputs = vtr_outputs_create();
-	if (!vitrine->outputs)
+	vitrine->hide = options->hide;
+	vitrine->window_closed = vtr_loop_add_event(vitrine->loop, handle_closed, vitrine);
+	if (!vitrine->window_closed)
 		return failed("cannot start the display", "");
+	vitrine->displays.window = (struct vtr_window_options){
+		.guest = options->name,
+		.integer_scaling = options->integer_scaling,
+		.fullscreen = options->fullscreen,
+		.input = vitrine->input,
+		.closed = window_closed,
+		.data = vitrine,
+	};
 	if (!displays_start(&vitrine->displays, options, vitrine->outputs, &error))
 		return 0;
 	vtr_log(VTR_LOG_ERROR, "--display %s: %s", options->display, error.text);
@@ -143,12 +191,7 @@ static int start_input(struct vitrine *vitrine, const struct options *options)
 {
 	char path[128];
 
-	if (!options->input)
-		return 0;
-	vitrine->input = vtr_input_create(vitrine->loop, vitrine->outputs);
-	if (!vitrine->input)
-		return failed("cannot create the input devices", "");
-	for (unsigned kind = 0; kind < VTR_INPUT_KINDS; kind++) {
+	for (unsigned kind = 0; options->input && kind < VTR_INPUT_KINDS; kind++) {
 		int length = snprintf(path, sizeof(path), "%s.%s", options->input, vtr_input_kind_name(kind));
 
 		errno = ENAMETOOLONG;
@@ -193,8 +236,10 @@ static int start(struct vitrine *vitrine, const struct options *options)
 	if (!vitrine->loop || !vtr_loop_add_signal(vitrine->loop, SIGTERM, quit, vitrine) ||
 	    !vtr_loop_add_signal(vitrine->loop, SIGINT, quit, vitrine))
 		return failed("cannot start the event loop", "");
-	int error = start_display(vitrine, options);
+	int error = start_outputs(vitrine, options);
 
+	if (!error)
+		error = start_display(vitrine, options);
 	if (!error)
 		error = start_device(vitrine, options);
 	if (!error)
@@ -246,7 +291,7 @@ int main(int argc, char **argv)
 	raise_fd_limit();
 	int error = start(&vitrine, &options);
 	if (!error) {
-		vtr_log(VTR_LOG_INFO, "vitrine " VTR_VERSION ": serving %s, display %s", vitrine.transport, options.display);
+		vtr_log(VTR_LOG_INFO, "vitrine " VTR_VERSION ": serving %s, display %s", vitrine.transport, vitrine.displays.first);
 		error = vtr_loop_run(vitrine.loop);
 	}
 	stop(&vitrine);

@@ -331,8 +331,8 @@ static void test_upload(const void *data)
 	pixman_region32_init(&damage);
 	draw_picture(pixels, row->stride, row->fourcc, 9);
 	/* the first time everything is copied, whatever the damage */
-	g_assert_cmpuint(vtr_egl_upload_pixels(&upload, &some, pixels, row->stride, WIDTH, HEIGHT, row->fourcc, &damage, &error),
-	                 ==, WIDTH * HEIGHT * 4);
+	g_assert_cmpint(vtr_egl_upload_pixels(&upload, &some, pixels, row->stride, WIDTH, HEIGHT, row->fourcc, &damage, &error), ==,
+	                WIDTH * HEIGHT * 4);
 	paint_upload(&upload, &window);
 	check_window(&window, 0, 0, 1, 9);
 	vtr_egl_upload_finish(&upload);
@@ -354,7 +354,7 @@ static void test_upload_damage(void)
 	draw_picture(pixels, WIDTH * 4, DRM_FORMAT_XRGB8888, 1);
 	vtr_egl_upload_pixels(&upload, &caps, pixels, WIDTH * 4, WIDTH, HEIGHT, DRM_FORMAT_XRGB8888, &damage, &error);
 	draw_picture(pixels, WIDTH * 4, DRM_FORMAT_XRGB8888, 2);
-	g_assert_cmpuint(
+	g_assert_cmpint(
 		vtr_egl_upload_pixels(&upload, &caps, pixels, WIDTH * 4, WIDTH, HEIGHT, DRM_FORMAT_XRGB8888, &damage, &error), ==,
 		(10 * 7 + 11 * 7) * 4);
 	paint_upload(&upload, &window);
@@ -378,8 +378,7 @@ static void test_upload_too_large(void)
 	pixman_region32_t damage;
 
 	pixman_region32_init(&damage);
-	g_assert_cmpuint(vtr_egl_upload_pixels(&upload, &caps, &pixel, 4, 1u << 20, 1, DRM_FORMAT_XRGB8888, &damage, &error), ==,
-	                 0);
+	g_assert_cmpint(vtr_egl_upload_pixels(&upload, &caps, &pixel, 4, 1u << 20, 1, DRM_FORMAT_XRGB8888, &damage, &error), ==, 0);
 	g_assert_nonnull(strstr(error.text, "no textures larger than"));
 	pixman_region32_fini(&damage);
 }
@@ -412,7 +411,7 @@ static void test_blended(void)
 	pixman_region32_t damage;
 
 	pixman_region32_init(&damage);
-	g_assert_cmpuint(vtr_egl_upload_pixels(&cursor, &caps, image, 8, 2, 2, DRM_FORMAT_ARGB8888, &damage, &error), ==, 16);
+	g_assert_cmpint(vtr_egl_upload_pixels(&cursor, &caps, image, 8, 2, 2, DRM_FORMAT_ARGB8888, &damage, &error), ==, 16);
 	glClearColor(0, 1, 0, 1);
 	glClear(GL_COLOR_BUFFER_BIT);
 	struct vtr_egl_picture picture = { .texture = cursor.texture, .target = GL_TEXTURE_2D, .fourcc = DRM_FORMAT_ARGB8888 };

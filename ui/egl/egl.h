@@ -67,6 +67,7 @@ struct vtr_egl_import {
 	EGLImage image;
 	GLuint texture;
 	GLenum target;
+	bool drawn; /* drawing it went well once */
 };
 
 struct vtr_egl_imports {
@@ -78,6 +79,8 @@ struct vtr_egl_imports {
  * frame's layout first: drivers do not. */
 const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps,
                                                   const struct vtr_frame *frame, struct vtr_error *error);
+/* import is one of imports and was drawn without an error. */
+void vtr_egl_import_drawn(struct vtr_egl_imports *imports, const struct vtr_egl_import *import);
 /* Lets go of all dmabufs but that of the import last used (all: of that, too). */
 void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all);
 
@@ -89,10 +92,10 @@ struct vtr_egl_upload {
 };
 
 /* Copies damage (in picture coordinates, clipped to the picture) of pixels into the texture; all of it when size or format changed.
- * Returns the bytes copied, 0 with *error when GL is out of memory or the picture is larger than a texture can be. */
-uint64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_egl_caps *caps, const void *pixels, uint32_t stride,
-                               uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
-                               struct vtr_error *error);
+ * Returns the bytes copied, or -errno with *error when GL is out of memory or the picture is larger than a texture can be. */
+int64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_egl_caps *caps, const void *pixels, uint32_t stride,
+                              uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
+                              struct vtr_error *error);
 void vtr_egl_upload_finish(struct vtr_egl_upload *upload);
 
 /* ---- draw.c ---- */
@@ -123,6 +126,13 @@ void vtr_egl_paint_clear(uint32_t window_width, uint32_t window_height);
 /* Draws picture into a rectangle of the window; x, y: its upper left corner, y growing downwards. */
 void vtr_egl_paint(const struct vtr_egl_painter *painter, const struct vtr_egl_picture *picture, uint32_t window_width,
                    uint32_t window_height, double x, double y, double width, double height);
+
+/* ---- read.c ---- */
+
+/* What picture looks like at its own size, as x8r8g8b8: the caller's; NULL when out of memory. The framebuffer bound afterwards is
+ * the window's. */
+pixman_image_t *vtr_egl_read_picture(const struct vtr_egl_painter *painter, const struct vtr_egl_picture *picture, uint32_t width,
+                                     uint32_t height);
 
 /* ---- formats.c ---- */
 

@@ -144,6 +144,11 @@ const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *import
 	return import;
 }
 
+void vtr_egl_import_drawn(struct vtr_egl_imports *imports, const struct vtr_egl_import *import)
+{
+	imports->items[import - imports->items].drawn = true;
+}
+
 void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all)
 {
 	for (size_t i = 0; i < VTR_EGL_IMPORTS; i++)

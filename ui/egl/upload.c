@@ -52,17 +52,17 @@ static void upload_box(const struct vtr_egl_caps *caps, const uint8_t *pixels, u
 		glTexSubImage2D(GL_TEXTURE_2D, 0, box->x1, y, width, 1, GL_RGBA, GL_UNSIGNED_BYTE, from);
 }
 
-uint64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_egl_caps *caps, const void *pixels, uint32_t stride,
-                               uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
-                               struct vtr_error *error)
+int64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_egl_caps *caps, const void *pixels, uint32_t stride,
+                              uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
+                              struct vtr_error *error)
 {
 	bool fresh = !upload->texture || upload->width != width || upload->height != height || upload->fourcc != fourcc;
 	pixman_region32_t region;
-	uint64_t bytes = 0;
+	int64_t bytes = 0;
 	int n;
 
 	if (fresh && !make_texture(upload, width, height, fourcc, error))
-		return 0;
+		return -error->code;
 	pixman_region32_init_rect(&region, 0, 0, width, height);
 	if (!fresh)
 		pixman_region32_intersect(&region, &region, (pixman_region32_t *)damage);
@@ -71,7 +71,7 @@ uint64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_e
 	glPixelStorei(GL_UNPACK_ALIGNMENT, 1);
 	for (int i = 0; i < n; i++) {
 		upload_box(caps, pixels, stride, &boxes[i]);
-		bytes += (uint64_t)(boxes[i].x2 - boxes[i].x1) * (uint64_t)(boxes[i].y2 - boxes[i].y1) * 4;
+		bytes += (int64_t)(boxes[i].x2 - boxes[i].x1) * (boxes[i].y2 - boxes[i].y1) * 4;
 	}
 	pixman_region32_fini(&region);
 	return bytes;

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Windows by OpenGL ES: dmabufs are textures, damaged rows of pixels are uploaded. The context is made with a window that is never
+ * shown, so that what the driver can do is known before there is an output, and is made current on the window that is drawn.
+ */
+#include <drm_fourcc.h>
+#include <errno.h>
+
+#include "sdl.h"
+
+static void set_attributes(void)
+{
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_PROFILE_MASK, SDL_GL_CONTEXT_PROFILE_ES);
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MAJOR_VERSION, 2);
+	SDL_GL_SetAttribute(SDL_GL_CONTEXT_MINOR_VERSION, 0);
+	SDL_GL_SetAttribute(SDL_GL_DOUBLEBUFFER, 1);
+	SDL_GL_SetAttribute(SDL_GL_DEPTH_SIZE, 0);
+	SDL_GL_SetAttribute(SDL_GL_ALPHA_SIZE, 0);
+}
+
+int sdl_gl_start(struct sdl_display *display, struct vtr_error *error)
+{
+	set_attributes();
+	display->hidden = SDL_CreateWindow("vitrine", 0, 0, 64, 64, SDL_WINDOW_OPENGL | SDL_WINDOW_HIDDEN);
+	if (display->hidden)
+		display->context = SDL_GL_CreateContext(display->hidden);
+	if (!display->context) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s", SDL_GetError());
+		sdl_gl_stop(display);
+		return -EOPNOTSUPP;
+	}
+	vtr_egl_caps_init(&display->caps);
+	int code = vtr_egl_painter_init(&display->painter, &display->caps, error);
+	if (code < 0)
+		sdl_gl_stop(display);
+	return code;
+}
+
+void sdl_gl_stop(struct sdl_display *display)
+{
+	if (display->context) {
+		SDL_GL_MakeCurrent(display->hidden, display->context);
+		vtr_egl_painter_finish(&display->painter);
+		vtr_egl_caps_finish(&display->caps);
+		SDL_GL_DeleteContext(display->context);
+	}
+	if (display->hidden)
+		SDL_DestroyWindow(display->hidden);
+	display->context = NULL;
+	display->hidden = NULL;
+}
+
+static int open_window(struct sdl_window *window)
+{
+	if (SDL_GL_MakeCurrent(window->window, window->display->context) < 0)
+		return -EIO;
+	SDL_GL_SetSwapInterval(0);
+	return 0;
+}
+
+static void forget_picture(struct sdl_window *window)
+{
+	window->import = NULL;
+	vtr_egl_imports_clear(&window->imports, &window->display->caps, true);
+	vtr_egl_upload_finish(&window->upload);
+}
+
+static void close_window(struct sdl_window *window)
+{
+	SDL_GL_MakeCurrent(window->display->hidden, window->display->context);
+	forget_picture(window);
+	vtr_egl_upload_finish(&window->cursor_upload);
+}
+
+static bool load(struct sdl_window *window, const struct vtr_frame *frame, struct vtr_error *error)
+{
+	struct vtr_egl_caps *caps = &window->display->caps;
+
+	SDL_GL_MakeCurrent(window->window, window->display->context);
+	switch (frame->content) {
+	case VTR_FRAME_BUFFER:
+		window->import = vtr_egl_import_frame(&window->imports, caps, frame, error);
+		return window->import != NULL;
+	case VTR_FRAME_PIXELS:
+		window->import = NULL;
+		return vtr_egl_upload_pixels(&window->upload, caps, frame->pixels, frame->stride, frame->width, frame->height,
+		                             frame->format, &frame->damage, error);
+	case VTR_FRAME_BLANK:
+		forget_picture(window);
+		return true;
+	case VTR_FRAME_UNREAD:
+		return true;
+	}
+	return true;
+}
+
+static bool picture_of(const struct sdl_window *window, struct vtr_egl_picture *picture)
+{
+	if (!window->width)
+		return false;
+	if (window->import)
+		*picture = (struct vtr_egl_picture){ .texture = window->import->texture, .target = window->import->target };
+	else
+		*picture = (struct vtr_egl_picture){ .texture = window->upload.texture,
+			                             .target = GL_TEXTURE_2D,
+			                             .fourcc = window->upload.fourcc };
+	picture->opaque = true;
+	return picture->texture != 0;
+}
+
+/* In the picture's own scale, at its place. */
+static void paint_cursor(struct sdl_window *window, int width, int height)
+{
+	const struct vtr_placement *placement = &window->placement;
+	double scale_x = (double)placement->width / placement->picture_width;
+	double scale_y = (double)placement->height / placement->picture_height;
+	struct vtr_error error;
+	pixman_region32_t all;
+
+	if (!sdl_cursor_is_drawn(window))
+		return;
+	if (window->cursor_serial != window->cursor.serial) {
+		pixman_region32_init_rect(&all, 0, 0, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
+		vtr_egl_upload_pixels(&window->cursor_upload, &window->display->caps, window->cursor.image, VTR_CURSOR_SIZE * 4,
+		                      VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, DRM_FORMAT_ARGB8888, &all, &error);
+		pixman_region32_fini(&all);
+		window->cursor_serial = window->cursor.serial;
+	}
+	struct vtr_egl_picture picture = { .texture = window->cursor_upload.texture,
+		                           .target = GL_TEXTURE_2D,
+		                           .fourcc = DRM_FORMAT_ARGB8888,
+		                           .smooth = window->smooth };
+	vtr_egl_paint(&window->display->painter, &picture, (uint32_t)width, (uint32_t)height,
+	              placement->x + window->cursor.x * scale_x, placement->y + window->cursor.y * scale_y,
+	              VTR_CURSOR_SIZE * scale_x, VTR_CURSOR_SIZE * scale_y);
+}
+
+/* Some drivers look at a dmabuf's memory only when they draw it. Asked once per import, as it means waiting for the drawing. */
+static bool check_drawn(struct sdl_window *window, struct vtr_error *error)
+{
+	if (!window->import || window->import->drawn)
+		return true;
+	glFinish();
+	GLenum code = glGetError();
+	if (code == GL_NO_ERROR) {
+		vtr_egl_import_drawn(&window->imports, window->import);
+		return true;
+	}
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+	              "the OpenGL driver imports the dmabuf, but cannot draw it: error 0x%x", code);
+	window->import = NULL;
+	return false;
+}
+
+static bool paint(struct sdl_window *window, struct vtr_error *error)
+{
+	const struct vtr_placement *placement = &window->placement;
+	struct vtr_egl_picture picture;
+	int width, height;
+
+	SDL_GL_MakeCurrent(window->window, window->display->context);
+	SDL_GL_GetDrawableSize(window->window, &width, &height);
+	vtr_egl_paint_clear((uint32_t)width, (uint32_t)height);
+	if (picture_of(window, &picture)) {
+		picture.smooth = window->smooth && placement->width != placement->picture_width;
+		vtr_egl_paint(&window->display->painter, &picture, (uint32_t)width, (uint32_t)height, placement->x, placement->y,
+		              placement->width, placement->height);
+		if (!check_drawn(window, error))
+			return false;
+	}
+	if (window->width)
+		paint_cursor(window, width, height);
+	SDL_GL_SwapWindow(window->window);
+	return true;
+}
+
+/* Drawn once more, at its own size, where it can be read: also what an import shows, whatever its layout. */
+static pixman_image_t *read_picture(struct sdl_window *window)
+{
+	struct vtr_egl_picture picture;
+
+	SDL_GL_MakeCurrent(window->window, window->display->context);
+	if (!picture_of(window, &picture))
+		return NULL;
+	return vtr_egl_read_picture(&window->display->painter, &picture, window->width, window->height);
+}
+
+static void idle(struct sdl_window *window)
+{
+	SDL_GL_MakeCurrent(window->window, window->display->context);
+	vtr_egl_imports_clear(&window->imports, &window->display->caps, !window->import);
+}
+
+static void size(struct sdl_window *window, int *width, int *height)
+{
+	SDL_GL_GetDrawableSize(window->window, width, height);
+}
+
+const struct sdl_renderer sdl_gl_renderer = {
+	.name = "OpenGL ES",
+	.window_flags = SDL_WINDOW_OPENGL,
+	.open = open_window,
+	.close = close_window,
+	.load = load,
+	.paint = paint,
+	.read = read_picture,
+	.idle = idle,
+	.size = size,
+};

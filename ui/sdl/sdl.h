@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_SDL_SDL_H
+#define VTR_SDL_SDL_H
+
+#include <SDL.h>
+
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+#include <vitrine/window.h>
+
+#include "display/display.h"
+#include "display/placement.h"
+#include "egl/egl.h"
+
+/* Between the files of this room. Everything runs on the display's thread unless it says otherwise. */
+
+struct sdl_window;
+
+/* How pictures get onto windows: gl.c or software.c. */
+struct sdl_renderer {
+	const char *name;
+	uint32_t window_flags;
+	/* What a window needs of its own: 0 or -errno. */
+	int (*open)(struct sdl_window *window);
+	void (*close)(struct sdl_window *window);
+	/* Takes over what the frame shows; the frame is still the caller's. False with *error when its buffer cannot be shown. */
+	bool (*load)(struct sdl_window *window, const struct vtr_frame *frame, struct vtr_error *error);
+	/* Draws the window's picture (none: black) and cursor. False with *error when the picture's buffer turns out to be of no
+	 * use. */
+	bool (*paint)(struct sdl_window *window, struct vtr_error *error);
+	/* What the window shows, without the cursor: the caller's; NULL when out of memory. */
+	pixman_image_t *(*read)(struct sdl_window *window);
+	/* Nothing new came for a while: what is kept for quick repetition can go. */
+	void (*idle)(struct sdl_window *window);
+	/* The window's size in physical pixels. */
+	void (*size)(struct sdl_window *window, int *width, int *height);
+};
+extern const struct sdl_renderer sdl_gl_renderer, sdl_software_renderer;
+
+struct sdl_display {
+	struct vtr_display base;
+	struct vtr_window_options options; /* guest: owned */
+	const struct sdl_renderer *renderer;
+	enum vtr_output_demand demand; /* of a window that is seen */
+	struct vtr_source *start, *pump;
+	int watched_fd; /* of the window system's connection, -1: none to be had */
+	struct vtr_source *watch;
+	struct sdl_window *windows[VTR_MAX_SCANOUTS];
+	bool ended; /* the window system is gone */
+
+	/* gl.c: one context for all windows, made with a window that is never seen */
+	SDL_Window *hidden;
+	SDL_GLContext context;
+	struct vtr_egl_caps caps;
+	struct vtr_egl_painter painter;
+};
+
+struct sdl_window {
+	struct sdl_display *display;
+	struct vtr_output *output;
+	unsigned number; /* of the output */
+	SDL_Window *window;
+	struct vtr_frame *held; /* the frame whose buffer is on screen */
+	uint32_t width, height; /* of the picture; 0: none */
+	enum vtr_path path;
+	uint64_t sequence;              /* of the frame that is shown */
+	struct vtr_placement placement; /* of the picture, or of the output's mode while there is none */
+	struct vtr_source *tick, *idle;
+	bool ticking; /* a frame waits for the next tick */
+	uint64_t painted_ns;
+	bool visible;
+	bool integer_scaling, smooth;
+	char title[160];
+	struct vtr_log_limit log;
+	struct vtr_capture *captures[VTR_MAX_CAPTURES];
+	size_t n_captures;
+
+	/* input.c */
+	bool grabbed;
+	/* cursor.c */
+	struct vtr_cursor cursor;
+	SDL_Cursor *host_cursor; /* the guest's image; NULL: none */
+
+	/* gl.c */
+	struct vtr_egl_imports imports;
+	const struct vtr_egl_import *import; /* the picture, or */
+	struct vtr_egl_upload upload;        /* this */
+	struct vtr_egl_upload cursor_upload;
+	uint64_t cursor_serial;
+	/* software.c */
+	pixman_image_t *image;
+};
+
+/* sdl.c */
+struct sdl_window *sdl_find_window(struct sdl_display *display, uint32_t id); /* by SDL's number; NULL */
+
+/* gl.c: the context and what it can do. 0, or -errno with *error. */
+int sdl_gl_start(struct sdl_display *display, struct vtr_error *error);
+void sdl_gl_stop(struct sdl_display *display);
+
+/* window.c */
+int sdl_window_open(struct sdl_display *display, struct vtr_output *output);
+void sdl_window_close(struct sdl_window *window);
+void sdl_window_frame(struct sdl_window *window);   /* a frame waits */
+void sdl_window_repaint(struct sdl_window *window); /* at the next tick */
+void sdl_window_resized(struct sdl_window *window); /* it has another size or monitor */
+void sdl_window_set_visible(struct sdl_window *window, bool visible);
+void sdl_window_set_title(struct sdl_window *window);
+void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture);
+void sdl_window_fit(struct sdl_window *window); /* as large as its picture */
+/* What is shown; black while there is nothing. The caller's; NULL when out of memory. */
+pixman_image_t *sdl_window_picture(struct sdl_window *window, bool cursor);
+
+/* input.c */
+void sdl_handle_event(struct sdl_display *display, const SDL_Event *event);
+void sdl_window_release(struct sdl_window *window); /* keys and grab */
+
+/* cursor.c */
+void sdl_cursor_changed(struct sdl_window *window);
+void sdl_cursor_update(struct sdl_window *window);         /* the pointer came, or the guest follows it now, or no longer */
+bool sdl_cursor_is_drawn(const struct sdl_window *window); /* into the picture, as no host cursor stands for it */
+void sdl_cursor_close(struct sdl_window *window);
+
+/* keys.c: evdev code of a key by its place on the keyboard; 0: none. */
+uint32_t sdl_evdev_of(SDL_Scancode scancode);
+
+#endif
