@@ -17,8 +17,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+import guest_input  # noqa: E402
 import picture  # noqa: E402
-from machine import Guest, Kit, Vitrine  # noqa: E402
+from machine import Guest, Kit, MODULES, Vitrine  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -30,13 +31,13 @@ ZERO_COPY = ("vfio-dmabuf", "vfio-window", "udmabuf")
 class Session:
     """A vitrine, a guest that it is the display of, and the cases that look at both."""
 
-    def __init__(self, tap, environment, name, options=(), share=True):
+    def __init__(self, tap, environment, name, options=(), share=True, devices=()):
         self.tap, self.environment, self.name = tap, environment, name
         self.work = environment.work / name
         self.work.mkdir()
         self.vitrine = Vitrine(environment.programs, self.work, options)
         self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=self.vitrine.socket,
-                           share=share)
+                           share=share, extra=devices)
         self.shots = 0
 
     def boot(self):
@@ -58,6 +59,12 @@ class Session:
         path = self.work / f"shot{self.shots}.png"
         self.vitrine.screenshot(path, *options)
         return picture.read_png(path)
+
+    def wait_until(self, condition, otherwise, seconds=30):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            expect(time.monotonic() < deadline, otherwise)
+            time.sleep(0.1)
 
     def expect_image(self, expected, seed=None, options=(), settle=0.0):
         """settle: seconds that the picture may take to be there; 0 when the guest said that it is."""
@@ -209,8 +216,9 @@ def check_wait(session):
 
 
 def session_2d(tap, environment):
-    """A device that offers no blobs: pixels come by TRANSFER_TO_HOST_2D."""
-    with Session(tap, environment, "2d", ["--no-blob"]) as session:
+    """A device that offers no blobs: pixels come by TRANSFER_TO_HOST_2D. Then input, which has nothing to do with it."""
+    prefix = environment.work / "input"
+    with Session(tap, environment, "2d", ["--no-blob", "--input", prefix], devices=guest_input.functions(prefix)) as session:
         with session.case("a stock kernel boots and finds the display"):
             session.boot()
             features = session.vitrine.status()["guest_features"]
@@ -224,6 +232,9 @@ def session_2d(tap, environment):
         with session.case("the kernel's console"):
             session.show("console 32")
             session.expect_image(picture.console(WIDTH, HEIGHT, 32), settle=10)
+        session.guest.send("quit")
+        session.guest.wait_for("@@DONE", 30)
+        guest_input.run_cases(session, WIDTH, HEIGHT)
 
 
 def session_fetched(tap, environment):
@@ -336,7 +347,8 @@ class Environment:
         tap.note(self.kit.qemu_version())
         self.accelerator = self.kit.accelerator(self.work)
         tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]])
+        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"], programs["guest-input"]],
+                                            modules=(*MODULES, "virtio_input", "evdev"))
 
 
 SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "inside": session_inside}
@@ -344,7 +356,7 @@ SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vitrine-guest", "guest-scanout"):
+    for program in ("vitrine", "vitrinectl", "vitrine-guest", "guest-scanout", "guest-input"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     parser.add_argument("--session", action="append", choices=SESSIONS, help="run these sessions only")
     arguments = parser.parse_args()
