@@ -7,6 +7,11 @@
  * and a display may be hidden, stopped or gone: then the flush is answered at its deadline, the scanout counts as stalled, and
  * until its display answers again flushes of this scanout are answered at the output's refresh rate. A stalled scanout does not
  * hold up the others. Answers go in the order of arrival, as fences have to.
+ *
+ * A frame that comes back unseen with nothing newer behind it was given up because nobody looks: the output is not connected, or
+ * its window is hidden. Answered at once, such a guest would draw as fast as it can for nobody. So the scanout has a clock for
+ * that: ticks a refresh interval apart, and at a tick what was given up until then is answered. The first one after a pause is at
+ * once.
  */
 #include "gpu/flush.h"
 
@@ -45,16 +50,78 @@ static void note_stalled(struct vtr_gpu *gpu, uint32_t mask)
 	}
 }
 
-/* Answers what is ready or over its time, and looks after the deadline of what is then first. */
+/* The scanout's frames up to sequence are not waited for any more. Returns how many flushes waited. */
+static unsigned finish_frames(struct vtr_gpu *gpu, const struct vtr_scanout *scanout, uint64_t sequence)
+{
+	uint32_t bit = 1u << scanout->id;
+	unsigned count = 0;
+
+	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
+		if (flush->waiting & bit && flush->sequence[scanout->id] <= sequence) {
+			flush->waiting &= ~bit;
+			count++;
+		}
+	return count;
+}
+
+static uint64_t refresh_ns(const struct vtr_scanout *scanout)
+{
+	struct vtr_mode mode = vtr_output_mode(scanout->output);
+	uint64_t interval = mode.refresh_mhz ? UINT64_C(1000000000000) / mode.refresh_mhz : 0;
+
+	return interval < DEADLINE_NS ? interval : DEADLINE_NS;
+}
+
+/* The scanout's frames up to sequence are finished at its next tick. */
+static void finish_at_tick(struct vtr_scanout *scanout, uint64_t sequence, uint64_t now)
+{
+	uint64_t next = scanout->tick_ns + refresh_ns(scanout);
+
+	if (!scanout->tick_sequence || scanout->tick_ns <= now)
+		scanout->tick_ns = next > now ? next : now;
+	scanout->tick_sequence = sequence;
+}
+
+static void tick(struct vtr_gpu *gpu, uint64_t now)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_scanout *scanout = &gpu->scanouts[i];
+
+		if (!scanout->tick_sequence || scanout->tick_ns > now)
+			continue;
+		unsigned count = finish_frames(gpu, scanout, scanout->tick_sequence);
+		scanout->tick_sequence = 0;
+		if (scanout->stalled)
+			scanout->stats.timeouts += count;
+	}
+}
+
+/* When there is something to do for the flush that is first: at its deadline, or at a tick. */
+static uint64_t next_due(const struct vtr_gpu *gpu)
+{
+	const struct vtr_flush *head = gpu->flushes.head;
+	uint64_t due = head ? head->deadline_ns : 0;
+
+	for (uint32_t i = 0; head && i < gpu->n_scanouts; i++) {
+		const struct vtr_scanout *scanout = &gpu->scanouts[i];
+
+		if (head->waiting & 1u << i && scanout->tick_sequence && scanout->tick_ns < due)
+			due = scanout->tick_ns;
+	}
+	return due;
+}
+
+/* Answers what is ready or over its time, and looks after what is then first. */
 static void answer_due(struct vtr_gpu *gpu)
 {
 	uint64_t now = vtr_now_ns();
 
+	tick(gpu, now);
 	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now)) {
 		note_stalled(gpu, gpu->flushes.head->waiting);
 		answer_head(gpu);
 	}
-	vtr_timer_arm(gpu->flushes.timer, gpu->flushes.head ? gpu->flushes.head->deadline_ns : 0);
+	vtr_timer_arm(gpu->flushes.timer, next_due(gpu));
 }
 
 static void deadline_passed(void *data)
@@ -75,11 +142,30 @@ void vtr_flush_queue_finish(struct vtr_gpu *gpu)
 	vtr_source_remove(gpu->flushes.timer);
 }
 
-void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence)
+void vtr_flush_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence)
 {
+	finish_frames(gpu, scanout, sequence);
+	answer_due(gpu);
+}
+
+/* Flushes that wait for another display, too, are paced by that one. */
+static void leave_to_others(struct vtr_gpu *gpu, const struct vtr_scanout *scanout, uint64_t sequence)
+{
+	uint32_t bit = 1u << scanout->id;
+
 	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
-		if (flush->waiting & 1u << scanout && flush->sequence[scanout] <= sequence)
-			flush->waiting &= ~(1u << scanout);
+		if (flush->waiting & bit && flush->waiting & ~bit && flush->sequence[scanout->id] <= sequence)
+			flush->waiting &= ~bit;
+}
+
+void vtr_flush_frame_dropped(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence)
+{
+	if (sequence == scanout->sequence) {
+		leave_to_others(gpu, scanout, sequence);
+		finish_at_tick(scanout, sequence, vtr_now_ns());
+	} else {
+		finish_frames(gpu, scanout, sequence); /* a newer one has its place */
+	}
 	answer_due(gpu);
 }
 
@@ -107,25 +193,9 @@ void vtr_flush_forget_all(struct vtr_gpu *gpu)
 		free(flush);
 	}
 	gpu->flushes.tail = &gpu->flushes.head;
-	vtr_timer_arm(gpu->flushes.timer, 0);
-}
-
-static uint64_t refresh_ns(const struct vtr_scanout *scanout)
-{
-	struct vtr_mode mode = vtr_output_mode(scanout->output);
-
-	return mode.refresh_mhz ? UINT64_C(1000000000000) / mode.refresh_mhz : 0;
-}
-
-/* The longest refresh interval of the scanouts in mask, at most the deadline. */
-static uint64_t slowest_refresh_ns(struct vtr_gpu *gpu, uint32_t mask)
-{
-	uint64_t slowest = 0;
-
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (mask & 1u << i && refresh_ns(&gpu->scanouts[i]) > slowest)
-			slowest = refresh_ns(&gpu->scanouts[i]);
-	return slowest < DEADLINE_NS ? slowest : DEADLINE_NS;
+		gpu->scanouts[i].tick_sequence = 0;
+	vtr_timer_arm(gpu->flushes.timer, 0);
 }
 
 /* Takes the request's chain: it is answered when flush is due. Without memory for that it is answered at once. */
@@ -142,14 +212,16 @@ static void wait_for_display(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	*flush = *wanted;
 	if (flush->waiting & ~stalled)
 		flush->waiting &= ~stalled;
-	flush->deadline_ns = now + (flush->waiting & stalled ? slowest_refresh_ns(gpu, flush->waiting) : DEADLINE_NS);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (flush->waiting & stalled & 1u << i)
+			finish_at_tick(&gpu->scanouts[i], flush->sequence[i], now);
+	flush->deadline_ns = now + DEADLINE_NS;
 	flush->response = vtr_gpu_response_header(request, VIRTIO_GPU_RESP_OK_NODATA);
 	flush->chain = request->chain;
 	request->chain = NULL;
 	*gpu->flushes.tail = flush;
 	gpu->flushes.tail = &flush->next;
-	if (gpu->flushes.head == flush)
-		vtr_timer_arm(gpu->flushes.timer, flush->deadline_ns);
+	vtr_timer_arm(gpu->flushes.timer, next_due(gpu));
 }
 
 /* The part of the scanout's picture that rect (framebuffer coordinates) covers. */

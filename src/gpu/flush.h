@@ -25,14 +25,16 @@ struct vtr_flush {
 
 struct vtr_flush_queue {
 	struct vtr_flush *head, **tail; /* in the order of arrival */
-	struct vtr_source *timer;       /* armed for head's deadline */
+	struct vtr_source *timer;       /* armed for head's deadline, or a tick that it waits for */
 };
 
 int vtr_flush_queue_init(struct vtr_gpu *gpu); /* 0 or -errno */
 void vtr_flush_queue_finish(struct vtr_gpu *gpu);
 
-/* A display is done with the scanout's frames up to sequence. */
-void vtr_flush_frame_done(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence);
+/* A display showed the scanout's frame with that number, and is done with all before it. */
+void vtr_flush_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence);
+/* It was never shown: another one took its place, or nobody looks at the output. */
+void vtr_flush_frame_dropped(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence);
 
 /* A frame stands in for another: flushes that wait for that wait for this one. */
 void vtr_flush_frame_replaced(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence, uint64_t replacement);

@@ -208,7 +208,7 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 		pixman_region32_clear(&scanout->unread);
 		scanout->holds_buffer = frame->content == VTR_FRAME_BUFFER;
 	}
-	uint64_t sequence = frame->sequence;
+	uint64_t sequence = scanout->sequence = frame->sequence;
 	vtr_output_submit(scanout->output, frame);
 	scanout->stats.cpu_ns += vtr_scanout_cpu_ns() - cpu;
 	return sequence;
@@ -298,7 +298,10 @@ void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, co
 	count_flush(&scanout->stats, flushed_ns, event->dropped);
 	if (flushed_ns && !event->dropped && event->time_ns > flushed_ns)
 		add_sample(&scanout->stats, event->time_ns - flushed_ns);
-	vtr_flush_frame_done(gpu, scanout->id, event->sequence);
+	if (event->dropped)
+		vtr_flush_frame_dropped(gpu, scanout, event->sequence);
+	else
+		vtr_flush_frame_done(gpu, scanout, event->sequence);
 	if (flushed_ns && gpu->frame_func)
 		gpu->frame_func(scanout->id, gpu->frame_data);
 }

@@ -44,6 +44,10 @@ struct vtr_scanout {
 	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
 	bool stalled;             /* the display missed a deadline and has not answered since */
 
+	uint64_t sequence;      /* of the last frame */
+	uint64_t tick_ns;       /* of frames that nobody sees: the last tick, or the next when tick_sequence is not 0 */
+	uint64_t tick_sequence; /* what is answered then */
+
 	bool again; /* to be presented once more, from the loop */
 
 	struct vtr_imports imports;

@@ -37,6 +37,7 @@ static const uint64_t gpu_features = UINT64_C(1) << VIRTIO_F_VERSION_1 | 1u << V
 struct gpu_display {
 	struct vtr_display base;
 	atomic_uint stuck;     /* bit per output: its frames stay where they are */
+	atomic_uint hidden;    /* bit per output: its frames are given up */
 	atomic_uint demand;    /* enum vtr_output_demand, of an output from its next frame on */
 	atomic_bool no_dmabuf; /* says so when it is asked */
 	atomic_uint refuse;    /* bit per enum vtr_path: such dmabufs it cannot import, */
@@ -103,6 +104,10 @@ static inline void gpu_display_frame(struct vtr_display *base, struct vtr_output
 		return;
 	while (atomic_load(&display->asleep))
 		g_usleep(1000);
+	if (atomic_load(&display->hidden) & 1u << output->index) {
+		vtr_frame_finish(frame, 0);
+		return;
+	}
 	bool shown = frame->content != VTR_FRAME_BUFFER || gpu_display_import(display, frame);
 	if (shown && (frame->content == VTR_FRAME_PIXELS || frame->content == VTR_FRAME_BUFFER))
 		gpu_display_look(display, frame);

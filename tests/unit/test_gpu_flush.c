@@ -78,6 +78,108 @@ static void test_stalled_display_does_not_hold_up_others(void)
 	gpu_machine_destroy(&machine);
 }
 
+/* Nobody sees the output: a guest that flushes as fast as it may does so at the refresh rate, and not faster. */
+enum { UNSEEN_MHZ = 100000, UNSEEN_FLUSHES = 20 };
+
+static void assert_paced(struct gpu_machine *machine, uint32_t id)
+{
+	uint64_t begin, interval = UINT64_C(1000000000000) / UNSEEN_MHZ;
+
+	gpu_machine_flush(machine, id); /* the first tick after a pause */
+	begin = vtr_now_ns();
+	for (int i = 0; i < UNSEEN_FLUSHES; i++)
+		gpu_machine_flush(machine, id);
+	uint64_t took = vtr_now_ns() - begin;
+	/* The first tick may have been late, which the others do not wait for. */
+	g_assert_cmpuint(took, >=, (UNSEEN_FLUSHES - 2) * interval);
+	/* A busy machine may take longer, but not as long as for the deadline of each. */
+	g_assert_cmpuint(took, <, UNSEEN_FLUSHES * UINT64_C(45000000));
+}
+
+static void set_refresh(struct gpu_machine *machine, unsigned output)
+{
+	vtr_output_resize(vtr_outputs_get(machine->outputs, output), &(struct vtr_mode){ 640, 480, UNSEEN_MHZ });
+	gpu_machine_settle(machine);
+}
+
+static void test_disconnected_output_is_paced(void)
+{
+	struct gpu_machine machine;
+
+	start(&machine, 1);
+	set_refresh(&machine, 0);
+	vtr_output_move(vtr_outputs_get(machine.outputs, 0), NULL);
+	assert_paced(&machine, 1);
+	g_assert_cmpuint(gpu_machine_status(&machine, 0).timeouts, ==, 0);
+	g_assert_cmpuint(gpu_machine_status(&machine, 0).dropped, ==, UNSEEN_FLUSHES + 1);
+	gpu_machine_destroy(&machine);
+}
+
+/* A window that is hidden gives up what comes. */
+static void test_hidden_output_is_paced(void)
+{
+	struct gpu_machine machine;
+
+	start(&machine, 1);
+	set_refresh(&machine, 0);
+	atomic_store(&machine.display.hidden, 1);
+	assert_paced(&machine, 1);
+	g_assert_cmpuint(gpu_machine_status(&machine, 0).dropped, ==, UNSEEN_FLUSHES + 1);
+	gpu_machine_destroy(&machine);
+}
+
+static void test_stalled_output_is_paced(void)
+{
+	struct gpu_machine machine;
+
+	start(&machine, 1);
+	set_refresh(&machine, 0);
+	atomic_store(&machine.display.stuck, 1);
+	gpu_machine_flush(&machine, 1);
+	assert_paced(&machine, 1);
+	g_assert_cmpuint(gpu_machine_status(&machine, 0).timeouts, ==, UNSEEN_FLUSHES + 2);
+	gpu_machine_destroy(&machine);
+}
+
+/* A hidden output does not make one wait that is seen, be it with a picture of its own or with the same. */
+static void test_hidden_beside_seen(gconstpointer data)
+{
+	bool same = GPOINTER_TO_INT(data);
+	struct gpu_machine machine;
+
+	start(&machine, 2);
+	if (same) {
+		struct virtio_gpu_set_scanout_blob set = gpu_set_scanout_blob(0, 2);
+
+		GPU_ASSERT_OK(&machine, set);
+	}
+	vtr_output_resize(vtr_outputs_get(machine.outputs, 0), &(struct vtr_mode){ 640, 480, 25000 }); /* 40 ms */
+	atomic_store(&machine.display.hidden, 1);
+	gpu_machine_flush(&machine, 1);
+	uint64_t begin = vtr_now_ns();
+	for (int i = 0; i < 10; i++)
+		gpu_machine_flush(&machine, 2);
+	g_assert_cmpuint(vtr_now_ns() - begin, <, 10 * 35000000);
+	gpu_machine_destroy(&machine);
+}
+
+/* Frames that wait together for a tick are answered at that one, as a display shows the newest. */
+static void test_one_tick_for_all(void)
+{
+	struct gpu_machine machine;
+
+	start(&machine, 1);
+	vtr_output_resize(vtr_outputs_get(machine.outputs, 0), &(struct vtr_mode){ 640, 480, 25000 });
+	atomic_store(&machine.display.hidden, 1);
+	gpu_machine_flush(&machine, 1);
+	uint64_t begin = vtr_now_ns();
+	for (uint64_t i = 0; i < 10; i++)
+		post_flush(&machine, 1, i + 2);
+	g_assert_cmpuint(gpu_machine_run(&machine, 10, 2000), ==, 10);
+	g_assert_cmpuint(vtr_now_ns() - begin, <, 10 * 35000000);
+	gpu_machine_destroy(&machine);
+}
+
 static void test_nothing_to_wait_for(void)
 {
 	struct gpu_machine machine;
@@ -224,6 +326,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/flush/stuck-display-does-not-stall", test_stuck_display_does_not_stall);
 	g_test_add_func("/unit/gpu/flush/stuck-display-counts-for-all", test_stuck_display_counts_for_all_who_waited);
 	g_test_add_func("/unit/gpu/flush/stalled-display-does-not-hold-up-others", test_stalled_display_does_not_hold_up_others);
+	g_test_add_func("/unit/gpu/flush/disconnected-output-is-paced", test_disconnected_output_is_paced);
+	g_test_add_func("/unit/gpu/flush/hidden-output-is-paced", test_hidden_output_is_paced);
+	g_test_add_func("/unit/gpu/flush/stalled-output-is-paced", test_stalled_output_is_paced);
+	g_test_add_data_func("/unit/gpu/flush/hidden-beside-seen", GINT_TO_POINTER(false), test_hidden_beside_seen);
+	g_test_add_data_func("/unit/gpu/flush/hidden-beside-seen-same-picture", GINT_TO_POINTER(true), test_hidden_beside_seen);
+	g_test_add_func("/unit/gpu/flush/one-tick-for-all", test_one_tick_for_all);
 	g_test_add_func("/unit/gpu/flush/nothing-to-wait-for", test_nothing_to_wait_for);
 	g_test_add_func("/unit/gpu/flush/without-a-fence", test_without_a_fence);
 	ADD_ROWS("/unit/gpu/flush/fences-in-order/", followers, test_fences_in_order);
