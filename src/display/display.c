@@ -24,7 +24,7 @@
 
 struct vtr_display_thread {
 	struct vtr_display *display;
-	struct vtr_outputs *outputs; /* whose outputs it shows; NULL before the first; device thread */
+	struct vtr_outputs *outputs; /* that it shows some of, or may have to; device thread */
 	pthread_t thread;
 	struct vtr_source *wake;
 	struct vtr_source *settle; /* timer of the modes that windows want */
@@ -167,12 +167,15 @@ static void show_outputs(struct vtr_display_thread *thread)
 	struct vtr_error failure;
 	int error = vtr_loop_run(display->loop);
 
+	/* Nothing but a mistake of ours makes it fail. Then nobody reads the mail any more, and the outputs stay here, stalled. */
 	if (error) {
 		vtr_error_set(&failure, VTR_ERROR_HOST, -error, "its event loop failed: %s", strerror(-error));
 		vtr_display_failed(display, &failure);
 	}
-	/* Who waits for us to end adds no outputs meanwhile. */
-	for (size_t i = 0; i < thread->count; i++)
+	pthread_mutex_lock(&thread->lock);
+	size_t count = thread->count;
+	pthread_mutex_unlock(&thread->lock);
+	for (size_t i = 0; i < count; i++)
 		let_go(display, thread->shown[i]);
 }
 
@@ -291,12 +294,17 @@ void vtr_display_destroy(struct vtr_display *display)
 	display->impl->destroy(display);
 }
 
+void vtr_display_join(struct vtr_display *display, struct vtr_outputs *outputs)
+{
+	assert(!display->thread->outputs || display->thread->outputs == outputs);
+	display->thread->outputs = outputs;
+}
+
 void vtr_display_add_output(struct vtr_display *display, struct vtr_output *output, unsigned mail)
 {
 	struct vtr_display_thread *thread = display->thread;
 
-	assert(!thread->outputs || thread->outputs == output->outputs);
-	thread->outputs = output->outputs;
+	vtr_display_join(display, output->outputs);
 	pthread_mutex_lock(&thread->lock);
 	assert(thread->count < VTR_MAX_SCANOUTS); /* there are no more in a set */
 	thread->shown[thread->count++] = output;

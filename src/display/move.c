@@ -106,6 +106,8 @@ static void change_display(struct vtr_output *output, struct vtr_display *next)
 		begin_anew(output, next);
 		return;
 	}
+	if (next)
+		vtr_display_join(next, output->outputs);
 	output->next = next;
 	if (output->leaving)
 		return;
@@ -245,6 +247,8 @@ int vtr_output_resize(struct vtr_output *output, const struct vtr_mode *mode)
 
 void vtr_outputs_set_fallback(struct vtr_outputs *outputs, struct vtr_display *display)
 {
+	if (display)
+		vtr_display_join(display, outputs);
 	outputs->fallback = display;
 }
 

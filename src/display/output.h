@@ -160,7 +160,9 @@ void vtr_output_display_destroyed(struct vtr_output *output, struct vtr_display 
 bool vtr_output_deliver_detached(struct vtr_event_node *node);
 bool vtr_output_deliver_refused(struct vtr_event_node *node);
 
-/* display.c: device thread. add: followed by attach on the display thread, then by what else mail says. */
+/* display.c: device thread. join: outputs may refer to the display from now on, and are told when it is destroyed. add: followed by
+ * attach on the display thread, then by what else mail says. */
+void vtr_display_join(struct vtr_display *display, struct vtr_outputs *outputs);
 void vtr_display_add_output(struct vtr_display *display, struct vtr_output *output, unsigned mail);
 void vtr_display_mail(struct vtr_output *output, unsigned bits); /* raises VTR_MAIL_* for the display thread */
 

@@ -20,7 +20,9 @@ struct mute_display {
 	int attach_error;
 	bool gives_back; /* what captures it has, when it is detached */
 	unsigned attached, detached, frames, cursors, captures, modes;
-	GPtrArray *asked; /* captures that wait for an end */
+	GPtrArray *asked;                                          /* captures that wait for an end */
+	void (*task)(struct vtr_output *output, const void *data); /* for the display's thread, at its next cursor callback */
+	const void *task_data;
 };
 
 static inline struct mute_display *mute_display_from(struct vtr_display *display)
@@ -72,6 +74,13 @@ static void mute_frame(struct vtr_display *display, struct vtr_output *output)
 
 static void mute_cursor(struct vtr_display *display, struct vtr_output *output)
 {
+	struct mute_display *mute = mute_display_from(display);
+
+	pthread_mutex_lock(&mute->lock);
+	if (mute->task)
+		mute->task(output, mute->task_data);
+	mute->task = NULL;
+	pthread_mutex_unlock(&mute->lock);
 	mute_count(display, &mute_display_from(display)->cursors);
 }
 
@@ -134,6 +143,19 @@ static inline void mute_wait(struct mute_display *mute, const unsigned *counter,
 	while (*counter < value)
 		g_assert_cmpint(pthread_cond_timedwait(&mute->changed, &mute->lock, &end), ==, 0);
 	pthread_mutex_unlock(&mute->lock);
+}
+
+/* Runs task on the display's thread, and waits until it ran. */
+static inline void mute_run(struct mute_display *mute, struct vtr_output *output,
+                            void (*task)(struct vtr_output *output, const void *data), const void *data)
+{
+	pthread_mutex_lock(&mute->lock);
+	unsigned next = mute->cursors + 1;
+	mute->task = task;
+	mute->task_data = data;
+	pthread_mutex_unlock(&mute->lock);
+	vtr_output_move_cursor(output, 0, 0);
+	mute_wait(mute, &mute->cursors, next);
 }
 
 static inline void mute_set_stuck(struct mute_display *mute, bool stuck)
