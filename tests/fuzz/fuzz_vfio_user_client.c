@@ -101,7 +101,7 @@ static void call(struct vtr_vfio_user_client *client, const struct fuzz_fds *fds
 		break;
 	case WRITE:
 	case POST:
-		vtr_vfio_user_write(client, 4, 0, buffer, 16, number % CALLS == POST);
+		vtr_vfio_user_write(client, 4, 0, buffer, number & 0x80 ? 8 : 16, number % CALLS == POST);
 		break;
 	case MAP:
 		vtr_vfio_user_dma_map(client, 0, RAM_SIZE, fds->fds[FUZZ_FD_MEMORY], 0, true);

@@ -135,11 +135,17 @@ SERVER = {
 
 # ---- the client's inputs: calls, then RAW, REPLY, COMMAND
 
-INFO, REGION, IRQ, SET_IRQ, READ, WRITE, POST, MAP, UNMAP, RESET_CALL, SERVE = range(11)
+INFO, REGION, IRQ, SET_IRQ, READ, WRITE, POST, MAP, UNMAP, RESET_CALL, SERVE, FEATURE_CALL, CORK, UNCORK = range(14)
+SMALL_POST = 132  # 8 bytes, which can be collected
+PROBE = struct.pack('<II', 8, 1 << 18 | 11)
 
 
 def reply(number, body=b'', **how):
     return message(1, number, body, **how)
+
+
+def raw_reply(id, number, body=b''):
+    return raw(struct.pack('<HHIII', id, number, 16 + len(body), 1, 0) + body)
 
 
 def request(number, address, count, data=b'', **how):
@@ -186,6 +192,12 @@ CLIENT = {
         request(DMA_READ, 0, 4096), request(DMA_READ, 0, 4, which=fds(2, NULL)),
     ),
     'errors': session([INFO, IRQ, RESET_CALL], reply(GET_INFO, flags=ERROR), reply(IRQ_INFO, flags=ERROR), reply(RESET, b'x', flags=ERROR)),
+    'feature': session([FEATURE_CALL] * 3, reply(FEATURE, PROBE), reply(FEATURE, PROBE, which=fds(1, MEMORY)), reply(FEATURE, flags=ERROR)),
+    'feature-other': session([FEATURE_CALL], reply(FEATURE, bytes(8))),
+    'collected': session(
+        [CORK, SMALL_POST, SMALL_POST, READ, SMALL_POST, UNCORK, RESET_CALL],
+        raw_reply(1, REGION_READ, struct.pack('<QII', 0, 4, 16) + bytes(16)), raw_reply(4, RESET),
+    ),
     'no-capabilities': session([RESET_CALL], reply(RESET), version=b''),
     'bad-version': session([RESET_CALL], version=b'{"capabilities":[]}\0'),
     'too-many-fds': session([INFO], reply(GET_INFO, bytes(16), which=fds(20, NULL))),
