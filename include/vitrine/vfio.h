@@ -175,6 +175,14 @@ VTR_API struct vtr_vfio_device *vtr_vfio_assigned_add(struct vtr_vfio_assigned *
 /* The same for a device (taken, also on failure). 0 or -errno. */
 VTR_API int vtr_vfio_assigned_add_device(struct vtr_vfio_assigned *assigned, struct vtr_vfio_device *device,
                                          struct vtr_error *error);
+/*
+ * Adds the device that text names, as vtr_vfio_acquire() takes it. What may come is awaited, and tried again when the VMM changes
+ * the map: a device that the running process of pid= does not hold yet, and an fd that is not bound to an IOMMU yet. 0: added, 1:
+ * awaited, or -errno with *error (may be NULL) filled as vtr_vfio_acquire() and vtr_vfio_assigned_add() say.
+ */
+VTR_API int vtr_vfio_assigned_acquire(struct vtr_vfio_assigned *assigned, const char *text, struct vtr_error *error);
+/* The i-th of the awaited, and why it is not there; NULL beyond the last. Valid until the loop's next turn. */
+VTR_API const char *vtr_vfio_assigned_awaited(const struct vtr_vfio_assigned *assigned, size_t i, const char **why);
 /* Lets the device of that name go: what was made of it goes first, then its fd is closed. 0 or -ENOENT. */
 VTR_API int vtr_vfio_assigned_remove(struct vtr_vfio_assigned *assigned, const char *name);
 /* Their VMM has left: lets all go, because a device that is held here can be opened by nobody else. Who left without having

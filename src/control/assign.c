@@ -63,6 +63,17 @@ json_t *vtr_control_assigned(const struct vtr_vfio_assigned *assigned)
 	return list;
 }
 
+json_t *vtr_control_awaited(const struct vtr_vfio_assigned *assigned)
+{
+	json_t *list = json_array();
+	const char *text, *why;
+
+	for (size_t i = 0; (text = vtr_vfio_assigned_awaited(assigned, i, &why)); i++)
+		json_array_append_new(list,
+		                      json_pack("{s:o, s:o}", "device", vtr_control_text(text), "reason", vtr_control_text(why)));
+	return list;
+}
+
 static void remove_device(struct vtr_control_client *client)
 {
 	if (vtr_vfio_assigned_remove(client->control->subject.assigned, client->arguments.remove))

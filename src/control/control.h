@@ -142,6 +142,7 @@ void vtr_control_cancel(struct vtr_control_client *client); /* the client goes: 
 /* ---- assign.c ---- */
 void vtr_control_assign(struct vtr_control_client *client);
 json_t *vtr_control_assigned(const struct vtr_vfio_assigned *assigned); /* the devices; NULL when out of memory */
+json_t *vtr_control_awaited(const struct vtr_vfio_assigned *assigned);  /* those that are not there yet; likewise */
 /* ---- play.c: key, type, pointer ---- */
 void vtr_control_key(struct vtr_control_client *client);
 void vtr_control_type(struct vtr_control_client *client);

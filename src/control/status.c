@@ -176,6 +176,8 @@ json_t *vtr_control_status(const struct vtr_control_subject *subject)
 	                          number(gpu.commands), "errors", number(gpu.errors), "scanouts", scanouts(subject));
 	if (reply && subject->assigned)
 		json_object_set_new(reply, "assigned", vtr_control_assigned(subject->assigned));
+	if (reply && subject->assigned)
+		json_object_set_new(reply, "awaited", vtr_control_awaited(subject->assigned));
 	if (reply && subject->vfio_user)
 		json_object_set_new(reply, "vfio_user", connection(subject));
 	if (reply && subject->input)

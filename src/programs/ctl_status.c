@@ -134,6 +134,17 @@ static void print_devices(const json_t *devices)
 	}
 }
 
+static void print_awaited(const json_t *devices)
+{
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach (devices, i, device) {
+		label(i ? "" : "awaited");
+		printf("%s: %s\n", text(device, "device"), text(device, "reason"));
+	}
+}
+
 void ctl_print_assigned(const json_t *device)
 {
 	print_device(device);
@@ -242,6 +253,7 @@ void ctl_print_status(const json_t *status)
 	print_features(json_object_get(status, "guest_features"));
 	print_regions(json_object_get(status, "memory_regions"));
 	print_devices(json_object_get(status, "assigned"));
+	print_awaited(json_object_get(status, "awaited"));
 	label("resources");
 	printf("%" PRId64 ", ", number(status, "resources"));
 	print_size(number(status, "hostmem"));

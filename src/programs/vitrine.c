@@ -133,11 +133,10 @@ static void vmm_left(void *data)
 static int assign(struct vitrine *vitrine, const char *text)
 {
 	struct vtr_error error;
-	int fd = vtr_vfio_acquire(text, &error);
 
-	if (fd >= 0 && vtr_vfio_assigned_add(vitrine->assigned, fd, &error))
+	if (vtr_vfio_assigned_acquire(vitrine->assigned, text, &error) >= 0)
 		return 0;
-	bool early = !strncmp(text, "pid=", 4) && (error.code == ESRCH || error.code == ENODEV);
+	bool early = !strncmp(text, "pid=", 4) && error.code == ESRCH;
 	vtr_log(VTR_LOG_ERROR, "--assign %s: %s%s%s", text, error.text,
 	        early ? "; once the VMM runs and has the device: vitrinectl assign " : "", early ? text : "");
 	return -error.code;

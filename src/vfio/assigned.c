@@ -10,6 +10,7 @@
 
 #include "util/fd.h"
 #include "vfio/acquire.h"
+#include "vfio/awaited.h"
 #include "vfio/map.h"
 
 /*
@@ -36,8 +37,9 @@ struct vtr_vfio_assigned {
 	struct vtr_memory *memory;
 	struct vtr_memory_listener listener;
 	struct vtr_vfio_devices *devices; // owned
-	struct vtr_source *event;         // look again
-	void (*changed)(void *data);      // may be NULL
+	struct vtr_vfio_awaited awaited;
+	struct vtr_source *event;    // look again
+	void (*changed)(void *data); // may be NULL
 	void *data;
 	bool updating; // the map changes because of us
 	bool news;     // changed() has not been called yet
@@ -80,6 +82,7 @@ static void map_changed(struct vtr_memory_listener *listener, struct vtr_region 
 	if (assigned->updating)
 		return;
 	assigned->used = true;
+	vtr_vfio_awaited_poke(&assigned->awaited);
 	if (assigned->devices->count)
 		vtr_event_raise(assigned->event);
 }
@@ -158,6 +161,24 @@ struct vtr_vfio_device *vtr_vfio_assigned_add(struct vtr_vfio_assigned *assigned
 	return device && !vtr_vfio_assigned_add_device(assigned, device, error) ? device : NULL;
 }
 
+int vtr_vfio_assigned_acquire(struct vtr_vfio_assigned *assigned, const char *text, struct vtr_error *error)
+{
+	struct vtr_error reason = { 0 };
+	int code = vtr_vfio_awaited_acquire(&assigned->awaited, text, &reason);
+
+	if (code < 0 && error)
+		*error = reason;
+	return code;
+}
+
+const char *vtr_vfio_assigned_awaited(const struct vtr_vfio_assigned *assigned, size_t i, const char **why)
+{
+	if (i >= assigned->awaited.count)
+		return NULL;
+	*why = assigned->awaited.items[i].why.text;
+	return assigned->awaited.items[i].text;
+}
+
 static void drop(struct vtr_vfio_assigned *assigned, struct vtr_vfio_device *device)
 {
 	vtr_vfio_devices_remove(assigned->devices, device);
@@ -200,16 +221,18 @@ struct vtr_vfio_assigned *vtr_vfio_assigned_create(struct vtr_loop *loop, struct
 		return NULL;
 	assigned->memory = memory;
 	assigned->devices = vtr_vfio_devices_create();
-	assigned->event = assigned->devices ? vtr_loop_add_event(loop, look_again, assigned) : NULL;
-	if (!assigned->event) {
-		vtr_vfio_devices_destroy(assigned->devices);
-		free(assigned);
-		return NULL;
-	}
+	assigned->event = vtr_loop_add_event(loop, look_again, assigned);
+	if (!assigned->devices || !assigned->event || vtr_vfio_awaited_init(&assigned->awaited, loop, assigned))
+		goto fail;
 	assigned->listener = (struct vtr_memory_listener){ .removing = map_changed, .added = map_changed };
 	vtr_memory_add_listener(memory, &assigned->listener);
 	vtr_memory_set_devices(memory, &devices_impl, assigned);
 	return assigned;
+fail:
+	vtr_source_remove(assigned->event);
+	vtr_vfio_devices_destroy(assigned->devices);
+	free(assigned);
+	return NULL;
 }
 
 void vtr_vfio_assigned_destroy(struct vtr_vfio_assigned *assigned)
@@ -217,6 +240,7 @@ void vtr_vfio_assigned_destroy(struct vtr_vfio_assigned *assigned)
 	if (!assigned)
 		return;
 	assigned->changed = NULL;
+	vtr_vfio_awaited_finish(&assigned->awaited);
 	drop_all(assigned);
 	vtr_memory_set_devices(assigned->memory, NULL, NULL);
 	vtr_memory_remove_listener(assigned->memory, &assigned->listener);

@@ -2,6 +2,8 @@
 #include "fake_vfio.h"
 
 #include <inttypes.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include <vitrine/limits.h>
 #include <vitrine/loop.h>
@@ -596,6 +598,92 @@ static void test_no_device(gconstpointer data)
 	tear_down(&fixture);
 }
 
+/* ---- devices that are not there yet ---- */
+
+/* A process without devices. */
+static GPid start_process(void)
+{
+	char *arguments[] = { (char *)"sleep", (char *)"1000", NULL };
+	GPid pid;
+
+	g_assert_true(
+		g_spawn_async(NULL, arguments, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
+	return pid;
+}
+
+static void end_process(GPid pid)
+{
+	g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+	g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+}
+
+static void test_awaited(void)
+{
+	struct fixture fixture;
+	GPid pid = start_process();
+	g_autofree char *text = g_strdup_printf("pid=%d", pid);
+	const char *why = NULL;
+
+	set_up(&fixture);
+	g_assert_cmpint(vtr_vfio_assigned_acquire(fixture.assigned, text, NULL), ==, 1);
+	g_assert_cmpstr(vtr_vfio_assigned_awaited(fixture.assigned, 0, &why), ==, text);
+	g_assert_nonnull(strstr(why, "holds no VFIO device"));
+	g_assert_null(vtr_vfio_assigned_awaited(fixture.assigned, 1, &why));
+	g_assert_cmpint(announce(&fixture, 0, MIB), ==, 0);
+	g_assert_nonnull(vtr_vfio_assigned_awaited(fixture.assigned, 0, &why));
+	/* another process with its number is not the one that was named */
+	end_process(pid);
+	g_assert_cmpint(announce(&fixture, MIB, MIB), ==, 0);
+	for (int i = 0; i < 100 && vtr_vfio_assigned_awaited(fixture.assigned, 0, &why); i++)
+		g_assert_cmpint(vtr_loop_dispatch(fixture.loop, 100), ==, 0);
+	g_assert_null(vtr_vfio_assigned_awaited(fixture.assigned, 0, &why));
+	tear_down(&fixture);
+}
+
+static void test_too_many_awaited(void)
+{
+	struct vtr_error error = { 0 };
+	struct fixture fixture;
+	GPid pid = start_process();
+	g_autofree char *text = g_strdup_printf("pid=%d", pid);
+
+	set_up(&fixture);
+	for (int i = 0; i < VTR_MAX_VFIO_DEVICES; i++)
+		g_assert_cmpint(vtr_vfio_assigned_acquire(fixture.assigned, text, &error), ==, 1);
+	g_assert_cmpint(vtr_vfio_assigned_acquire(fixture.assigned, text, &error), ==, -ENODEV);
+	g_assert_nonnull(strstr(error.text, "holds no VFIO device"));
+	tear_down(&fixture);
+	end_process(pid);
+}
+
+static const struct not_awaited_row {
+	const char *name, *text;
+	int code;
+} not_awaited_rows[] = {
+	{ "no-text", "", EINVAL },
+	{ "long-text", "pid=1,device=0000000000000000000000000000000000000000000000000000000000000000", EINVAL },
+	{ "no-process", "pid=4194304", ESRCH },
+	{ "no-fd", "fd=4000", EBADF },
+	{ "no-device-fd", "fd=0", ENODEV },
+	{ "no-device", "bdf=ffff:ff:1f.7", ENODEV },
+	{ "bad-device", "pid=1,device=x", EINVAL },
+};
+
+static void test_not_awaited(gconstpointer data)
+{
+	const struct not_awaited_row *row = data;
+	struct vtr_error error = { 0 };
+	struct fixture fixture;
+	const char *why;
+
+	set_up(&fixture);
+	g_assert_cmpint(vtr_vfio_assigned_acquire(fixture.assigned, row->text, &error), ==, -row->code);
+	g_assert_cmpint(error.code, ==, row->code);
+	g_assert_cmpint(vtr_vfio_assigned_acquire(fixture.assigned, row->text, NULL), ==, -row->code);
+	g_assert_null(vtr_vfio_assigned_awaited(fixture.assigned, 0, &why));
+	tear_down(&fixture);
+}
+
 /* Who hears that a region came may ask where something is. */
 static void test_asks_meanwhile(void)
 {
@@ -676,6 +764,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/vfio-assigned/two", test_two);
 	g_test_add_func("/vfio-assigned/names", test_names);
 	ADD_ROWS("/vfio-assigned/no-device/", no_device_rows, test_no_device);
+	g_test_add_func("/vfio-assigned/awaited", test_awaited);
+	g_test_add_func("/vfio-assigned/awaited/too-many", test_too_many_awaited);
+	ADD_ROWS("/vfio-assigned/not-awaited/", not_awaited_rows, test_not_awaited);
 	g_test_add_func("/vfio-assigned/asks-meanwhile", test_asks_meanwhile);
 	g_test_add_data_func("/vfio-assigned/not-mappable/says-so", GINT_TO_POINTER(false), test_not_mappable);
 	g_test_add_data_func("/vfio-assigned/not-mappable/refuses", GINT_TO_POINTER(true), test_not_mappable);

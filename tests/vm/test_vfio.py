@@ -36,9 +36,9 @@ def boot(guest, devices):
     guest.run("for i in $(seq 50); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
 
 
-def assigned(guest):
-    """The devices that the vitrine in the guest says it has."""
-    return json.loads(guest.run("vitrinectl --control /tmp/ctl --json status")[-1])["assigned"]
+def assigned(guest, control="/tmp/ctl"):
+    """The devices that a vitrine in the guest says it has."""
+    return json.loads(guest.run(f"vitrinectl --control {control} --json status")[-1])["assigned"]
 
 
 def check_program(tap, guest):
@@ -65,7 +65,25 @@ def check_program(tap, guest):
     with tap.case("vfio: pid= of a process that has the device, which is a second time once too often", guest.logs):
         said = guest.run("vitrinectl --control /tmp/ctl assign pid=$(pidof vitrine) 2>&1; true")
         expect(f"{MEMORY} is assigned already" in said[-1], said)
-        guest.run("vitrinectl --control /tmp/ctl quit")
+    with tap.case("vfio: pid= of a process that gets the device later, as a VMM does that connects first", guest.logs):
+        guest.run(f"vitrinectl --control /tmp/ctl assign --remove {MEMORY}")
+        guest.run("vitrine --vfio-user /tmp/gpu2 --control /tmp/ctl2 --assign pid=$(pidof vitrine) >/tmp/log2 2>&1 & "
+                  "for i in $(seq 100); do [ -S /tmp/ctl2 ] && break; sleep 0.1; done; [ -S /tmp/ctl2 ] || cat /tmp/log2")
+        expect(assigned(guest, "/tmp/ctl2") == [], "it has something")
+        text = "\n".join(guest.run("vitrinectl --control /tmp/ctl2 status"))
+        expect("awaited" in text and "holds no VFIO device" in text, text)
+        guest.run(f"vitrinectl --control /tmp/ctl assign bdf={MEMORY}")
+        expect(assigned(guest, "/tmp/ctl2") == [], "nobody had a reason to look")
+        guest.run("mkfifo /tmp/stay; vitrine-guest --vfio-user /tmp/gpu2 demo --frames 1 --keep </tmp/stay >/tmp/log3 2>&1 & "
+                  "exec 9>/tmp/stay; echo $! >/tmp/player; vitrinectl --control /tmp/ctl2 wait --frames 1")
+        guest.run("for i in $(seq 100); do vitrinectl --control /tmp/ctl2 status | grep -q 'exports dmabufs' && break; sleep 0.1; done")
+        expect([device["name"] for device in assigned(guest, "/tmp/ctl2")] == [MEMORY], "it was not taken")
+    with tap.case("vfio: when the VMM leaves its devices are let go", guest.logs):
+        guest.run("kill $(cat /tmp/player)")
+        guest.run("for i in $(seq 100); do vitrinectl --control /tmp/ctl2 status | grep -q 'exports dmabufs' || break; sleep 0.1; done")
+        expect(assigned(guest, "/tmp/ctl2") == [], "it is held")
+        expect([device["name"] for device in assigned(guest)] == [MEMORY], "who has no VMM lets nothing go")
+        guest.run("vitrinectl --control /tmp/ctl2 quit; vitrinectl --control /tmp/ctl quit")
 
 
 def run(tap, guest, name, devices, others=()):
@@ -87,7 +105,7 @@ def run(tap, guest, name, devices, others=()):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding"):
+    for program in ("vitrine", "vitrinectl", "vitrine-guest", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
     tap, kit = Tap(), Kit()
@@ -98,7 +116,8 @@ def main():
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
         try:
-            inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding", "vitrine", "vitrinectl")]
+            inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding", "vitrine", "vitrinectl",
+                                                   "vitrine-guest")]
             initramfs = kit.initramfs(work / "initramfs.gz", programs=inside)
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
