@@ -14,7 +14,8 @@
  *   host           made or imported again after 1 s, 2 s, ... 60 s; a success forgets the failure
  *   unsupported    when the display or the devices are others; a dmabuf also when the pixels are others
  *   revoked        at the guest's next flush, when its memory comes back, when the devices are others
- * Nothing is tried for the sake of trying: only a frame that is to be presented anyway goes up.
+ * Nothing is tried for the sake of trying: only a frame that is to be presented anyway goes up. The same holds for pixels that the
+ * VMM was asked for in vain: while it is asked the device does nothing else.
  *
  * Revoked: when the device's configuration space, the kernel or the display says that the memory of a device is away (decoding off,
  * in reset, asleep), no other rung is tried. They would read the same memory, by a mapping that faults or by a request that the VMM
@@ -148,9 +149,15 @@ static enum verdict can_map(const struct look *look, enum vtr_path path, struct 
 	return REFUSED;
 }
 
+/* The VMM is always there to be asked; whether it answers, and in what time, is seen then. */
 static enum verdict can_fetch(const struct look *look, enum vtr_path path, struct vtr_choice *choice, struct vtr_error *why)
 {
-	return USABLE; /* the VMM is always there to be asked; whether it answers is seen then */
+	const struct vtr_backoff *failure = &look->scanout->fetching;
+
+	if (!vtr_backoff_has_failed(failure) || (look->try && vtr_backoff_due(failure, look->gpu->now_ns())))
+		return USABLE;
+	*why = failure->error;
+	return REFUSED;
 }
 
 /* ---- the ladder ---- */
@@ -232,11 +239,16 @@ struct vtr_choice vtr_ladder_look(struct vtr_gpu *gpu, struct vtr_scanout *scano
 	return climb(&look, refusals, n);
 }
 
-enum vtr_path vtr_ladder_pixels(const struct vtr_scanout *scanout, const struct vtr_choice *choice)
+enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice)
 {
+	struct look look = { .gpu = gpu, .scanout = scanout, .try = true };
+	struct vtr_error why;
+
 	if (!choice->buffer)
 		return choice->path;
-	return vtr_resource_pixels(scanout->resource)->cpu ? VTR_PATH_MAPPED : VTR_PATH_FETCHED;
+	if (vtr_resource_pixels(scanout->resource)->cpu)
+		return VTR_PATH_MAPPED;
+	return can_fetch(&look, VTR_PATH_FETCHED, NULL, &why) == USABLE ? VTR_PATH_FETCHED : VTR_PATH_NONE;
 }
 
 /* The refusal that matters most: of the one rung that the user wants, else of the best. */

@@ -23,9 +23,9 @@ struct vtr_choice vtr_ladder_choose(struct vtr_gpu *gpu, struct vtr_scanout *sca
  * why each better one is not, and how many these are. */
 struct vtr_choice vtr_ladder_look(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_path_refusal *refusals, size_t *n);
 
-/* How the CPU gets at the pixels, where the way is choice's but the output wants pixels: MAPPED or FETCHED, or NONE as choice is.
- */
-enum vtr_path vtr_ladder_pixels(const struct vtr_scanout *scanout, const struct vtr_choice *choice);
+/* How the CPU gets at the pixels, where the way is choice's but the output wants pixels: MAPPED or FETCHED, or NONE as choice is or
+ * because asking for them was too much the last time. */
+enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice);
 
 /* The scanout has taken path: one line when the path as it is known (vtr_ladder_look()) is another than the one last written, with
  * what keeps it from being better. */

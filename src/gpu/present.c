@@ -72,13 +72,32 @@ static void read_again(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	vtr_event_raise(gpu->again);
 }
 
+#define SHARED_MEMORY                                                                                                              \
+	"give the VM shared memory (QEMU: memory-backend-memfd,share=on), or name the assigned device that has it (--assign)"
+
+/* Asking the VMM for the pixels was too much: the rung is refused (ladder.c). */
+static void too_much_to_fetch(struct vtr_gpu *gpu, struct vtr_scanout *scanout, int code)
+{
+	struct vtr_error error;
+
+	if (code == -E2BIG)
+		vtr_error_set(&error, VTR_ERROR_GUEST, E2BIG,
+		              "the picture lies in too many pieces to ask the VMM for each (%d requests at most): " SHARED_MEMORY,
+		              VTR_MAX_FETCH_REQUESTS);
+	else
+		vtr_error_set(&error, VTR_ERROR_HOST, ETIMEDOUT, "the VMM takes too long to send the picture: " SHARED_MEMORY);
+	vtr_backoff_failed(&scanout->fetching, &error, gpu->now_ns());
+}
+
 /* That the memory of a device is away for a while is nothing to warn of. */
-static void unreadable(struct vtr_scanout *scanout, int error)
+static void unreadable(struct vtr_gpu *gpu, struct vtr_scanout *scanout, int error)
 {
 	bool device = error == -EFAULT && scanout->resource->memory & VTR_IN_DEVICE;
 
 	scanout->revoked = device;
-	if (device)
+	if (error == -E2BIG || error == -ETIMEDOUT)
+		too_much_to_fetch(gpu, scanout, error);
+	else if (device)
 		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
 		                "output %s: the device's memory cannot be read now; the last picture stays",
 		                vtr_output_name(scanout->output));
@@ -109,11 +128,13 @@ static void attach_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, stru
 	if (error) {
 		/* half a picture is worse than the last one; what was not read stays in unread */
 		vtr_staging_cancel(staging);
-		if (error == -ECANCELED)
+		if (vtr_virtqueue_is_transient(error))
 			read_again(gpu, scanout);
 		else
-			unreadable(scanout, error);
+			unreadable(gpu, scanout, error);
 	} else {
+		if (frame->path == VTR_PATH_FETCHED)
+			scanout->fetching = (struct vtr_backoff){ 0 };
 		vtr_staging_commit(staging, &done, frame);
 	}
 	pixman_region32_fini(&done);
@@ -147,8 +168,9 @@ static void attach_content(struct vtr_gpu *gpu, struct vtr_scanout *scanout, str
 		return;
 	}
 	if (choice.path != VTR_PATH_NONE && demand != VTR_DEMAND_NONE) {
-		frame->path = vtr_ladder_pixels(scanout, &choice);
-		attach_pixels(gpu, scanout, frame);
+		frame->path = vtr_ladder_pixels(gpu, scanout, &choice);
+		if (frame->path != VTR_PATH_NONE)
+			attach_pixels(gpu, scanout, frame);
 	}
 	vtr_ladder_log(gpu, scanout, choice.path);
 }
@@ -229,7 +251,7 @@ uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, c
 static bool can_read(struct vtr_gpu *gpu, struct vtr_scanout *scanout, bool may_fetch)
 {
 	struct vtr_choice choice = vtr_ladder_choose(gpu, scanout);
-	enum vtr_path path = vtr_ladder_pixels(scanout, &choice);
+	enum vtr_path path = vtr_ladder_pixels(gpu, scanout, &choice);
 
 	return path == VTR_PATH_MAPPED || (path == VTR_PATH_FETCHED && may_fetch);
 }

@@ -32,6 +32,13 @@ void vtr_scanout_all_unread(struct vtr_scanout *scanout)
 	vtr_staging_note_damage(scanout->output, &scanout->unread);
 }
 
+/* The pixels are others now: they may lie in fewer pieces. What took too long before may do so again. */
+static void forget_pieces(struct vtr_scanout *scanout)
+{
+	if (scanout->fetching.error.owner == VTR_ERROR_GUEST)
+		scanout->fetching = (struct vtr_backoff){ 0 };
+}
+
 static void unbind(struct vtr_scanout *scanout)
 {
 	if (scanout->resource)
@@ -48,6 +55,7 @@ void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vt
 	scanout->layout = *layout;
 	resource->shown |= 1u << scanout->id;
 	vtr_scanout_all_unread(scanout);
+	forget_pieces(scanout);
 }
 
 void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
@@ -70,6 +78,7 @@ void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 		if (gpu->scanouts[i].resource == resource) {
 			vtr_scanout_all_unread(&gpu->scanouts[i]);
 			vtr_scanout_lift_revoked(&gpu->scanouts[i]);
+			forget_pieces(&gpu->scanouts[i]);
 		}
 }
 

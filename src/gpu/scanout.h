@@ -51,9 +51,10 @@ struct vtr_scanout {
 	bool again; /* to be presented once more, from the loop */
 
 	struct vtr_imports imports;
-	bool revoked;              /* the last frame could not show the device's memory: that is away */
-	uint64_t binding;          /* changes when the guest binds the scanout anew */
-	enum vtr_path logged_path; /* VTR_PATH_COUNT: none yet */
+	struct vtr_backoff fetching; /* asking the VMM for the pixels took too much */
+	bool revoked;                /* the last frame could not show the device's memory: that is away */
+	uint64_t binding;            /* changes when the guest binds the scanout anew */
+	enum vtr_path logged_path;   /* VTR_PATH_COUNT: none yet */
 
 	struct vtr_scanout_stats stats;
 	struct vtr_log_limit log;

@@ -42,6 +42,7 @@ struct gpu_bar {
 	struct guest_ram bar;
 	struct vtr_vfio_devices *devices;
 	unsigned reads; /* of remote memory */
+	int error;      /* what they answer, when not 0 */
 };
 
 /* ---- fakes: the kernel's dmabufs, and the magic number of one file ---- */
@@ -105,6 +106,8 @@ static int gpu_bar_read(void *data, uint64_t address, void *buffer, size_t lengt
 	struct gpu_bar *bench = data;
 
 	bench->reads++;
+	if (bench->error)
+		return bench->error;
 	memcpy(buffer, address >= BAR_ADDRESS ? guest_ram_at(&bench->bar, address) : gpu_machine_at(&bench->machine, address),
 	       length);
 	return 0;

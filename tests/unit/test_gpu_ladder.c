@@ -335,6 +335,103 @@ static void test_made_later(void)
 	gpu_bar_destroy(&bench);
 }
 
+/* ---- asking the VMM for pixels ---- */
+
+static void start_remote(struct gpu_bar *bench)
+{
+	gpu_bar_create(bench, BAR_REMOTE, VTR_PATH_NONE);
+	bench->machine.gpu->now_ns = fake_clock;
+	gpu_bar_show(bench, 1, FRAME_SHUFFLED, 0x20);
+	gpu_bar_flush(bench, 1);
+	g_assert_true(gpu_bar_shows(bench, 0x20));
+	g_assert_cmpint(gpu_bar_status(bench).path, ==, VTR_PATH_FETCHED);
+	gpu_bar_paint(bench, FRAME_SHUFFLED, 0x40);
+}
+
+static void expect_not_fetched(struct gpu_bar *bench, const char *reason)
+{
+	struct vtr_scanout_status status = gpu_bar_status(bench);
+
+	g_assert_cmpstr(vtr_path_name(status.path), ==, "none");
+	g_assert_cmpint(status.why_not[status.n_why_not - 1].path, ==, VTR_PATH_FETCHED);
+	g_assert_nonnull(strstr(status.why_not[status.n_why_not - 1].reason, reason));
+	g_assert_false(status.revoked);
+	g_assert_true(gpu_bar_shows(bench, 0x20)); /* the last picture stays */
+}
+
+/* It stands in the way of everything else: what takes too long is asked for less and less often. */
+static void test_fetching_takes_too_long(void)
+{
+	struct gpu_bar bench;
+	unsigned reads;
+
+	start_remote(&bench);
+	bench.error = -ETIMEDOUT;
+	reads = bench.reads;
+	for (double delay = 1; delay < 10; delay *= 2) {
+		gpu_bar_flush(&bench, 1);
+		g_assert_cmpuint(bench.reads, ==, ++reads);
+		expect_not_fetched(&bench, "takes too long");
+		pass(delay - 0.001);
+		gpu_bar_flush(&bench, 1);
+		gpu_bar_set_scanout(&bench, 1); /* does not make the VMM faster */
+		gpu_bar_flush(&bench, 1);
+		g_assert_cmpuint(bench.reads, ==, reads);
+		pass(0.001);
+	}
+	bench.error = 0;
+	gpu_bar_flush(&bench, 1);
+	g_assert_true(gpu_bar_shows(&bench, 0x40));
+	g_assert_cmpint(gpu_bar_status(&bench).path, ==, VTR_PATH_FETCHED);
+	g_assert_cmpuint(gpu_bar_status(&bench).timeouts, ==, 0);
+	gpu_bar_destroy(&bench);
+}
+
+/* The same picture does not come in fewer pieces; another may. */
+static void test_too_many_pieces(void)
+{
+	struct gpu_bar bench;
+	unsigned reads;
+
+	start_remote(&bench);
+	bench.error = -E2BIG;
+	reads = bench.reads;
+	for (unsigned i = 0; i < 3; i++) {
+		gpu_bar_flush(&bench, 1);
+		g_assert_cmpuint(bench.reads, ==, reads + 1);
+		expect_not_fetched(&bench, "pieces");
+		pass(1000);
+	}
+	gpu_bar_set_scanout(&bench, 1);
+	gpu_bar_flush(&bench, 1);
+	g_assert_cmpuint(bench.reads, ==, reads + 2);
+	bench.error = 0;
+	gpu_bar_flush(&bench, 1);
+	expect_not_fetched(&bench, "pieces");
+	gpu_bar_map(&bench, BAR_NOT);
+	gpu_bar_map(&bench, BAR_REMOTE);
+	gpu_bar_flush(&bench, 1);
+	g_assert_true(gpu_bar_shows(&bench, 0x40));
+	gpu_bar_destroy(&bench);
+}
+
+/* Neither time is to blame on the picture: it is read from the loop, without another flush. */
+static void test_fetched_later(gconstpointer data)
+{
+	struct gpu_bar bench;
+	unsigned reads;
+
+	start_remote(&bench);
+	bench.error = GPOINTER_TO_INT(data);
+	reads = bench.reads;
+	gpu_bar_flush(&bench, 1);
+	GPU_WAIT(&bench.machine, bench.reads > reads + 2);
+	g_assert_true(gpu_bar_shows(&bench, 0x20));
+	bench.error = 0;
+	GPU_WAIT(&bench.machine, gpu_bar_shows(&bench, 0x40));
+	gpu_bar_destroy(&bench);
+}
+
 /* ---- devices come and go ---- */
 
 static void test_device_comes_and_goes(void)
@@ -475,6 +572,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/ladder/remembered-by-kind", test_remembered_by_kind);
 	g_test_add_func("/unit/gpu/ladder/failure-of-a-dead-buffer", test_failure_of_a_dead_buffer);
 	g_test_add_func("/unit/gpu/ladder/made-later", test_made_later);
+	g_test_add_func("/unit/gpu/ladder/fetching-takes-too-long", test_fetching_takes_too_long);
+	g_test_add_func("/unit/gpu/ladder/too-many-pieces", test_too_many_pieces);
+	g_test_add_data_func("/unit/gpu/ladder/fetched-later/cancelled", GINT_TO_POINTER(-ECANCELED), test_fetched_later);
+	g_test_add_data_func("/unit/gpu/ladder/fetched-later/busy", GINT_TO_POINTER(-EBUSY), test_fetched_later);
 	g_test_add_func("/unit/gpu/ladder/device-comes-and-goes", test_device_comes_and_goes);
 	g_test_add_func("/unit/gpu/ladder/forgotten-with-the-devices", test_forgotten_with_the_devices);
 	ADD_ROWS("/unit/gpu/backoff/", backoff_rows, test_backoff);
