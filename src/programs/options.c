@@ -37,7 +37,8 @@ static const char usage[] =
 	"  --scaling fit|integer   pictures as large as the window, or whole multiples of their pixels (Ctrl+Alt+S; default fit)\n"
 	"  --on-close quit|hide    closing a window ends vitrine, or its output goes on without it until 'vitrinectl output\n"
 	"                          move' (default quit)\n"
-	"  --path PATH             use only this way to the pixels: udmabuf, mapped or fetched (default: the best that works)\n"
+	"  --path PATH             use only this way to the pixels: vfio-dmabuf, vfio-window, udmabuf, mapped or fetched\n"
+	"                          (default: the best that works)\n"
 	"\n"
 	"Input:\n"
 	"  --input PATH            serve keyboard, tablet, mouse and touch screen over vfio-user on the sockets PATH.keyboard,\n"
@@ -159,7 +160,7 @@ static int parse_path(const char *text, enum vtr_path *path)
 {
 	if (vtr_path_from_name(text, path) < 0)
 		return -EINVAL;
-	return *path == VTR_PATH_UDMABUF || *path == VTR_PATH_MAPPED || *path == VTR_PATH_FETCHED ? 0 : -EINVAL;
+	return *path != VTR_PATH_NONE && *path != VTR_PATH_VIRGL ? 0 : -EINVAL; /* there is no 3D yet */
 }
 
 static int parse_max_outputs(const char *text, size_t *count)

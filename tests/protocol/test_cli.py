@@ -95,7 +95,7 @@ WRONG_VALUES = {
     "output": ["", "0x0", "1280", "1280x", "1280x800@", "1280x800@0", "16385x1", "1x16385", "1280x800,name=", "1280x800 ",
                "1280x800,name=" + "n" * 32, "-1x1", "auto@60", "automatic", "auto,name="],
     "max-outputs": ["", "0", "17", "-1", "four", "4x"],
-    "path": ["", "none", "best", "virgl", "vfio-dmabuf", "Mapped"],
+    "path": ["", "none", "best", "virgl", "vfio", "Mapped"],
     "control": ["", "x" * 200],
     "max-hostmem": ["", "0", "-1", " -1", "1T", "1GG", "G", "1.5G", "99999999999999999999", "99999999999G"],
     "log-level": ["", "loud"],
@@ -214,6 +214,11 @@ class Serves(Case):
                 process = self.serve("--control", self.folder / "control.sock")
                 self.end(process, number)
                 self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_with_each_path(self):
+        for path in ("vfio-dmabuf", "vfio-window", "udmabuf", "mapped", "fetched"):
+            with self.subTest(path=path):
+                self.end(self.serve("--path", path))
 
     def test_stale_socket_is_replaced(self):
         process = self.serve()
