@@ -14,9 +14,11 @@ class Device:
     def __init__(self, program, directory, *options):
         self.socket = directory / "gpu.sock"
         self.control = directory / "control.sock"
+        self.input = directory / "input"
         self.log_path = directory / "vitrine.log"
         self.log = self.log_path.open("w", encoding="utf-8")
         command = [program, "--vfio-user", self.socket, "--control", self.control, "--display", "headless",
+                   "--input", self.input,
                    "--output", "1280x800", "--output", "1024x768,name=second", *options]
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 

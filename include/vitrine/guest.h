@@ -37,6 +37,7 @@ struct vtr_guest_options {
 	const char *vfio_user; /* path of the device's socket */
 	const char *control;   /* path of its control socket, for what is shown; may be NULL */
 	const char *assign;    /* "vfio-user=PATH": a device that is assigned to the guest; its BAR is VTR_GUEST_BAR; may be NULL */
+	const char *input;     /* beginning of the paths of its input devices' sockets, as vitrine --input; may be NULL */
 	int timeout_ms;        /* of every single wait; 0: 10 seconds */
 	uint32_t pid;          /* of the device, for CPU time and memory; 0: whoever listens on the socket */
 };

@@ -23,6 +23,7 @@ static const char usage[] =
 	"  --control PATH       the device's control socket: check compares pictures, bench takes screenshots\n"
 	"  --assign vfio-user=PATH\n"
 	"                       a device that is assigned to the guest: its BAR is the memory \"bar\"\n"
+	"  --input PATH         the beginning of its input devices' sockets, as vitrine --input: check looks at them, too\n"
 	"  --pid PID            the device's process, when the socket does not tell\n"
 	"  --timeout SECONDS    of every wait (10)\n"
 	"  --log-level LEVEL    error, warn, info, debug\n"
@@ -58,6 +59,7 @@ enum option_id {
 	OPTION_VFIO_USER = 256,
 	OPTION_CONTROL,
 	OPTION_ASSIGN,
+	OPTION_INPUT,
 	OPTION_PID,
 	OPTION_TIMEOUT,
 	OPTION_LOG_LEVEL,
@@ -82,6 +84,7 @@ static const struct option options[] = {
 	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
+	{ "input", required_argument, NULL, OPTION_INPUT },
 	{ "pid", required_argument, NULL, OPTION_PID },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -154,6 +157,9 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return true;
 	case OPTION_CONTROL:
 		arguments->options.control = value;
+		return true;
+	case OPTION_INPUT:
+		arguments->options.input = value;
 		return true;
 	case OPTION_ASSIGN:
 		arguments->options.assign = value;

@@ -27,6 +27,7 @@ SUITE_SECONDS = 600
 def run_suite(arguments, device, assigned):
     """Passes the suite's TAP through, without its plan; returns the number of checks it printed and whether it came to its end."""
     command = [arguments.vitrine_guest, "--vfio-user", str(device.socket), "--control", str(device.control), "--timeout", "20",
+               "--input", str(device.input),
                *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter]
     count, planned = 0, 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as suite:

@@ -18,8 +18,9 @@
 #include "util/fd.h"
 
 static const struct vtr_check_family *const families[] = {
-	&vtr_check_pci,    &vtr_check_setup, &vtr_check_display, &vtr_check_2d,       &vtr_check_blob,        &vtr_check_scanout,
-	&vtr_check_cursor, &vtr_check_fence, &vtr_check_memory,  &vtr_check_bad_ring, &vtr_check_bad_command, &vtr_check_assigned,
+	&vtr_check_pci,         &vtr_check_setup,    &vtr_check_display, &vtr_check_2d,     &vtr_check_blob,
+	&vtr_check_scanout,     &vtr_check_cursor,   &vtr_check_fence,   &vtr_check_memory, &vtr_check_bad_ring,
+	&vtr_check_bad_command, &vtr_check_assigned, &vtr_check_input,
 };
 
 enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
@@ -41,7 +42,7 @@ static bool chosen(const struct suite *suite, const struct vtr_check_family *fam
                    char name[NAME_SIZE])
 {
 	snprintf(name, NAME_SIZE, "%s/%s", family->name, c->name);
-	if (family->assigned && !suite->options->assign)
+	if ((family->assigned && !suite->options->assign) || (family->input && !suite->options->input))
 		return false;
 	return !suite->choice->filter || !fnmatch(suite->choice->filter, name, FNM_EXTMATCH);
 }
@@ -110,7 +111,7 @@ static bool run_case(struct suite *suite, const char *name, const struct vtr_che
 	if (c->features & ~suite->offered)
 		report(suite, SKIPPED, name, "the device does not offer the feature");
 	else if (c->pictures && !suite->options->control)
-		report(suite, SKIPPED, name, "pictures are compared with --control PATH");
+		report(suite, SKIPPED, name, "what comes of it is seen with --control PATH");
 	else if (run_prepared(check, c))
 		report(suite, PASSED, name, "");
 	else

@@ -31,7 +31,7 @@ struct vtr_check_case {
 	vtr_check_func run;
 	const void *row;   /* for run; may be NULL */
 	uint64_t features; /* the device has to offer these, else the check is skipped */
-	bool pictures;     /* means nothing without a control socket */
+	bool pictures;     /* or input: means nothing without a control socket */
 };
 
 struct vtr_check_family {
@@ -39,6 +39,7 @@ struct vtr_check_family {
 	const struct vtr_check_case *cases;
 	size_t n_cases;
 	bool assigned; /* there only with a device that is assigned to the guest */
+	bool input;    /* there only with input devices */
 };
 
 #define VTR_FEATURE(name) (UINT64_C(1) << (name))
@@ -46,7 +47,7 @@ struct vtr_check_family {
 
 extern const struct vtr_check_family vtr_check_pci, vtr_check_setup, vtr_check_display, vtr_check_2d, vtr_check_blob,
 	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command,
-	vtr_check_assigned;
+	vtr_check_assigned, vtr_check_input;
 
 /* ---- expectations ---- */
 
