@@ -105,7 +105,8 @@ def run(tap, guest, name, devices, others=()):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vitrine-guest", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding"):
+    for program in ("vitrine", "vitrinectl", "vitrine-guest", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-user-bars",
+                    "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
     tap, kit = Tap(), Kit()
@@ -116,13 +117,13 @@ def main():
         work = pathlib.Path(work)
         vitrine = Vitrine(programs, work)
         try:
-            inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-embedding", "vitrine", "vitrinectl",
-                                                   "vitrine-guest")]
+            inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-user-bars", "vfio-embedding",
+                                                   "vitrine", "vitrinectl", "vitrine-guest")]
             initramfs = kit.initramfs(work / "initramfs.gz", programs=inside)
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
             run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST),
-                [f"vfio-mapped {MEMORY}", "udmabuf-limits /dev/dri/card0"])
+                [f"vfio-mapped {MEMORY}", "vfio-user-bars /dev/dri/card0", "udmabuf-limits /dev/dri/card0"])
             run(tap, Guest(*machine, append="iommu.passthrough=0"), "translated", (MEMORY,))
         except Failure as failure:
             print(f"Bail out! {failure}")
