@@ -44,6 +44,11 @@ static struct vtr_display *create_sdl(const struct displays *displays, const cha
 	return vtr_sdl_create(&window, error);
 }
 
+static struct vtr_display *create_wayland(const struct displays *displays, const char *argument, struct vtr_error *error)
+{
+	return vtr_wayland_create(argument, &displays->window, error);
+}
+
 static int add_asked(const struct options *options, struct vtr_display *display, struct vtr_outputs *outputs,
                      struct vtr_error *error)
 {
@@ -101,6 +106,7 @@ static const struct kind {
 	                   struct vtr_error *error);
 } kinds[] = {
 	{ "headless", false, create_headless, add_asked },
+	{ "wayland", true, create_wayland, add_asked },
 	{ "sdl", true, create_sdl, add_asked },
 	{ "kms", true, create_kms, add_connectors },
 };
@@ -129,7 +135,9 @@ static const char *choose(const char *name)
 {
 	if (strcmp(name, "auto") != 0)
 		return name;
-	return is_set("WAYLAND_DISPLAY") || is_set("DISPLAY") ? "sdl" : "headless";
+	if (is_set("WAYLAND_DISPLAY"))
+		return "wayland";
+	return is_set("DISPLAY") ? "sdl" : "headless";
 }
 
 bool displays_know(const char *name)

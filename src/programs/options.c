@@ -22,6 +22,8 @@ static const char usage[] =
 	"\n"
 	"Display:\n"
 	"  --display auto          windows when there is a desktop, else headless (default)\n"
+	"  --display wayland[=SOCKET]\n"
+	"                          a window for each output; the compositor gets the guest's pictures as they are\n"
 	"  --display sdl[=software]\n"
 	"                          a window for each output, drawn with OpenGL ES or by the processor\n"
 	"  --display headless      no window: pacing, status and screenshots\n"

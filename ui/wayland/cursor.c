@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's cursor as the compositor's: while the pointer is over a window it looks as the guest says, and moves without the
+ * guest's delay. While the guest does not follow the pointer (it does not use the tablet) there is no cursor here at all: the guest
+ * draws its own where it thinks it is, as a part of the picture or not.
+ *
+ * Images are sent one at a time: a guest may change its cursor as often as it likes, a compositor may be stopped.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "wayland/seat.h"
+
+static void shown(void *data, struct wl_callback *callback, uint32_t time)
+{
+	struct wayland_seat *seat = data;
+
+	wl_callback_destroy(callback);
+	seat->cursor_callback = NULL;
+	if (seat->under && seat->cursor_serial != seat->under->cursor.serial)
+		wayland_cursor_set(seat);
+}
+
+static const struct wl_callback_listener shown_listener = { .done = shown };
+
+static bool load_image(struct wayland_seat *seat, const struct vtr_cursor *cursor)
+{
+	void *data;
+	size_t size;
+	struct wl_buffer *buffer =
+		wayland_shm_create(seat->display, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE, WL_SHM_FORMAT_ARGB8888, &data, &size);
+
+	if (!buffer)
+		return false;
+	memcpy(data, cursor->image, size);
+	munmap(data, size);
+	wl_surface_attach(seat->cursor, buffer, 0, 0);
+	wl_surface_damage(seat->cursor, 0, 0, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
+	seat->cursor_callback = wl_surface_frame(seat->cursor);
+	wl_callback_add_listener(seat->cursor_callback, &shown_listener, seat);
+	wl_surface_commit(seat->cursor);
+	if (seat->cursor_buffer)
+		wl_buffer_destroy(seat->cursor_buffer);
+	seat->cursor_buffer = buffer;
+	seat->cursor_serial = cursor->serial;
+	return true;
+}
+
+void wayland_cursor_set(struct wayland_seat *seat)
+{
+	struct vtr_input *input = seat->display->options.input;
+
+	if (!seat->under || !seat->pointer)
+		return;
+	const struct vtr_cursor *cursor = &seat->under->cursor;
+	if (!cursor->visible || !input || !vtr_input_used(input, VTR_INPUT_TABLET)) {
+		wl_pointer_set_cursor(seat->pointer, seat->enter_serial, NULL, 0, 0);
+		return;
+	}
+	if (!seat->cursor)
+		seat->cursor = wl_compositor_create_surface(seat->display->compositor);
+	if (seat->cursor_serial == cursor->serial || (!seat->cursor_callback && load_image(seat, cursor)))
+		wl_pointer_set_cursor(seat->pointer, seat->enter_serial, seat->cursor, (int32_t)cursor->hot_x,
+		                      (int32_t)cursor->hot_y);
+}
+
+void wayland_cursor_changed(struct wayland_window *window)
+{
+	struct wayland_seat *seat = window->display->seat;
+	uint64_t serial = window->cursor.serial;
+	bool visible = window->cursor.visible;
+
+	vtr_output_get_cursor(window->output, &window->cursor);
+	if (seat && seat->under == window && (serial != window->cursor.serial || visible != window->cursor.visible))
+		wayland_cursor_set(seat);
+}
+
+void wayland_cursor_finish(struct wayland_seat *seat)
+{
+	if (seat->cursor_callback)
+		wl_callback_destroy(seat->cursor_callback);
+	if (seat->cursor_buffer)
+		wl_buffer_destroy(seat->cursor_buffer);
+	if (seat->cursor)
+		wl_surface_destroy(seat->cursor);
+}

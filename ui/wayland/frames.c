@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A window's frames: from the queue to the compositor, and back.
+ *
+ *     frame waits --take--> waiting --commit--> committed --frame callback--> shown --wl_buffer.release--> given back
+ *
+ * One commit per frame callback: that paces the guest, and a compositor that is stopped is not sent anything but what it asked for.
+ * What comes meanwhile waits in the frame queue, where the newest wins; the device answers the guest's flushes in time by itself. A
+ * frame waits for the compositor's word on a buffer that it has not seen before, and for shared memory that is still read.
+ *
+ * The guest's buffer is the compositor's from the commit until it is released, which happens when another one has taken its place;
+ * the frame keeps it locked so long. A guest that draws into the same buffer again has it committed again.
+ *
+ * Captures are not made of what the compositor has: pixels are asked for (VTR_DEMAND_PIXELS), the next frame brings them, is shown
+ * like any other, and the one after it may be a dmabuf again.
+ */
+#include <drm_fourcc.h>
+#include <errno.h>
+
+#include "display/picture.h"
+#include "wayland/wayland.h"
+
+#define IDLE_NS UINT64_C(2000000000)
+
+/* ---- coming back ---- */
+
+/* committed is on the screen. */
+static void arrived(struct wayland_window *window, uint64_t now)
+{
+	struct vtr_frame *frame = window->committed;
+
+	window->committed = NULL;
+	if (!frame)
+		return;
+	if (frame->content == VTR_FRAME_BUFFER && !window->committed_released)
+		vtr_frame_presented(frame, now); /* its import gives it back */
+	else
+		vtr_frame_finish(frame, now);
+	window->committed_released = false;
+}
+
+static void frame_done(void *data, struct wl_callback *callback, uint32_t time)
+{
+	struct wayland_window *window = data;
+
+	wl_callback_destroy(callback);
+	window->callback = NULL;
+	arrived(window, vtr_now_ns());
+	wayland_show(window);
+}
+
+static const struct wl_callback_listener callback_listener = { .done = frame_done };
+
+void wayland_import_released(struct wayland_import *import)
+{
+	struct wayland_window *window = import->window;
+
+	if (import->frame && import->frame == window->committed)
+		window->committed_released = true; /* copied already; it counts as shown at its callback */
+	else if (import->frame)
+		vtr_frame_finish(import->frame, 0);
+	import->frame = NULL;
+	wayland_show(window);
+}
+
+void wayland_import_answered(struct wayland_window *window)
+{
+	wayland_show(window);
+}
+
+/* ---- what the compositor tells about a picture on the screen ---- */
+
+static void sync_output(void *data, struct wp_presentation_feedback *feedback, struct wl_output *output)
+{
+}
+
+static void presented(void *data, struct wp_presentation_feedback *feedback, uint32_t seconds_high, uint32_t seconds_low,
+                      uint32_t nanoseconds, uint32_t refresh, uint32_t sequence_high, uint32_t sequence_low, uint32_t flags)
+{
+	struct wayland_window *window = data;
+	struct vtr_mode mode = vtr_output_mode(window->output);
+	bool zero_copy = flags & WP_PRESENTATION_FEEDBACK_KIND_ZERO_COPY;
+
+	wp_presentation_feedback_destroy(feedback);
+	if (zero_copy != window->zero_copy) {
+		window->zero_copy = zero_copy;
+		vtr_log_limited(&window->log, VTR_LOG_INFO, "wayland: output %s: the compositor %s the guest's pictures",
+		                vtr_output_name(window->output), zero_copy ? "scans out" : "draws");
+	}
+	if (!refresh)
+		return;
+	uint32_t refresh_mhz = (uint32_t)((UINT64_C(1000000000000) + refresh / 2) / refresh);
+	/* what is measured is never exact */
+	if (refresh_mhz + 200 < mode.refresh_mhz || refresh_mhz > mode.refresh_mhz + 200) {
+		mode.refresh_mhz = refresh_mhz;
+		vtr_output_request_mode(window->output, &mode);
+	}
+}
+
+static void discarded(void *data, struct wp_presentation_feedback *feedback)
+{
+	wp_presentation_feedback_destroy(feedback);
+}
+
+static const struct wp_presentation_feedback_listener feedback_listener = {
+	.sync_output = sync_output,
+	.presented = presented,
+	.discarded = discarded,
+};
+
+/* ---- captures ---- */
+
+static pixman_image_t *make_picture(const struct wayland_window *window, const struct vtr_frame *frame)
+{
+	struct vtr_mode mode = vtr_output_mode(window->output);
+	bool pixels = frame && frame->content == VTR_FRAME_PIXELS;
+	pixman_image_t *picture = vtr_picture_create(pixels ? frame->width : mode.width, pixels ? frame->height : mode.height);
+	pixman_region32_t all;
+
+	if (!picture || !pixels)
+		return picture;
+	pixman_region32_init_rect(&all, 0, 0, frame->width, frame->height);
+	bool ok = vtr_picture_read(picture, &all, frame->pixels, frame->stride, frame->format);
+	pixman_region32_fini(&all);
+	if (ok)
+		return picture;
+	pixman_image_unref(picture);
+	return NULL;
+}
+
+static void update_demand(struct wayland_window *window)
+{
+	bool dmabufs = window->display->formats.any && !window->n_captures;
+
+	vtr_output_set_demand(window->output, dmabufs ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
+}
+
+/* frame: with pixels, or blank. */
+static void answer_captures(struct wayland_window *window, const struct vtr_frame *frame)
+{
+	size_t n = window->n_captures;
+	struct vtr_error error;
+
+	if (!n || frame->content == VTR_FRAME_BUFFER || frame->content == VTR_FRAME_UNREAD)
+		return;
+	pixman_image_t *picture = make_picture(window, frame);
+	vtr_error_set(&error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
+	window->n_captures = 0;
+	update_demand(window); /* before the answers: who gets one sees that it fell */
+	for (size_t i = 0; i < n; i++) {
+		bool cursor = vtr_capture_wants_cursor(window->captures[i]);
+		pixman_image_t *image = picture && cursor ? vtr_picture_with_cursor(picture, &window->cursor) : picture;
+
+		vtr_capture_finish(window->captures[i], image, frame->sequence, image ? NULL : &error);
+		if (image && image != picture)
+			pixman_image_unref(image);
+	}
+	if (picture)
+		pixman_image_unref(picture);
+}
+
+void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
+{
+	struct vtr_frame blank = { .content = VTR_FRAME_BLANK };
+
+	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
+	if (!window->picture_width && !window->waiting)
+		answer_captures(window, &blank);
+	else
+		update_demand(window);
+}
+
+/* ---- committing ---- */
+
+static void note_picture(struct wayland_window *window, const struct vtr_frame *frame)
+{
+	bool blank = frame->content == VTR_FRAME_BLANK;
+	uint32_t width = blank ? 0 : frame->width, height = blank ? 0 : frame->height;
+
+	window->path = frame->path;
+	if (width != window->picture_width || height != window->picture_height) {
+		window->picture_width = width;
+		window->picture_height = height;
+		wayland_window_place(window);
+	}
+	wayland_window_set_title(window);
+}
+
+static void damage(const struct wayland_window *window, const struct vtr_frame *frame)
+{
+	const pixman_box32_t *boxes;
+	int n;
+
+	boxes = pixman_region32_rectangles((pixman_region32_t *)&frame->damage, &n);
+	for (int i = 0; i < n; i++)
+		wl_surface_damage_buffer(window->content, boxes[i].x1, boxes[i].y1, boxes[i].x2 - boxes[i].x1,
+		                         boxes[i].y2 - boxes[i].y1);
+}
+
+/* Takes frame. */
+static void commit(struct wayland_window *window, struct vtr_frame *frame)
+{
+	/* while the window is blank, the content is not mapped and has no callbacks */
+	struct wl_surface *surface = frame->content == VTR_FRAME_BLANK ? window->background : window->content;
+
+	damage(window, frame);
+	window->callback = wl_surface_frame(surface);
+	wl_callback_add_listener(window->callback, &callback_listener, window);
+	if (window->display->presentation && frame->content != VTR_FRAME_BLANK)
+		wp_presentation_feedback_add_listener(wp_presentation_feedback(window->display->presentation, window->content),
+		                                      &feedback_listener, window);
+	wl_surface_commit(window->content);
+	if (surface == window->background)
+		wl_surface_commit(window->background);
+	window->committed = frame;
+	window->committed_released = false;
+	vtr_timer_arm(window->idle, vtr_now_ns() + IDLE_NS);
+}
+
+static void give_up(struct wayland_window *window, struct vtr_frame *frame, const struct vtr_error *error)
+{
+	window->waiting = NULL;
+	if (frame->content == VTR_FRAME_BUFFER)
+		vtr_frame_import_failed(frame, error);
+	else
+		vtr_log_limited(&window->log, VTR_LOG_WARN, "wayland: output %s: %s", vtr_output_name(window->output), error->text);
+	vtr_frame_finish(frame, 0);
+}
+
+static void show_buffer(struct wayland_window *window, struct vtr_frame *frame)
+{
+	struct vtr_error error;
+	bool refused;
+	struct wayland_import *import = wayland_import_frame(window, frame, &refused, &error);
+
+	if (refused) {
+		give_up(window, frame, &error);
+		return;
+	}
+	if (!import || import->state != WAYLAND_IMPORT_READY)
+		return; /* an event will come */
+	window->waiting = NULL;
+	if (import->frame)
+		vtr_frame_finish(import->frame, 0); /* it was shown; this one keeps the buffer now */
+	import->frame = frame;
+	import->busy = true;
+	note_picture(window, frame);
+	wl_surface_attach(window->content, import->wl_buffer, 0, 0);
+	commit(window, frame);
+}
+
+static void show_pixels(struct wayland_window *window, struct vtr_frame *frame)
+{
+	struct vtr_error error;
+	struct wayland_shm_buffer *buffer = wayland_pixels_load(window, frame, &error);
+
+	if (!buffer) {
+		if (error.code)
+			give_up(window, frame, &error);
+		return;
+	}
+	window->waiting = NULL;
+	buffer->busy = true;
+	note_picture(window, frame);
+	wl_surface_attach(window->content, buffer->wl_buffer, 0, 0);
+	commit(window, frame);
+}
+
+static void show_nothing_new(struct wayland_window *window, struct vtr_frame *frame)
+{
+	window->waiting = NULL;
+	if (frame->content == VTR_FRAME_BLANK) {
+		note_picture(window, frame);
+		wl_surface_attach(window->content, NULL, 0, 0);
+	}
+	commit(window, frame);
+}
+
+static void take_newest(struct wayland_window *window)
+{
+	struct vtr_frame *frame = vtr_output_take_frame(window->output);
+
+	if (!frame)
+		return;
+	if (window->waiting)
+		vtr_frame_finish(window->waiting, 0);
+	window->waiting = frame;
+	answer_captures(window, frame);
+}
+
+void wayland_show(struct wayland_window *window)
+{
+	/* A capture needs the newest frame, also while the compositor wants none. */
+	if (window->n_captures || !window->callback)
+		take_newest(window);
+	struct vtr_frame *frame = window->waiting;
+	if (!frame || window->callback || !window->configured)
+		return;
+	if (frame->content == VTR_FRAME_BUFFER)
+		show_buffer(window, frame);
+	else if (frame->content == VTR_FRAME_PIXELS)
+		show_pixels(window, frame);
+	else
+		show_nothing_new(window, frame);
+}
+
+void wayland_frames_release(struct wayland_window *window)
+{
+	if (window->callback)
+		wl_callback_destroy(window->callback);
+	window->callback = NULL;
+	if (window->committed && (window->committed->content != VTR_FRAME_BUFFER || window->committed_released))
+		vtr_frame_finish(window->committed, 0);
+	window->committed = NULL;
+	if (window->waiting)
+		vtr_frame_finish(window->waiting, 0);
+	window->waiting = NULL;
+	wayland_imports_clear(window, true);
+	wayland_pixels_clear(window);
+	for (size_t i = 0; i < window->n_captures; i++)
+		vtr_capture_give_back(window->captures[i]);
+	window->n_captures = 0;
+}

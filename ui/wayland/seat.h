@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_WAYLAND_SEAT_H
+#define VTR_WAYLAND_SEAT_H
+
+#include "wayland/wayland.h"
+
+/* Keyboard, pointer and touch screen of the person; and the cursor that the pointer has. */
+struct wayland_seat {
+	struct wayland_display *display;
+	struct wl_keyboard *keyboard;
+	struct wl_pointer *pointer;
+	struct wl_touch *touch;
+
+	struct wayland_window *focus; /* of the keyboard */
+	bool ctrl, alt;
+
+	struct wayland_window *under; /* the pointer */
+	struct wl_surface *surface;   /* of that window */
+	uint32_t enter_serial;
+	int32_t wheel[2];                         /* horizontal, vertical: since the last frame, in 1/120, as the guest counts */
+	bool wheel_exact[2];                      /* the compositor tells steps, and not only lengths */
+	struct zwp_relative_pointer_v1 *relative; /* while a window has taken the pointer in */
+	struct zwp_locked_pointer_v1 *locked;
+
+	struct wl_surface *touched; /* by the finger that came last */
+
+	/* cursor.c */
+	struct wl_surface *cursor;
+	struct wl_buffer *cursor_buffer;
+	struct wl_callback *cursor_callback; /* the compositor has not shown the last one yet */
+	uint64_t cursor_serial;              /* of the image on it */
+};
+
+/* cursor.c: the pointer is over a window now, or what it looks like there has changed. */
+void wayland_cursor_set(struct wayland_seat *seat);
+void wayland_cursor_finish(struct wayland_seat *seat);
+
+#endif

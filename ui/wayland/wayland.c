@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A client of a Wayland compositor: the guest's dmabufs become the compositor's buffers as they are.
+ *
+ * The connection is read when it is readable and written after each entry from the loop. Nothing is sent that the compositor did
+ * not ask for (frames wait for its callbacks), so one that is stopped finds no more than a few requests when it goes on, and we
+ * never wait for it. One that dies takes the display with it: the outputs go on headless.
+ */
+#include "wayland/wayland.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+
+/* ---- the connection ---- */
+
+static void lose(struct wayland_display *display, int code)
+{
+	struct vtr_error error;
+
+	if (display->lost)
+		return;
+	display->lost = true;
+	if (code == EPROTO)
+		vtr_error_set(&error, VTR_ERROR_HOST, code,
+		              "the compositor ended the connection for an error of protocol (object %s)",
+		              wl_display_get_error(display->connection) ? "named in the compositor's log" : "unknown");
+	else
+		vtr_error_set(&error, VTR_ERROR_HOST, code, "the compositor is gone: %s", strerror(code));
+	vtr_source_remove(display->source);
+	display->source = NULL;
+	vtr_display_failed(&display->base, &error);
+}
+
+void wayland_flush(struct wayland_display *display)
+{
+	if (display->lost || !display->source)
+		return;
+	bool unsent = wl_display_flush(display->connection) < 0;
+
+	if (unsent && errno != EAGAIN)
+		lose(display, errno);
+	else
+		vtr_source_set_events(display->source, EPOLLIN | (unsent ? EPOLLOUT : 0));
+}
+
+static void ready(int fd, uint32_t events, void *data)
+{
+	struct wayland_display *display = data;
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && wl_display_dispatch(display->connection) < 0) {
+		lose(display, errno);
+		return;
+	}
+	wayland_flush(display);
+}
+
+/* ---- what the compositor has ---- */
+
+static void ping(void *data, struct xdg_wm_base *wm_base, uint32_t serial)
+{
+	xdg_wm_base_pong(wm_base, serial);
+}
+
+static const struct xdg_wm_base_listener wm_base_listener = { .ping = ping };
+
+static void clock_id(void *data, struct wp_presentation *presentation, uint32_t id)
+{
+	((struct wayland_display *)data)->clock = id;
+}
+
+static const struct wp_presentation_listener presentation_listener = { .clock_id = clock_id };
+
+/* Globals that need nothing but to be bound. */
+static const struct {
+	const struct wl_interface *interface;
+	uint32_t version; /* the newest that is known here */
+	size_t member;
+} globals[] = {
+	{ &wl_compositor_interface, 4, offsetof(struct wayland_display, compositor) },
+	{ &wl_subcompositor_interface, 1, offsetof(struct wayland_display, subcompositor) },
+	{ &wl_shm_interface, 1, offsetof(struct wayland_display, shm) },
+	{ &xdg_wm_base_interface, 5, offsetof(struct wayland_display, wm_base) },
+	{ &zwp_linux_dmabuf_v1_interface, 4, offsetof(struct wayland_display, dmabuf) },
+	{ &wp_viewporter_interface, 1, offsetof(struct wayland_display, viewporter) },
+	{ &wp_presentation_interface, 1, offsetof(struct wayland_display, presentation) },
+	{ &wp_fractional_scale_manager_v1_interface, 1, offsetof(struct wayland_display, fractional_scale) },
+	{ &wp_tearing_control_manager_v1_interface, 1, offsetof(struct wayland_display, tearing) },
+	{ &zxdg_decoration_manager_v1_interface, 1, offsetof(struct wayland_display, decoration) },
+	{ &zwp_pointer_constraints_v1_interface, 1, offsetof(struct wayland_display, constraints) },
+	{ &zwp_relative_pointer_manager_v1_interface, 1, offsetof(struct wayland_display, relative_pointers) },
+	{ &zwp_keyboard_shortcuts_inhibit_manager_v1_interface, 1, offsetof(struct wayland_display, inhibit) },
+};
+
+enum { N_GLOBALS = sizeof(globals) / sizeof(globals[0]), DMABUF_MODIFIERS_VERSION = 3 };
+
+static void **member_of(struct wayland_display *display, size_t i)
+{
+	return (void **)((char *)display + globals[i].member);
+}
+
+static void global(void *data, struct wl_registry *registry, uint32_t name, const char *interface, uint32_t version)
+{
+	struct wayland_display *display = data;
+
+	if (!strcmp(interface, wl_seat_interface.name)) {
+		wayland_seat_bind(display, name, version);
+		return;
+	}
+	for (size_t i = 0; i < N_GLOBALS; i++) {
+		if (strcmp(interface, globals[i].interface->name) != 0 || *member_of(display, i))
+			continue;
+		if (globals[i].interface == &zwp_linux_dmabuf_v1_interface && version < DMABUF_MODIFIERS_VERSION)
+			return;
+		*member_of(display, i) = wl_registry_bind(registry, name, globals[i].interface,
+		                                          version < globals[i].version ? version : globals[i].version);
+		return;
+	}
+}
+
+static void global_remove(void *data, struct wl_registry *registry, uint32_t name)
+{
+	struct wayland_display *display = data;
+
+	if (display->wl_seat && display->seat_name == name)
+		wayland_seat_unbind(display);
+}
+
+static const struct wl_registry_listener registry_listener = { .global = global, .global_remove = global_remove };
+
+static const char *missing_global(const struct wayland_display *display)
+{
+	if (!display->compositor || !display->subcompositor)
+		return "wl_compositor";
+	if (!display->shm)
+		return "wl_shm";
+	return display->wm_base ? NULL : "xdg_wm_base";
+}
+
+static bool create_black(struct wayland_display *display)
+{
+	void *data;
+	size_t size;
+
+	display->black = wayland_shm_create(display, 1, 1, WL_SHM_FORMAT_XRGB8888, &data, &size); /* zeroed */
+	if (display->black)
+		munmap(data, size);
+	return display->black;
+}
+
+/* Two round trips: the globals, and what they say first. */
+static int learn(struct wayland_display *display)
+{
+	display->registry = wl_display_get_registry(display->connection);
+	wl_registry_add_listener(display->registry, &registry_listener, display);
+	if (wl_display_roundtrip(display->connection) < 0)
+		return vtr_error_set(&display->failure, VTR_ERROR_HOST, errno, "the compositor hung up: %s", strerror(errno));
+	const char *missing = missing_global(display);
+	if (missing)
+		return vtr_error_set(&display->failure, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the compositor has no %s", missing);
+	xdg_wm_base_add_listener(display->wm_base, &wm_base_listener, display);
+	if (display->presentation)
+		wp_presentation_add_listener(display->presentation, &presentation_listener, display);
+	if (display->dmabuf)
+		wayland_formats_listen(&display->formats, display->dmabuf);
+	if (!create_black(display) || wl_display_roundtrip(display->connection) < 0)
+		return vtr_error_set(&display->failure, VTR_ERROR_HOST, errno ? errno : EIO, "the compositor does not answer");
+	return 0;
+}
+
+/* ---- the display ---- */
+
+static struct wayland_display *wayland_from(struct vtr_display *display)
+{
+	return (struct wayland_display *)display;
+}
+
+static int start(struct vtr_display *base)
+{
+	struct wayland_display *display = wayland_from(base);
+
+	wayland_formats_init(&display->formats);
+	display->connection = wl_display_connect(display->socket);
+	if (!display->connection)
+		return vtr_error_set(&display->failure, VTR_ERROR_UNSUPPORTED, errno,
+		                     "no Wayland compositor answers at %s (WAYLAND_DISPLAY): %s",
+		                     display->socket ? display->socket : "the usual place", strerror(errno));
+	int error = learn(display);
+	if (error)
+		return error;
+	display->source = vtr_loop_add_fd(base->loop, wl_display_get_fd(display->connection), EPOLLIN, ready, display);
+	vtr_log(VTR_LOG_INFO, "wayland: %s%s",
+	        display->formats.any ? "dmabufs are handed to the compositor" : "the compositor takes no dmabufs",
+	        display->viewporter ? "" : "; it has no wp_viewporter: pictures are not scaled");
+	return display->source ? 0 : -ENOMEM;
+}
+
+static void stop(struct vtr_display *base)
+{
+	struct wayland_display *display = wayland_from(base);
+
+	vtr_source_remove(display->source);
+	display->source = NULL;
+}
+
+static int attach(struct vtr_display *base, struct vtr_output *output)
+{
+	int error = wayland_window_open(wayland_from(base), output);
+
+	wayland_flush(wayland_from(base));
+	return error;
+}
+
+static void detach(struct vtr_display *base, struct vtr_output *output)
+{
+	wayland_window_close(vtr_output_user(output));
+	wayland_flush(wayland_from(base));
+}
+
+static void frame(struct vtr_display *base, struct vtr_output *output)
+{
+	wayland_show(vtr_output_user(output));
+	wayland_flush(wayland_from(base));
+}
+
+static void cursor(struct vtr_display *base, struct vtr_output *output)
+{
+	wayland_cursor_changed(vtr_output_user(output));
+	wayland_flush(wayland_from(base));
+}
+
+static void capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
+{
+	wayland_capture(vtr_output_user(output), capture);
+	wayland_flush(wayland_from(base));
+}
+
+static bool accepts(struct vtr_display *base, uint32_t format, uint64_t modifier, struct vtr_error *error)
+{
+	return wayland_formats_accept(&wayland_from(base)->formats, format, modifier, error);
+}
+
+static void destroy(struct vtr_display *base)
+{
+	struct wayland_display *display = wayland_from(base);
+
+	wayland_seat_unbind(display);
+	wayland_formats_finish(&display->formats);
+	if (display->black)
+		wl_buffer_destroy(display->black);
+	for (size_t i = 0; i < N_GLOBALS; i++)
+		if (*member_of(display, i))
+			wl_proxy_destroy(*member_of(display, i));
+	if (display->registry)
+		wl_registry_destroy(display->registry);
+	if (display->connection)
+		wl_display_disconnect(display->connection);
+	free((char *)display->options.guest);
+	free(display->socket);
+	free(display);
+}
+
+static const struct vtr_display_impl impl = {
+	.name = "wayland",
+	.start = start,
+	.stop = stop,
+	.attach = attach,
+	.detach = detach,
+	.frame = frame,
+	.cursor = cursor,
+	.capture = capture,
+	.accepts = accepts,
+	.destroy = destroy,
+};
+
+struct vtr_display *vtr_wayland_create(const char *socket, const struct vtr_window_options *options, struct vtr_error *error)
+{
+	struct wayland_display *display = calloc(1, sizeof(*display));
+
+	if (!display) {
+		vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory");
+		return NULL;
+	}
+	display->options = *options;
+	display->options.guest = strdup(options->guest ? options->guest : "Vitrine");
+	display->socket = socket ? strdup(socket) : NULL;
+	vtr_error_set(&display->failure, VTR_ERROR_HOST, ENOMEM, "out of memory");
+	if (display->options.guest && vtr_display_init(&display->base, &impl) == 0)
+		return &display->base;
+	*error = display->failure;
+	destroy(&display->base);
+	return NULL;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_WAYLAND_WAYLAND_H
+#define VTR_WAYLAND_WAYLAND_H
+
+#include <pthread.h>
+#include <wayland-client.h>
+
+#include <vitrine/limits.h>
+#include <vitrine/log.h>
+#include <vitrine/window.h>
+
+#include "display/display.h"
+#include "display/placement.h"
+
+#include "fractional-scale-v1-client-protocol.h"
+#include "keyboard-shortcuts-inhibit-unstable-v1-client-protocol.h"
+#include "linux-dmabuf-unstable-v1-client-protocol.h"
+#include "pointer-constraints-unstable-v1-client-protocol.h"
+#include "presentation-time-client-protocol.h"
+#include "relative-pointer-unstable-v1-client-protocol.h"
+#include "tearing-control-v1-client-protocol.h"
+#include "viewporter-client-protocol.h"
+#include "xdg-decoration-unstable-v1-client-protocol.h"
+#include "xdg-shell-client-protocol.h"
+
+/* Between the files of this room. Everything runs on the display's thread but wayland_formats_accept(). */
+
+struct wayland_window;
+struct wayland_display;
+
+/* ---- formats.c: which dmabufs the compositor takes ---- */
+
+enum { WAYLAND_MAX_FORMATS = 1024 };
+
+struct wayland_format {
+	uint32_t fourcc;
+	uint64_t modifier;
+};
+
+struct wayland_formats {
+	pthread_mutex_t lock; /* the device thread asks */
+	struct wayland_format items[WAYLAND_MAX_FORMATS];
+	size_t count;
+	bool any; /* the compositor has linux-dmabuf */
+
+	/* version 4: a list is collected, and then takes the place of the last one */
+	struct zwp_linux_dmabuf_feedback_v1 *feedback;
+	struct wayland_format *table; /* the compositor's, copied */
+	size_t table_size;
+	struct wayland_format next[WAYLAND_MAX_FORMATS];
+	size_t next_count;
+};
+
+void wayland_formats_init(struct wayland_formats *formats);
+void wayland_formats_finish(struct wayland_formats *formats);
+/* The compositor's linux-dmabuf object was bound. */
+void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf);
+/* Any thread: as vtr_display_impl.accepts. */
+bool wayland_formats_accept(struct wayland_formats *formats, uint32_t fourcc, uint64_t modifier, struct vtr_error *error);
+
+/* ---- the display ---- */
+
+struct wayland_display {
+	struct vtr_display base;
+	struct vtr_window_options options; /* guest: owned */
+	char *socket;                      /* owned; NULL: $WAYLAND_DISPLAY */
+	struct vtr_error failure;          /* why it did not start */
+	struct wl_display *connection;
+	struct vtr_source *source; /* the connection's fd */
+	bool lost;
+
+	struct wl_registry *registry;
+	struct wl_compositor *compositor;
+	struct wl_subcompositor *subcompositor;
+	struct wl_shm *shm;
+	struct wl_seat *wl_seat;
+	uint32_t seat_name;
+	struct xdg_wm_base *wm_base;
+	struct zwp_linux_dmabuf_v1 *dmabuf;
+	struct wp_viewporter *viewporter;
+	struct wp_presentation *presentation;
+	uint32_t clock; /* of presentation times; a clockid_t */
+	struct wp_fractional_scale_manager_v1 *fractional_scale;
+	struct wp_tearing_control_manager_v1 *tearing;
+	struct zxdg_decoration_manager_v1 *decoration;
+	struct zwp_pointer_constraints_v1 *constraints;
+	struct zwp_relative_pointer_manager_v1 *relative_pointers;
+	struct zwp_keyboard_shortcuts_inhibit_manager_v1 *inhibit;
+	struct wl_buffer *black; /* one pixel, made larger by a viewport */
+
+	struct wayland_formats formats;
+	struct wayland_seat *seat; /* NULL: none */
+	struct wayland_window *windows[VTR_MAX_SCANOUTS];
+};
+
+/* Sends what was asked; after each entry from the loop. */
+void wayland_flush(struct wayland_display *display);
+
+/* ---- import.c: dmabufs as the compositor's buffers, each made once ---- */
+
+enum { WAYLAND_IMPORTS = 8 };
+
+enum wayland_import_state {
+	WAYLAND_IMPORT_FREE,
+	WAYLAND_IMPORT_ASKED, /* the compositor has not answered yet */
+	WAYLAND_IMPORT_READY,
+	WAYLAND_IMPORT_REFUSED,
+};
+
+struct wayland_import {
+	struct wayland_window *window;
+	enum wayland_import_state state;
+	uint64_t buffer; /* id */
+	uint64_t offset, modifier;
+	uint32_t width, height, stride, fourcc;
+	uint64_t used;
+	struct zwp_linux_buffer_params_v1 *params;
+	struct wl_buffer *wl_buffer;
+	bool busy;               /* attached, and not released since */
+	struct vtr_frame *frame; /* the last one that was shown with it, until the compositor lets go */
+};
+
+/* The import of a frame with a buffer, asked for when it is new. NULL: all are busy, wait for a release; or *refused, with *error
+ * why. */
+struct wayland_import *wayland_import_frame(struct wayland_window *window, const struct vtr_frame *frame, bool *refused,
+                                            struct vtr_error *error);
+void wayland_imports_clear(struct wayland_window *window, bool all); /* else those that are not busy */
+
+/* ---- pixels.c: pixels as the compositor's buffers ---- */
+
+enum { WAYLAND_SHM_BUFFERS = 3 };
+
+struct wayland_shm_buffer {
+	struct wayland_window *window;
+	struct wl_buffer *wl_buffer; /* NULL: none */
+	pixman_image_t *image;       /* x8r8g8b8, in the shared memory */
+	void *data;
+	size_t size;
+	pixman_region32_t stale;
+	bool busy;
+};
+
+/* A buffer with the frame's pixels. NULL: all are busy; or *error says why there is none. */
+struct wayland_shm_buffer *wayland_pixels_load(struct wayland_window *window, const struct vtr_frame *frame,
+                                               struct vtr_error *error);
+void wayland_pixels_clear(struct wayland_window *window);
+/* A buffer of width x height x8r8g8b8 in shared memory and its pixels; released when the caller destroys it. NULL: no memory. */
+struct wl_buffer *wayland_shm_create(struct wayland_display *display, uint32_t width, uint32_t height, uint32_t format, void **data,
+                                     size_t *size);
+
+/* ---- window.c, frames.c ---- */
+
+struct wayland_window {
+	struct wayland_display *display;
+	struct vtr_output *output;
+	unsigned number;
+
+	/* window.c */
+	struct wl_surface *background; /* the window: black */
+	struct wl_surface *content;    /* the picture, above it */
+	struct wl_subsurface *subsurface;
+	struct wp_viewport *background_viewport, *content_viewport; /* NULL: the compositor cannot scale */
+	struct xdg_surface *xdg_surface;
+	struct xdg_toplevel *toplevel;
+	struct zxdg_toplevel_decoration_v1 *decoration;
+	struct wp_fractional_scale_v1 *fractional_scale;
+	struct wp_tearing_control_v1 *tearing;
+	struct zwp_keyboard_shortcuts_inhibitor_v1 *inhibitor;
+	int32_t width, height;          /* of the window, in the compositor's units */
+	int32_t asked[2];               /* of the configure event under way */
+	uint32_t scale;                 /* pixels a unit, in 1/120 */
+	struct vtr_placement placement; /* of the picture, in pixels */
+	bool configured, fullscreen, grabbed, integer_scaling;
+	char title[160];
+
+	/* frames.c */
+	struct vtr_frame *waiting;   /* taken, but not committed yet */
+	struct vtr_frame *committed; /* until the frame callback */
+	bool committed_released;     /* its buffer is back already */
+	struct wl_callback *callback;
+	struct wayland_import imports[WAYLAND_IMPORTS];
+	struct wayland_shm_buffer pixels[WAYLAND_SHM_BUFFERS];
+	uint64_t import_uses;
+	uint32_t picture_width, picture_height, picture_format; /* 0: none */
+	enum vtr_path path;
+	bool zero_copy; /* the compositor said so of a frame */
+	struct vtr_source *idle;
+	struct vtr_log_limit log;
+	struct vtr_capture *captures[VTR_MAX_CAPTURES];
+	size_t n_captures;
+	struct vtr_cursor cursor;
+};
+
+int wayland_window_open(struct wayland_display *display, struct vtr_output *output);
+void wayland_window_close(struct wayland_window *window);
+struct wayland_window *wayland_window_of(struct wayland_display *display, struct wl_surface *surface); /* NULL: none of ours */
+void wayland_window_place(struct wayland_window *window); /* size, scale or picture changed */
+void wayland_window_set_title(struct wayland_window *window);
+void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscreen);
+/* The guest's pixel under a point of surface (in units); the nearest one. */
+void wayland_window_to_picture(const struct wayland_window *window, struct wl_surface *surface, double x, double y,
+                               uint32_t *picture_x, uint32_t *picture_y);
+
+void wayland_show(struct wayland_window *window); /* what can be shown now is */
+void wayland_capture(struct wayland_window *window, struct vtr_capture *capture);
+void wayland_frames_release(struct wayland_window *window); /* all that is held */
+void wayland_import_answered(struct wayland_window *window);
+void wayland_import_released(struct wayland_import *import);
+
+/* ---- seat.c, cursor.c ---- */
+
+void wayland_seat_bind(struct wayland_display *display, uint32_t name, uint32_t version);
+void wayland_seat_unbind(struct wayland_display *display);
+void wayland_seat_forget(struct wayland_display *display, const struct wayland_window *window); /* the window goes */
+void wayland_grab(struct wayland_window *window, bool grabbed);
+void wayland_cursor_changed(struct wayland_window *window);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One window: a black surface that the compositor sizes, and the picture on a subsurface in its middle, scaled by the compositor
+ * (wp_viewport), so that the guest's buffers are handed over as they are. The subsurface is desynchronised: frames are committed by
+ * themselves, and the black surface only when its size changes.
+ *
+ * Sizes of windows come in the compositor's units, of which one may be more than a pixel (wp_fractional_scale_v1; 1 without it).
+ * The picture's place is computed in pixels and rounded to units at the end.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wayland/wayland.h"
+
+enum { SCALE_ONE = 120 };
+
+static int32_t to_pixels(const struct wayland_window *window, int32_t units)
+{
+	return (int32_t)(((int64_t)units * window->scale + SCALE_ONE / 2) / SCALE_ONE);
+}
+
+static int32_t to_units(const struct wayland_window *window, int64_t pixels)
+{
+	return (int32_t)((pixels * SCALE_ONE + window->scale / 2) / window->scale);
+}
+
+static uint32_t at_least_one(int32_t size)
+{
+	return size > 0 ? (uint32_t)size : 1;
+}
+
+/* ---- places ---- */
+
+static void place_content(struct wayland_window *window, uint32_t picture_width, uint32_t picture_height)
+{
+	enum vtr_scaling scaling = window->integer_scaling ? VTR_SCALING_INTEGER : VTR_SCALING_FIT;
+	uint32_t width = at_least_one(to_pixels(window, window->width)), height = at_least_one(to_pixels(window, window->height));
+	struct vtr_placement *placement = &window->placement;
+
+	if (window->content_viewport) {
+		*placement = vtr_placement_of(picture_width, picture_height, width, height, scaling);
+		wp_viewport_set_destination(window->content_viewport,
+		                            (int32_t)at_least_one(to_units(window, (int64_t)placement->width)),
+		                            (int32_t)at_least_one(to_units(window, (int64_t)placement->height)));
+	} else { /* as large as it is */
+		*placement = (struct vtr_placement){ .x = ((int32_t)width - (int32_t)picture_width) / 2,
+			                             .y = ((int32_t)height - (int32_t)picture_height) / 2,
+			                             .width = picture_width,
+			                             .height = picture_height,
+			                             .picture_width = picture_width,
+			                             .picture_height = picture_height };
+	}
+	wl_subsurface_set_position(window->subsurface, to_units(window, placement->x), to_units(window, placement->y));
+}
+
+void wayland_window_place(struct wayland_window *window)
+{
+	struct vtr_mode mode = vtr_output_mode(window->output);
+	bool picture = window->picture_width;
+
+	if (!window->configured)
+		return;
+	place_content(window, picture ? window->picture_width : mode.width, picture ? window->picture_height : mode.height);
+	wl_surface_attach(window->background, window->display->black, 0, 0);
+	if (window->background_viewport)
+		wp_viewport_set_destination(window->background_viewport, window->width, window->height);
+	wl_surface_damage_buffer(window->background, 0, 0, 1, 1);
+	wl_surface_commit(window->background);
+	if (!window->callback && picture)
+		wl_surface_commit(window->content); /* the viewport's new size */
+}
+
+void wayland_window_to_picture(const struct wayland_window *window, struct wl_surface *surface, double x, double y,
+                               uint32_t *picture_x, uint32_t *picture_y)
+{
+	double scale = (double)window->scale / SCALE_ONE;
+	bool content = surface == window->content;
+
+	vtr_placement_to_picture(&window->placement, x * scale + (content ? window->placement.x : 0),
+	                         y * scale + (content ? window->placement.y : 0), picture_x, picture_y);
+}
+
+/* ---- what the compositor asks for ---- */
+
+static void request_mode(struct wayland_window *window)
+{
+	struct vtr_mode mode = vtr_output_mode(window->output);
+
+	mode.width = at_least_one(to_pixels(window, window->width));
+	mode.height = at_least_one(to_pixels(window, window->height));
+	vtr_output_request_mode(window->output, &mode);
+}
+
+static void preferred_scale(void *data, struct wp_fractional_scale_v1 *object, uint32_t scale)
+{
+	struct wayland_window *window = data;
+
+	if (!scale || scale == window->scale)
+		return;
+	window->scale = scale;
+	wayland_window_place(window);
+	request_mode(window);
+}
+
+static const struct wp_fractional_scale_v1_listener scale_listener = { .preferred_scale = preferred_scale };
+
+static void surface_configure(void *data, struct xdg_surface *xdg_surface, uint32_t serial)
+{
+	struct wayland_window *window = data;
+	struct vtr_mode mode = vtr_output_mode(window->output);
+
+	xdg_surface_ack_configure(xdg_surface, serial);
+	window->width = window->asked[0] > 0 ? window->asked[0] : window->width;
+	window->height = window->asked[1] > 0 ? window->asked[1] : window->height;
+	if (window->width <= 0 || window->height <= 0) {
+		window->width = to_units(window, mode.width);
+		window->height = to_units(window, mode.height);
+	}
+	window->configured = true;
+	xdg_surface_set_window_geometry(xdg_surface, 0, 0, window->width, window->height);
+	wayland_window_place(window);
+	request_mode(window);
+	wayland_show(window);
+}
+
+static const struct xdg_surface_listener surface_listener = { .configure = surface_configure };
+
+static void toplevel_configure(void *data, struct xdg_toplevel *toplevel, int32_t width, int32_t height, struct wl_array *states)
+{
+	struct wayland_window *window = data;
+	const uint32_t *state;
+
+	window->asked[0] = width;
+	window->asked[1] = height;
+	window->fullscreen = false;
+	wl_array_for_each(state, states) window->fullscreen |= *state == XDG_TOPLEVEL_STATE_FULLSCREEN;
+}
+
+static void toplevel_close(void *data, struct xdg_toplevel *toplevel)
+{
+	struct wayland_window *window = data;
+	const struct vtr_window_options *options = &window->display->options;
+
+	if (options->closed)
+		options->closed(window->number, options->data);
+}
+
+static void configure_bounds(void *data, struct xdg_toplevel *toplevel, int32_t width, int32_t height)
+{
+}
+
+static void wm_capabilities(void *data, struct xdg_toplevel *toplevel, struct wl_array *capabilities)
+{
+}
+
+static const struct xdg_toplevel_listener toplevel_listener = {
+	.configure = toplevel_configure,
+	.close = toplevel_close,
+	.configure_bounds = configure_bounds,
+	.wm_capabilities = wm_capabilities,
+};
+
+/* ---- the window as a person sees it ---- */
+
+void wayland_window_set_title(struct wayland_window *window)
+{
+	char title[sizeof(window->title)];
+
+	snprintf(title, sizeof(title), "%s - %s (%s)%s", window->display->options.guest, vtr_output_name(window->output),
+	         window->picture_width ? vtr_path_name(window->path) : "no signal",
+	         window->grabbed ? " - Ctrl+Alt+G lets keyboard and pointer go" : "");
+	if (!strcmp(title, window->title))
+		return;
+	memcpy(window->title, title, sizeof(title));
+	xdg_toplevel_set_title(window->toplevel, title);
+}
+
+void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscreen)
+{
+	if (fullscreen)
+		xdg_toplevel_set_fullscreen(window->toplevel, NULL);
+	else
+		xdg_toplevel_unset_fullscreen(window->toplevel);
+}
+
+/* ---- opening and closing ---- */
+
+static void idle(void *data)
+{
+	wayland_imports_clear(data, false);
+}
+
+static void create_surfaces(struct wayland_window *window)
+{
+	struct wayland_display *display = window->display;
+
+	window->background = wl_compositor_create_surface(display->compositor);
+	window->content = wl_compositor_create_surface(display->compositor);
+	window->subsurface = wl_subcompositor_get_subsurface(display->subcompositor, window->content, window->background);
+	wl_subsurface_set_desync(window->subsurface);
+	if (display->viewporter) {
+		window->background_viewport = wp_viewporter_get_viewport(display->viewporter, window->background);
+		window->content_viewport = wp_viewporter_get_viewport(display->viewporter, window->content);
+	}
+	if (display->fractional_scale && display->viewporter) {
+		window->fractional_scale =
+			wp_fractional_scale_manager_v1_get_fractional_scale(display->fractional_scale, window->background);
+		wp_fractional_scale_v1_add_listener(window->fractional_scale, &scale_listener, window);
+	}
+	if (display->tearing && display->options.tearing) {
+		window->tearing = wp_tearing_control_manager_v1_get_tearing_control(display->tearing, window->content);
+		wp_tearing_control_v1_set_presentation_hint(window->tearing, WP_TEARING_CONTROL_V1_PRESENTATION_HINT_ASYNC);
+	}
+}
+
+static void create_toplevel(struct wayland_window *window)
+{
+	struct wayland_display *display = window->display;
+
+	window->xdg_surface = xdg_wm_base_get_xdg_surface(display->wm_base, window->background);
+	xdg_surface_add_listener(window->xdg_surface, &surface_listener, window);
+	window->toplevel = xdg_surface_get_toplevel(window->xdg_surface);
+	xdg_toplevel_add_listener(window->toplevel, &toplevel_listener, window);
+	xdg_toplevel_set_app_id(window->toplevel, "vitrine");
+	if (display->options.fullscreen)
+		xdg_toplevel_set_fullscreen(window->toplevel, NULL);
+	if (display->decoration) {
+		window->decoration = zxdg_decoration_manager_v1_get_toplevel_decoration(display->decoration, window->toplevel);
+		zxdg_toplevel_decoration_v1_set_mode(window->decoration, ZXDG_TOPLEVEL_DECORATION_V1_MODE_SERVER_SIDE);
+	}
+	wayland_window_set_title(window);
+	wl_surface_commit(window->background);
+}
+
+int wayland_window_open(struct wayland_display *display, struct vtr_output *output)
+{
+	struct wayland_window *window = calloc(1, sizeof(*window));
+
+	if (!window)
+		return -ENOMEM;
+	*window = (struct wayland_window){
+		.display = display,
+		.output = output,
+		.number = vtr_output_number(output),
+		.scale = SCALE_ONE,
+		.integer_scaling = display->options.integer_scaling,
+		.idle = vtr_loop_add_timer(display->base.loop, idle, window),
+	};
+	if (!window->idle) {
+		free(window);
+		return -ENOMEM;
+	}
+	create_surfaces(window);
+	create_toplevel(window);
+	display->windows[window->number] = window;
+	vtr_output_set_user(output, window);
+	vtr_output_get_cursor(output, &window->cursor);
+	vtr_output_set_demand(output, display->formats.any ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
+	return 0;
+}
+
+#define DESTROY(object, function)                                                                                                  \
+	do {                                                                                                                       \
+		if (object)                                                                                                        \
+			function(object);                                                                                          \
+	} while (0)
+
+void wayland_window_close(struct wayland_window *window)
+{
+	wayland_seat_forget(window->display, window);
+	wayland_frames_release(window);
+	DESTROY(window->inhibitor, zwp_keyboard_shortcuts_inhibitor_v1_destroy);
+	DESTROY(window->tearing, wp_tearing_control_v1_destroy);
+	DESTROY(window->fractional_scale, wp_fractional_scale_v1_destroy);
+	DESTROY(window->decoration, zxdg_toplevel_decoration_v1_destroy);
+	DESTROY(window->content_viewport, wp_viewport_destroy);
+	DESTROY(window->background_viewport, wp_viewport_destroy);
+	wl_subsurface_destroy(window->subsurface);
+	xdg_toplevel_destroy(window->toplevel);
+	xdg_surface_destroy(window->xdg_surface);
+	wl_surface_destroy(window->content);
+	wl_surface_destroy(window->background);
+	vtr_source_remove(window->idle);
+	window->display->windows[window->number] = NULL;
+	vtr_output_set_user(window->output, NULL);
+	free(window);
+}
+
+struct wayland_window *wayland_window_of(struct wayland_display *display, struct wl_surface *surface)
+{
+	for (size_t i = 0; i < VTR_MAX_SCANOUTS; i++)
+		if (display->windows[i] && surface &&
+		    (display->windows[i]->background == surface || display->windows[i]->content == surface))
+			return display->windows[i];
+	return NULL;
+}
