@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vitrine/control.h>
@@ -140,6 +141,21 @@ static int do_quit(const struct ctl_options *options, int socket)
 	return ctl_ask(options, socket, json_pack("{s:s}", "command", "quit"), NULL);
 }
 
+/* Acquires the device; a process that was just started gets its time to open it. */
+static int acquire(const struct ctl_options *options, struct vtr_error *error)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	uint64_t deadline = vtr_now_ns() + (uint64_t)options->timeout_ms * 1000000;
+	bool process = !strncmp(options->device, "pid=", 4);
+	int fd = vtr_vfio_acquire(options->device, error);
+
+	while (process && (fd == -ENODEV || fd == -EAGAIN) && vtr_now_ns() < deadline) {
+		nanosleep(&pause, NULL);
+		fd = vtr_vfio_acquire(options->device, error);
+	}
+	return fd;
+}
+
 /* The device is acquired here, with the rights of who runs vitrinectl: vitrine itself needs none. */
 static int do_assign(const struct ctl_options *options, int socket)
 {
@@ -148,7 +164,7 @@ static int do_assign(const struct ctl_options *options, int socket)
 
 	if (options->remove)
 		return ctl_ask(options, socket, json_pack("{s:s, s:s}", "command", "assign", "remove", options->remove), NULL);
-	int fd = vtr_vfio_acquire(options->device, &error);
+	int fd = acquire(options, &error);
 	if (fd < 0)
 		return ctl_fail("%s", error.text);
 	int code = vtr_control_call_with_fd(socket, "{\"command\":\"assign\"}", fd, (int)options->timeout_ms + GRACE_MS, &reply);

@@ -205,7 +205,7 @@ def test_assign(tap, device):
         with tap.case(f"assign refuses {' '.join(arguments)[:40]}"):
             device.expect(1, "assign", *arguments, say=words)
     with tap.case("assign from a process without devices"):
-        device.expect(1, "assign", f"pid={device.process.pid}", say="holds no VFIO device")
+        device.expect(1, "assign", f"pid={device.process.pid}", "--timeout", "0.3", say="holds no VFIO device")
     with tap.case("assign from a process that does not let us: the missing right is named"):
         # root is not enough without the capability; anybody else may not look into process 1
         drop = ["setpriv", "--bounding-set=-sys_ptrace"] if os.geteuid() == 0 else []
