@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -79,6 +80,21 @@ class Session:
 
     def expect_picture(self, seed):
         self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed)
+
+    def connectors(self):
+        """What the guest's connectors say: [('connected', 'its preferred mode in whole Hz'), ('disconnected', '')]."""
+        found = []
+        for line in self.guest.run("connectors"):
+            if match := re.search(r"@@CONNECTOR \d+ (\w+)(?:.*? (\d+x\d+)@(\d+)\*)?", line):
+                found.append((match[1], f"{match[2]}@{round(int(match[3]) / 1000)}" if match[2] else ""))
+        return found
+
+    def expect_connector(self, number, state, preferred="", patience=30):
+        """The guest comes to see the connector so: it was told, and looked."""
+        deadline = time.monotonic() + patience
+        while (seen := self.connectors())[number] != (state, preferred):
+            expect(time.monotonic() < deadline, f"the connectors are {seen}; number {number} is not {state} {preferred}")
+            time.sleep(0.2)
 
     def expect_path(self, *wanted):
         scanout = self.vitrine.scanout()
@@ -215,8 +231,37 @@ def check_wait(session):
     session.vitrine.ask("wait", "--frames", "1", "--timeout", "10")
 
 
+def check_outputs(session):
+    """Monitors that change, come and go while the guest runs: it hears of it, and finds EDID and display info of one mind."""
+    with session.case("a guest has a connector for each output that may come"):
+        expected = [("connected", f"{WIDTH}x{HEIGHT}@60")] + [("disconnected", "")] * 3
+        expect(session.connectors() == expected, f"the connectors are {session.connectors()}")
+    with session.case("a monitor gets another mode, with more than 60 Hz"):
+        session.vitrine.ask("output", "resize", "0", "1024x768@144")
+        session.expect_connector(0, "connected", "1024x768@144")
+        session.guest.run("card 0 0")  # as a compositor takes the new mode
+        session.show("dumb 33")
+        session.expect_image(picture.picture(1024, 768, 33), 33)
+    with session.case("a size that is no multiple of anything"):
+        session.vitrine.ask("output", "resize", "0", "1366x769")
+        session.expect_connector(0, "connected", "1366x769@60")
+    with session.case("a mode that needs a DisplayID extension"):
+        session.vitrine.ask("output", "resize", "0", "3840x2160@144")
+        session.expect_connector(0, "connected", "3840x2160@144")
+    with session.case("a second monitor is plugged in"):
+        session.vitrine.ask("output", "add", "640x480@75,name=second")
+        session.expect_connector(1, "connected", "640x480@75")
+        session.guest.run("card 0 1")
+        session.show("dumb 34")
+        session.expect_image(picture.picture(640, 480, 34), 34, options=["--scanout", "1"])
+    with session.case("it is pulled"):
+        session.vitrine.ask("output", "remove", "second")
+        session.expect_connector(1, "disconnected")
+        session.expect_connector(0, "connected", "3840x2160@144")
+
+
 def session_2d(tap, environment):
-    """A device that offers no blobs: pixels come by TRANSFER_TO_HOST_2D. Then input, which has nothing to do with it."""
+    """A device that offers no blobs: pixels come by TRANSFER_TO_HOST_2D. Then input and outputs, which have nothing to do with it."""
     prefix = environment.work / "input"
     with Session(tap, environment, "2d", ["--no-blob", "--input", prefix], devices=guest_input.functions(prefix)) as session:
         with session.case("a stock kernel boots and finds the display"):
@@ -235,6 +280,8 @@ def session_2d(tap, environment):
         session.guest.send("quit")
         session.guest.wait_for("@@DONE", 30)
         guest_input.run_cases(session, WIDTH, HEIGHT)
+        session.guest.enter("guest-scanout")
+        check_outputs(session)  # last: the kernel's console does not always find back to its first mode
 
 
 def session_fetched(tap, environment):

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -55,6 +56,46 @@ static int find_mode(struct card *card)
 	return 0;
 fail:
 	free(modes);
+	return ret;
+}
+
+/* Millihertz: the kernel's own number is rounded. */
+static uint32_t refresh_of(const struct drm_mode_modeinfo *mode)
+{
+	uint64_t total = (uint64_t)mode->htotal * mode->vtotal;
+
+	return total ? (uint32_t)((mode->clock * UINT64_C(1000000) + total / 2) / total) : 0;
+}
+
+static int print_connector(int fd, unsigned index, uint32_t id)
+{
+	static struct drm_mode_modeinfo modes[MAX_MODES];
+	struct drm_mode_get_connector probe = { .connector_id = id };
+	int ret = guest_check(ioctl(fd, DRM_IOCTL_MODE_GETCONNECTOR, &probe), "probe a connector");
+
+	if (ret < 0)
+		return ret;
+	struct drm_mode_get_connector get = { .connector_id = id, .modes_ptr = user(modes) };
+	get.count_modes = probe.count_modes < MAX_MODES ? probe.count_modes : MAX_MODES;
+	ret = guest_check(ioctl(fd, DRM_IOCTL_MODE_GETCONNECTOR, &get), "read a connector's modes");
+	if (ret < 0)
+		return ret;
+	printf("@@CONNECTOR %u %s", index, get.connection == 1 ? "connected" : "disconnected");
+	for (uint32_t i = 0; i < get.count_modes && i < MAX_MODES; i++)
+		printf(" %ux%u@%u%s", modes[i].hdisplay, modes[i].vdisplay, refresh_of(&modes[i]),
+		       modes[i].type & DRM_MODE_TYPE_PREFERRED ? "*" : "");
+	printf("\n");
+	return 0;
+}
+
+int card_print_connectors(const struct card *card)
+{
+	uint32_t connectors[16];
+	struct drm_mode_card_res resources = { .connector_id_ptr = user(connectors), .count_connectors = 16 };
+	int ret = guest_check(ioctl(card->fd, DRM_IOCTL_MODE_GETRESOURCES, &resources), "read the card's resources");
+
+	for (unsigned i = 0; ret >= 0 && i < resources.count_connectors && i < 16; i++)
+		ret = print_connector(card->fd, i, connectors[i]);
 	return ret;
 }
 

@@ -62,6 +62,8 @@ struct frame {
 /* Opens the card and takes its connector number output, from 0. Waits a few seconds for path to appear. */
 int card_open(struct card *card, const char *path, uint32_t output);
 void card_close(struct card *card);
+/* Probes all connectors and prints a line for each: @@CONNECTOR INDEX connected|disconnected WxH@MILLIHERTZ[*]..., *: preferred. */
+int card_print_connectors(const struct card *card);
 int card_dumb_frame(struct card *card, struct frame *frame);
 /* Makes a framebuffer of frame->dmabuf: frame->image has the layout, offset is the picture's first byte. */
 int card_import_frame(struct card *card, struct frame *frame, uint32_t offset);

@@ -15,6 +15,7 @@
  *   console SEED       gives the card back to the kernel's console and fills it
  *   demo [FRAMES]      moving frames in the BAR until another line comes, or FRAMES are shown
  *   card CARD OUTPUT   from now on /dev/dri/cardCARD and its connector number OUTPUT, from 0 (0 0)
+ *   connectors         what the card's connectors say of their monitors
  *   boots              counts this boot in the BAR's memory
  *   quit
  */
@@ -333,6 +334,13 @@ static int command_card(struct guest *guest, char **words, unsigned n)
 	return 0;
 }
 
+static int command_connectors(struct guest *guest, char **words, unsigned n)
+{
+	int ret = need_card(guest);
+
+	return ret < 0 ? ret : card_print_connectors(&guest->card);
+}
+
 static int command_boots(struct guest *guest, char **words, unsigned n)
 {
 	int ret = need_assigned(guest);
@@ -352,13 +360,21 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "vfio", 2, command_vfio },         { "contiguous", 2, command_contiguous },
-	{ "stride", 2, command_stride },     { "dumb", 2, command_dumb },
-	{ "flip", 3, command_flip },         { "pair", 1, command_pair },
-	{ "turn", 2, command_turn },         { "redraw", 2, command_redraw },
-	{ "cursor", 1, command_cursor },     { "card", 3, command_card },
-	{ "decoding", 2, command_decoding }, { "console", 2, command_console },
-	{ "demo", 1, command_demo },         { "boots", 1, command_boots },
+	{ "vfio", 2, command_vfio },
+	{ "contiguous", 2, command_contiguous },
+	{ "stride", 2, command_stride },
+	{ "dumb", 2, command_dumb },
+	{ "flip", 3, command_flip },
+	{ "pair", 1, command_pair },
+	{ "turn", 2, command_turn },
+	{ "redraw", 2, command_redraw },
+	{ "cursor", 1, command_cursor },
+	{ "card", 3, command_card },
+	{ "decoding", 2, command_decoding },
+	{ "console", 2, command_console },
+	{ "demo", 1, command_demo },
+	{ "boots", 1, command_boots },
+	{ "connectors", 1, command_connectors },
 };
 
 static int run(struct guest *guest, char **words, unsigned n)
