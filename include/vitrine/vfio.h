@@ -34,7 +34,7 @@
  *   bdf=BDF                 opened here: /dev/vfio/devices and /dev/iommu where the kernel has them, else group and container
  *
  * BDF is a PCI address as lspci prints it, 0000:01:00.0 or 01:00.0. What came by SCM_RIGHTS needs nothing of this: it goes straight
- * into vtr_vfio_device_create(). While the fd is open the device stays open, also when the process it came from ends. An fd
+ * into vtr_vfio_device_create(). A vfio-user device has no such fd, and one client only: see vtr_vfio_device_create_user(). While the fd is open the device stays open, also when the process it came from ends. An fd
  * (CLOEXEC) the caller owns, or -errno with *error (may be NULL) filled, the missing right or step named: HOST, or UNSUPPORTED
  * ENOSYS when this kernel cannot duplicate. Not to be called with text of a guest.
  */

@@ -109,6 +109,11 @@ int vtr_vfio_host_acquire(const struct vtr_vfio_host *host, const char *text, st
 		return take_from_process(host, text, value, error);
 	if (strncmp(text, "bdf=", 4) == 0 && vtr_vfio_parse_bdf(value, bdf))
 		return vtr_vfio_acquire_open(host, bdf, error);
+	if (strncmp(text, "vfio-user=", 10) == 0)
+		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL,
+		                     "\"%s\" cannot be taken: a vfio-user device has one client, its VMM, which announces its "
+		                     "memory by itself: nothing needs to be assigned",
+		                     text);
 	return bad_text(text, error);
 }
 

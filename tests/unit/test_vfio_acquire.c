@@ -203,6 +203,15 @@ static void test_bad_text(gconstpointer data)
 	tear_down();
 }
 
+static void test_vfio_user(void)
+{
+	struct vtr_error error;
+
+	set_up();
+	expect_error(acquire("vfio-user=/run/device.sock", &error), &error, EINVAL, "one client, its VMM");
+	tear_down();
+}
+
 static void test_bdf(void)
 {
 	char bdf[VTR_VFIO_BDF];
@@ -517,6 +526,7 @@ int main(int argc, char **argv)
 
 		g_test_add_data_func(name, bad_texts[i], test_bad_text);
 	}
+	g_test_add_func("/unit/vfio/acquire/vfio-user", test_vfio_user);
 	g_test_add_func("/unit/vfio/acquire/bdf", test_bdf);
 	g_test_add_func("/unit/vfio/acquire/fd", test_fd);
 	ADD_ROWS("/unit/vfio/acquire/pid", pid_rows, test_pid);
