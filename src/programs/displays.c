@@ -80,13 +80,15 @@ static int add_connectors(const struct options *options, struct vtr_display *dis
 	size_t i = 0;
 
 	for (; !result && vtr_kms_connector(display, i, &mode, name); i++) {
+		const struct vtr_mode *wanted = NULL; /* what the monitor prefers */
+
 		if (i < options->n_outputs) {
 			if (options->outputs[i].mode.width)
-				mode = options->outputs[i].mode;
+				wanted = &options->outputs[i].mode;
 			if (*options->outputs[i].name)
 				strcpy(name, options->outputs[i].name);
 		}
-		result = add(outputs, display, &mode, name, error);
+		result = add(outputs, display, wanted, name, error);
 	}
 	if (!result && i < options->n_outputs)
 		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL,

@@ -91,6 +91,22 @@ def with_cursor(image, seed, left, top):
     return Image(image.width, image.height, bytes(rgb))
 
 
+def demo_cursor(x, y):
+    """A pixel of the cursor that vitrine-guest's demo shows (vtr_pattern_cursor()); None where it is transparent."""
+    return x * 4 << 16 | y * 4 << 8 | 0x80 if (x // 4 + y // 4) % 2 else None
+
+
+def with_demo_cursor(image, left, top):
+    """The image with that cursor on it, whose upper left corner is at left, top."""
+    rgb = bytearray(image.rgb)
+    for y in range(max(0, -top), min(CURSOR_SIZE, image.height - top)):
+        for x in range(max(0, -left), min(CURSOR_SIZE, image.width - left)):
+            if (value := demo_cursor(x, y)) is not None:
+                at = ((top + y) * image.width + left + x) * 3
+                rgb[at:at + 3] = value.to_bytes(3, "big")
+    return Image(image.width, image.height, bytes(rgb))
+
+
 def _where_from(value, seed, width, height):
     """The place in picture `seed` that has this colour, or None."""
     value ^= key(seed)

@@ -7,9 +7,7 @@ what is needed to run this.
 """
 
 import argparse
-import base64
 import contextlib
-import json
 import pathlib
 import re
 import sys
@@ -20,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import guest_input  # noqa: E402
 import picture  # noqa: E402
+from inside import Inside  # noqa: E402
 from machine import Guest, Kit, MODULES, Vitrine  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
@@ -301,73 +300,19 @@ def session_fetched(tap, environment):
             session.expect_path(*ZERO_COPY, "mapped")
 
 
-class Inside:
-    """vitrine, vitrine-guest and vitrinectl inside a guest, where /dev/udmabuf is real: their host is the stock kernel there."""
-
-    LIMIT = "/sys/module/udmabuf/parameters/list_limit"
-    FRAMES = 5
-
-    def __init__(self, tap, environment):
-        self.tap = tap
-        self.work = environment.work / "inside"
-        self.work.mkdir()
-        programs = [environment.programs[name] for name in ("vitrine", "vitrinectl", "vitrine-guest")]
-        initramfs = environment.kit.initramfs(self.work / "initramfs.gz", programs=programs, modules=())
-        # 2 GB: instrumented programs need more than others
-        self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator, memory_mb=2048)
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"inside: {name}", self.logs):
-            yield
-            self.host.run("kill -0 $vitrine")
-
-    def logs(self):
-        with contextlib.suppress(Failure):
-            self.host.run("tail -n 20 /tmp/vitrine.log /tmp/guest.log")
-        return self.host.logs()
-
-    def start_vitrine(self, *options):
-        """A new vitrine in place of what was there."""
-        self.host.run("kill $guest $vitrine 2>/dev/null; wait; rm -f /tmp/*.sock; true")
-        self.host.run("vitrine --vfio-user /tmp/gpu.sock --control /tmp/control.sock --display headless --output 1280x800 "
-                      f"{' '.join(options)} >/tmp/vitrine.log 2>&1 & vitrine=$!")
-        self.host.run("for i in $(seq 100); do [ -e /tmp/control.sock ] && [ -e /tmp/gpu.sock ] && break; sleep 0.1; done")
-
-    def show_frame(self):
-        """A vitrine-guest that stays on one frame in scattered RAM."""
-        # until its standard input ends: nothing ever comes from that serial port
-        self.host.run(f"vitrine-guest --vfio-user /tmp/gpu.sock demo --memory ram --ranges 63 --frames {self.FRAMES} --keep "
-                      "</dev/ttyS1 >/tmp/guest.log 2>&1 & guest=$!")
-        self.ask(f"wait --frames {self.FRAMES} --timeout 60")
-
-    def ask(self, command):
-        return "\n".join(self.host.run(f"vitrinectl --control /tmp/control.sock {command}", timeout=90))
-
-    def expect_path(self, wanted):
-        scanout = json.loads(self.ask("status --json"))["scanouts"][0]
-        expect(scanout["path"] == wanted, f"path is {scanout['path']}, not {wanted}; why not: {scanout['why_not']}")
-        return {entry["path"]: entry["reason"] for entry in scanout["why_not"]}
-
-    def expect_image(self, expected):
-        self.ask("screenshot /tmp/shot.png")
-        lines = self.host.run("base64 /tmp/shot.png", timeout=120)
-        path = self.work / "shot.png"
-        path.write_bytes(base64.b64decode("".join(lines)))
-        difference = picture.difference(picture.read_png(path), expected)
-        expect(not difference, difference)
+LIMIT = "/sys/module/udmabuf/parameters/list_limit"
 
 
 def session_inside(tap, environment):
     """The udmabuf rung, which most test machines lack: in a guest with a stock kernel it is there."""
-    inside = Inside(tap, environment)
+    inside = Inside(tap, environment, "inside")
     try:
         inside.host.start()
         inside.host.wait_ready()
         with inside.case("a frame in scattered RAM becomes one udmabuf"):
             inside.start_vitrine("--path", "udmabuf")
             inside.show_frame()
-            inside.expect_image(picture.moving(WIDTH, HEIGHT, Inside.FRAMES - 1))
+            inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
             inside.expect_path("udmabuf")
         with inside.case("the conformance suite, with udmabufs"):
             inside.start_vitrine()
@@ -376,12 +321,12 @@ def session_inside(tap, environment):
                             "--filter '!(blob/too-many-*|blob/create-and-unref)' >/tmp/check.log; status=$?; "
                             "grep -v ^PASS /tmp/check.log; [ $status = 0 ]", timeout=300)
         with inside.case("the limit that is hit is named, and the next rung shows the frame"):
-            inside.host.run(f"echo 16 > {Inside.LIMIT}")
+            inside.host.run(f"echo 16 > {LIMIT}")
             inside.start_vitrine()
             inside.show_frame()
-            inside.expect_image(picture.moving(WIDTH, HEIGHT, Inside.FRAMES - 1))
+            inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
             refused = inside.expect_path("mapped")
-            expect(Inside.LIMIT in refused["udmabuf"], f"{Inside.LIMIT} is not named: {refused['udmabuf']}")
+            expect(LIMIT in refused["udmabuf"], f"{LIMIT} is not named: {refused['udmabuf']}")
     finally:
         inside.host.stop()
 

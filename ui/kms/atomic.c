@@ -72,8 +72,9 @@ static int begin(struct request *request, const struct kms_pipe *pipe)
 	return request->list ? 0 : -ENOMEM;
 }
 
-static int end(struct request *request, uint32_t flags, void *data)
+static int end(struct request *request, uint32_t flags)
 {
+	void *data = flags & DRM_MODE_PAGE_FLIP_EVENT ? request->pipe->crtc : NULL;
 	int fd = request->pipe->card->fd, result = request->failed ? -ENOMEM : 0;
 
 	if (!result && drmModeAtomicCommit(fd, request->list, flags, data))
@@ -89,7 +90,7 @@ static int end(struct request *request, uint32_t flags, void *data)
 	return result;
 }
 
-static int commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset, uint32_t flags, void *data)
+static int commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset, uint32_t flags)
 {
 	struct request request;
 	int result = begin(&request, pipe);
@@ -99,19 +100,19 @@ static int commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bo
 	if (modeset)
 		add_mode(&request, scene->mode);
 	add_plane(&request, scene);
-	return end(&request, flags, data);
+	return end(&request, flags);
 }
 
-int kms_atomic_commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset, void *data)
+int kms_atomic_commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset)
 {
 	uint32_t flags = modeset ? DRM_MODE_ATOMIC_ALLOW_MODESET : DRM_MODE_ATOMIC_NONBLOCK;
 
-	return commit(pipe, scene, modeset, flags | DRM_MODE_PAGE_FLIP_EVENT, data);
+	return commit(pipe, scene, modeset, flags | DRM_MODE_PAGE_FLIP_EVENT);
 }
 
 int kms_atomic_test(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset)
 {
-	return commit(pipe, scene, modeset, DRM_MODE_ATOMIC_TEST_ONLY | (modeset ? DRM_MODE_ATOMIC_ALLOW_MODESET : 0), NULL);
+	return commit(pipe, scene, modeset, DRM_MODE_ATOMIC_TEST_ONLY | (modeset ? DRM_MODE_ATOMIC_ALLOW_MODESET : 0));
 }
 
 void kms_atomic_off(const struct kms_pipe *pipe)
@@ -126,5 +127,5 @@ void kms_atomic_off(const struct kms_pipe *pipe)
 	add(&request, pipe->crtc->id, pipe->crtc->active, 0);
 	add(&request, pipe->crtc->plane, props->fb_id, 0);
 	add(&request, pipe->crtc->plane, props->crtc_id, 0);
-	end(&request, DRM_MODE_ATOMIC_ALLOW_MODESET, NULL);
+	end(&request, DRM_MODE_ATOMIC_ALLOW_MODESET);
 }

@@ -5,7 +5,7 @@
 #include "commit.h"
 
 /* kms_commit() and kms_commit_test() by atomic commits. modeset: the mode is not on yet. */
-int kms_atomic_commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset, void *data);
+int kms_atomic_commit(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset);
 int kms_atomic_test(const struct kms_pipe *pipe, const struct kms_scene *scene, bool modeset);
 void kms_atomic_off(const struct kms_pipe *pipe);
 

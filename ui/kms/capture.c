@@ -70,3 +70,10 @@ void kms_captures_fail(struct kms_output *output, const struct vtr_error *error)
 		vtr_capture_finish(output->captures[i], NULL, 0, error);
 	output->n_captures = 0;
 }
+
+void kms_captures_give_back(struct kms_output *output)
+{
+	for (size_t i = 0; i < output->n_captures; i++)
+		vtr_capture_give_back(output->captures[i]);
+	output->n_captures = 0;
+}

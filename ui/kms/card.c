@@ -173,7 +173,7 @@ struct kms_crtc *kms_card_find_crtc(struct kms_card *card, const struct kms_conn
 	for (size_t i = 0; i < card->n_crtcs; i++) {
 		struct kms_crtc *crtc = &card->crtcs[i];
 
-		if (crtc->busy || !(connector->possible_crtcs & 1u << crtc->index))
+		if (crtc->user || !(connector->possible_crtcs & 1u << crtc->index))
 			continue;
 		if (crtc->id == connector->crtc)
 			return crtc;

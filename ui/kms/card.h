@@ -32,7 +32,8 @@ struct kms_plane_props {
 struct kms_crtc {
 	uint32_t id;
 	unsigned index;           /* its bit in possible_crtcs */
-	bool busy;                /* shows one of our outputs */
+	void *user;               /* the output that it shows; NULL: it is free */
+	unsigned events;          /* page flip events to come */
 	uint32_t plane;           /* 0: the driver tells of none */
 	uint32_t mode_id, active; /* property ids */
 	struct kms_plane_props props;
@@ -46,6 +47,7 @@ struct kms_connector {
 	uint32_t possible_crtcs;
 	uint32_t crtc;        /* id of the CRTC that fed it when the card was opened; 0: none */
 	uint32_t crtc_id;     /* property id */
+	bool busy;            /* shows one of our outputs */
 	bool connected;       /* when the card was opened */
 	drmModeModeInfo mode; /* the one it prefers, when it was connected */
 };
@@ -80,7 +82,7 @@ uint32_t kms_format_opaque(uint32_t format);
 bool kms_card_shows(const struct kms_card *card, const struct kms_crtc *crtc, uint32_t format, uint64_t modifier);
 
 /* A CRTC for the connector that no output uses: the one that feeds it already, if that is free. NULL when none is left. The caller
- * sets and clears its `busy`. */
+ * sets and clears its `user`. */
 struct kms_crtc *kms_card_find_crtc(struct kms_card *card, const struct kms_connector *connector);
 
 /* Millihertz, 0 when the mode does not tell or it is not one that a guest can be told. */

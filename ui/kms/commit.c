@@ -49,7 +49,7 @@ static void legacy_dirty(const struct kms_pipe *pipe, const struct kms_scene *sc
 	drmModeDirtyFB(pipe->card->fd, scene->fb, clips, (uint32_t)count); /* ENOSYS: the driver needs no telling */
 }
 
-static int legacy_commit(struct kms_pipe *pipe, const struct kms_scene *scene, void *data)
+static int legacy_commit(struct kms_pipe *pipe, const struct kms_scene *scene)
 {
 	if (!fills_mode(scene))
 		return -EINVAL;
@@ -57,7 +57,7 @@ static int legacy_commit(struct kms_pipe *pipe, const struct kms_scene *scene, v
 		return legacy_set(pipe, scene);
 	if (pipe->fb == scene->fb)
 		legacy_dirty(pipe, scene);
-	if (!drmModePageFlip(pipe->card->fd, pipe->crtc->id, scene->fb, DRM_MODE_PAGE_FLIP_EVENT, data))
+	if (!drmModePageFlip(pipe->card->fd, pipe->crtc->id, scene->fb, DRM_MODE_PAGE_FLIP_EVENT, pipe->crtc))
 		return KMS_EVENT_FOLLOWS;
 	/* a framebuffer of another format or stride, or a driver that cannot flip */
 	return errno == EACCES || errno == EBUSY ? -errno : legacy_set(pipe, scene);
@@ -65,13 +65,14 @@ static int legacy_commit(struct kms_pipe *pipe, const struct kms_scene *scene, v
 
 /* ---- both ---- */
 
-int kms_commit(struct kms_pipe *pipe, const struct kms_scene *scene, void *data)
+int kms_commit(struct kms_pipe *pipe, const struct kms_scene *scene)
 {
-	int result = pipe->card->atomic ? kms_atomic_commit(pipe, scene, needs_modeset(pipe, scene), data)
-	                                : legacy_commit(pipe, scene, data);
+	int result = pipe->card->atomic ? kms_atomic_commit(pipe, scene, needs_modeset(pipe, scene)) : legacy_commit(pipe, scene);
 
 	if (result < 0)
 		return result;
+	if (result == KMS_EVENT_FOLLOWS)
+		pipe->crtc->events++;
 	pipe->active = true;
 	pipe->mode = *scene->mode;
 	pipe->fb = scene->fb;

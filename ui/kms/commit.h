@@ -32,9 +32,9 @@ struct kms_pipe {
 
 enum { KMS_EVENT_FOLLOWS, KMS_SHOWN };
 
-/* Shows scene: KMS_EVENT_FOLLOWS (a page flip event with `data` comes when it is on the screen), KMS_SHOWN (it is), or -errno (then
- * nothing has changed; -EACCES: not the card's master). */
-int kms_commit(struct kms_pipe *pipe, const struct kms_scene *scene, void *data);
+/* Shows scene: KMS_EVENT_FOLLOWS (a page flip event with the CRTC as its data comes when it is on the screen), KMS_SHOWN (it is),
+ * or -errno (then nothing has changed; -EACCES: not the card's master). */
+int kms_commit(struct kms_pipe *pipe, const struct kms_scene *scene);
 
 /* Could the driver show scene? 0 or -errno. A legacy driver is not asked, and shows pictures of the mode's size. */
 int kms_commit_test(const struct kms_pipe *pipe, const struct kms_scene *scene);

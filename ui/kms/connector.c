@@ -119,7 +119,7 @@ static void connect(struct kms_output *output)
 		        output->connector->name);
 		return;
 	}
-	crtc->busy = true;
+	crtc->user = output;
 	output->pipe = (struct kms_pipe){ .card = &output->kms->card, .connector = output->connector, .crtc = crtc };
 	vtr_log(VTR_LOG_INFO, "kms: output %s: %ux%u on connector %s", vtr_output_name(output->output), output->mode.hdisplay,
 	        output->mode.vdisplay, output->connector->name);
@@ -130,6 +130,16 @@ static void connect(struct kms_output *output)
 	kms_output_update_demand(output);
 }
 
+static void turn_off(struct kms_output *output)
+{
+	if (!output->pipe.crtc)
+		return;
+	if (!output->kms->away)
+		kms_commit_off(&output->pipe);
+	output->pipe.crtc->user = NULL;
+	output->pipe.crtc = NULL;
+}
+
 static void disconnect(struct kms_output *output)
 {
 	struct vtr_error error;
@@ -138,10 +148,7 @@ static void disconnect(struct kms_output *output)
 		return;
 	vtr_log(VTR_LOG_INFO, "kms: output %s: nothing is on connector %s any more", vtr_output_name(output->output),
 	        output->connector->name);
-	if (!output->kms->away)
-		kms_commit_off(&output->pipe);
-	output->pipe.crtc->busy = false;
-	output->pipe.crtc = NULL;
+	turn_off(output);
 	kms_output_release(output);
 	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "nothing is plugged into connector %s", output->connector->name);
 	kms_captures_fail(output, &error);
@@ -170,7 +177,6 @@ void kms_connector_probe(struct kms_output *output)
 
 void kms_connector_finish(struct kms_output *output)
 {
-	if (output->pipe.crtc)
-		output->pipe.crtc->busy = false;
+	turn_off(output);
 	free(output->modes);
 }

@@ -39,23 +39,28 @@ static uint64_t in_ms(uint64_t ms)
 
 static void flipped(int fd, unsigned sequence, unsigned seconds, unsigned microseconds, unsigned crtc, void *data)
 {
-	struct kms_output *output = data;
+	struct kms_crtc *on = data;
+	struct kms_output *output = on->user;
 	uint64_t time_ns = seconds * UINT64_C(1000000000) + microseconds * UINT64_C(1000);
 
-	kms_output_flipped(output, output->kms->card.monotonic && time_ns ? time_ns : vtr_now_ns());
+	/* with more to come this one is of what another output showed there */
+	if (!--on->events && output)
+		kms_output_flipped(output, output->kms->card.monotonic && time_ns ? time_ns : vtr_now_ns());
 }
 
 static void card_event(int fd, uint32_t events, void *data)
 {
 	struct kms *kms = data;
 	drmEventContext context = { .version = 3, .page_flip_handler2 = flipped };
+	struct vtr_error error;
 
 	if (events & EPOLLIN)
 		drmHandleEvent(fd, &context);
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		vtr_log(VTR_LOG_ERROR, "kms: %s is gone: nothing is shown any more", kms->card.path);
 		vtr_source_remove(kms->events);
 		kms->events = NULL;
+		vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "%s is gone", kms->card.path);
+		vtr_display_failed(&kms->base, &error);
 	}
 }
 
@@ -200,72 +205,129 @@ void kms_sweep_later(struct kms *kms)
 	kms->sweeping = true;
 }
 
-/* ---- outputs ---- */
+/* ---- the thread ---- */
 
-static int start_sources(struct kms *kms)
+static void bury(void *data);
+
+static int start(struct vtr_display *display)
 {
-	struct vtr_loop *loop = kms->base.loop;
+	struct kms *kms = kms_from(display);
+	struct vtr_loop *loop = display->loop;
 
-	if (kms->events)
-		return 0;
 	kms->sweep = vtr_loop_add_timer(loop, sweep, kms);
 	kms->retry = vtr_loop_add_timer(loop, retry, kms);
+	kms->burial = vtr_loop_add_event(loop, bury, kms);
 	kms->events = vtr_loop_add_fd(loop, kms->card.fd, EPOLLIN, card_event, kms);
 	kms->keeper_source = vtr_loop_add_fd(loop, kms->keeper.socket, EPOLLIN, keeper_event, kms);
-	if (!kms->sweep || !kms->retry || !kms->events || !kms->keeper_source)
+	if (!kms->sweep || !kms->retry || !kms->burial || !kms->events || !kms->keeper_source)
 		return -errno;
 	start_hotplug(kms);
 	return 0;
 }
 
-/* Output number i shows what is on connector number i. Another mode than that of vtr_kms_connector() is one that the user wants. */
+/* First the screens as they were: what is given back then is not on them any more. */
+static void stop(struct vtr_display *display)
+{
+	struct kms *kms = kms_from(display);
+
+	kms_keeper_end(&kms->keeper, &kms->card);
+	kms->away = true;
+	bury(kms);
+}
+
+/* ---- outputs ---- */
+
+/* The connector of that name, else the first one that shows no output: those with a monitor come first. NULL: none is left. */
+static struct kms_connector *find_connector(struct kms *kms, const char *name)
+{
+	struct kms_connector *found = NULL;
+
+	for (size_t i = 0; i < kms->card.n_connectors; i++) {
+		struct kms_connector *connector = &kms->card.connectors[i];
+
+		if (connector->busy)
+			continue;
+		if (!strcmp(connector->name, name))
+			return connector;
+		if (!found)
+			found = connector;
+	}
+	return found;
+}
+
+/* A mode that is fixed is one that the user wants. */
+static void read_wanted(struct kms_output *output)
+{
+	output->wanted = vtr_output_fixed(output->output) ? vtr_output_mode(output->output) : (struct vtr_mode){ 0 };
+}
+
 static int attach(struct vtr_display *display, struct vtr_output *vtr_output)
 {
 	struct kms *kms = kms_from(display);
 
-	if (kms->n_outputs == kms->card.n_connectors)
+	bury(kms); /* it may have been here a moment ago */
+	struct kms_connector *connector = find_connector(kms, vtr_output_name(vtr_output));
+	if (!connector)
 		return -ENODEV;
 	struct kms_output *output = calloc(1, sizeof(*output));
 	if (!output)
 		return -ENOMEM;
 	output->kms = kms;
 	output->output = vtr_output;
-	output->connector = &kms->card.connectors[kms->n_outputs];
-	struct vtr_mode mode = vtr_output_mode(vtr_output), own = { 0 };
-	vtr_kms_connector(display, kms->n_outputs, &own, NULL);
-	if (mode.width != own.width || mode.height != own.height || mode.refresh_mhz != own.refresh_mhz)
-		output->wanted = mode;
-	int error = start_sources(kms);
-	if (!error)
-		error = kms_output_init(output);
+	output->connector = connector;
+	read_wanted(output);
+	int error = kms_output_init(output);
 	if (error) {
 		free(output);
 		return error;
 	}
+	connector->busy = true;
 	vtr_output_set_user(vtr_output, output);
 	kms->outputs[kms->n_outputs++] = output;
 	kms_connector_probe(output);
 	return 0;
 }
 
-static void detach(struct vtr_display *display, struct vtr_output *vtr_output)
+static void forget(struct kms *kms, struct kms_output *output)
 {
-	struct kms *kms = kms_from(display);
-	struct kms_output *output = vtr_output_user(vtr_output);
-	struct vtr_error error;
 	size_t i = 0;
 
 	while (kms->outputs[i] != output)
 		i++;
 	memmove(&kms->outputs[i], &kms->outputs[i + 1], (kms->n_outputs - i - 1) * sizeof(kms->outputs[0]));
 	kms->n_outputs--;
-	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "the output was removed");
-	kms_captures_fail(output, &error);
-	kms_keeper_end(&kms->keeper, &kms->card); /* first: what is given back now must not be on the screen any more */
-	kms_cursor_finish(output);
-	kms_output_finish(output);
-	kms_connector_finish(output);
-	free(output);
+}
+
+/* The screen goes dark a little later, from the loop; or, when the display ends, not at all, because the keeper is quicker. */
+static void detach(struct vtr_display *display, struct vtr_output *vtr_output)
+{
+	struct kms *kms = kms_from(display);
+	struct kms_output *output = vtr_output_user(vtr_output);
+
+	kms_captures_give_back(output);
+	kms_output_release(output);
+	if (output->refusals)
+		vtr_output_refuse_dmabufs(vtr_output, NULL);
+	forget(kms, output);
+	output->output = NULL;
+	output->next = kms->leaving;
+	kms->leaving = output;
+	vtr_event_raise(kms->burial);
+}
+
+static void bury(void *data)
+{
+	struct kms *kms = data;
+	struct kms_output *output;
+
+	while ((output = kms->leaving)) {
+		kms->leaving = output->next;
+		kms_connector_finish(output);
+		kms_cursor_finish(output);
+		kms_output_finish(output);
+		output->connector->busy = false;
+		free(output);
+	}
 }
 
 static void frame(struct vtr_display *display, struct vtr_output *output)
@@ -276,6 +338,12 @@ static void frame(struct vtr_display *display, struct vtr_output *output)
 static void cursor(struct vtr_display *display, struct vtr_output *output)
 {
 	kms_cursor_update(vtr_output_user(output), false);
+}
+
+static void mode(struct vtr_display *display, struct vtr_output *output)
+{
+	read_wanted(vtr_output_user(output));
+	kms_connector_probe(vtr_output_user(output));
 }
 
 static void capture(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture)
@@ -303,7 +371,7 @@ static void destroy(struct vtr_display *display)
 {
 	struct kms *kms = kms_from(display);
 
-	kms_keeper_end(&kms->keeper, &kms->card); /* where there was no output */
+	kms_keeper_end(&kms->keeper, &kms->card); /* where the thread did not start */
 	kms_imports_sweep(&kms->imports, true);
 	vtr_fd_close(&kms->hotplug);
 	kms_card_close(&kms->card);
@@ -312,10 +380,13 @@ static void destroy(struct vtr_display *display)
 
 static const struct vtr_display_impl kms_impl = {
 	.name = "kms",
+	.start = start,
+	.stop = stop,
 	.attach = attach,
 	.detach = detach,
 	.frame = frame,
 	.cursor = cursor,
+	.mode = mode,
 	.capture = capture,
 	.accepts = accepts,
 	.destroy = destroy,

@@ -23,9 +23,11 @@ struct kms {
 	bool away; /* somebody else has the screen: not the card's master */
 	bool left; /* another virtual terminal is on the screen: it is not ours to ask for */
 	struct kms_keeper keeper;
+	struct kms_output *leaving; // kms_output.next: detached, and still on the screen
+	struct vtr_source *burial;  /* event: their end */
 	struct vtr_source *keeper_source;
 	int hotplug;               /* socket, -1: no messages about monitors */
-	struct vtr_source *events; /* of the card; NULL before the first output */
+	struct vtr_source *events; /* of the card; NULL: it is gone */
 	bool sweeping;             /* the timer runs */
 	struct vtr_source *sweep;  /* timer: memory that nobody uses any more */
 	struct vtr_source *retry;  /* timer: tries to become the card's master again */
@@ -53,7 +55,8 @@ struct kms_cursor {
 struct kms_output {
 	struct kms *kms;
 	struct vtr_output *output;
-	const struct kms_connector *connector;
+	struct kms_output *next; // kms.leaving
+	struct kms_connector *connector;
 
 	/* connector.c */
 	drmModeModeInfo *modes; /* what the monitor takes */
@@ -102,7 +105,7 @@ void kms_output_refuse(struct kms_output *output, unsigned reason, bool refused)
 
 /* Looks at the connector, and connects, disconnects, or tells the guest a new mode. */
 void kms_connector_probe(struct kms_output *output);
-void kms_connector_finish(struct kms_output *output);
+void kms_connector_finish(struct kms_output *output); /* turns it off */
 /* The mode for a picture of this size: one of that size, else what the guest was told. */
 const drmModeModeInfo *kms_connector_mode(const struct kms_output *output, uint32_t width, uint32_t height);
 
@@ -120,6 +123,7 @@ void kms_capture_add(struct kms_output *output, struct vtr_capture *capture);
 /* Ends all captures with what is in frame (NULL: black of the mode's size). */
 void kms_captures_answer(struct kms_output *output, const struct vtr_frame *frame, uint64_t sequence);
 void kms_captures_fail(struct kms_output *output, const struct vtr_error *error);
+void kms_captures_give_back(struct kms_output *output); /* to the output's next display */
 
 /* ---- kms.c ---- */
 

@@ -9,8 +9,8 @@
  * though the screen shows a copy of it: captures of a guest that is silent and a cursor without a plane of its own are made from
  * it.
  *
- * A frame that brings nothing to show (the guest's memory is away, or the screen belongs to somebody else) rests until the next
- * tick of the refresh rate, so that a guest does not run faster for not being seen.
+ * A frame that brings nothing to show (the guest's memory is away) rests until the next tick of the refresh rate, so that a guest
+ * does not run faster for it. While the screen belongs to somebody else frames are given up; the device has its own clock then.
  *
  * What the driver does not take is refused: a buffer by IMPORT_FAILED; all buffers, where it is the picture's size or the cursor
  * that is in the way, through the path ladder. The pixels then come by themselves and are copied (copy.c).
@@ -86,7 +86,7 @@ static struct kms_scene scene_of(const struct kms_output *output, const struct k
 /* Takes what held holds when it succeeds. 0 or -errno. */
 static int commit(struct kms_output *output, const struct kms_held *held, const struct kms_scene *scene)
 {
-	int result = kms_commit(&output->pipe, scene, output);
+	int result = kms_commit(&output->pipe, scene);
 
 	if (result == -EACCES || result == -EPERM)
 		kms_lose_master(output->kms);
@@ -308,10 +308,7 @@ static void show_nowhere(struct kms_output *output, struct vtr_frame *frame)
 	else if (frame->content == VTR_FRAME_BLANK)
 		kms_captures_answer(output, NULL, frame->sequence);
 	kms_output_update_demand(output);
-	if (frame->content == VTR_FRAME_BUFFER || frame->content == VTR_FRAME_PIXELS)
-		vtr_frame_finish(frame, 0); /* what changed is shown later */
-	else
-		rest(output, frame);
+	vtr_frame_finish(frame, 0); /* what changed is shown later */
 }
 
 /* ---- the next one ---- */
