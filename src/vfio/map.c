@@ -87,7 +87,21 @@ static bool have_moved(struct vtr_vfio_devices *devices)
 	return moved;
 }
 
-/* Takes away what was placed or lent for a BAR that is not there any more. */
+/* Takes away what was placed or lent, unless it is right. True when it was not. */
+static bool take_back(const struct vtr_vfio_devices *devices, struct vtr_memory *memory, const struct vtr_region *region)
+{
+	struct spot spot = find_spot(devices, region);
+
+	if (vtr_region_is_device_at(region, spot.file, spot.offset))
+		return false;
+	if (region->kind == VTR_REGION_VFIO)
+		vtr_memory_remove_device(memory, region->address);
+	else
+		vtr_memory_set_device(memory, region->address, NULL, 0);
+	return true;
+}
+
+/* For BARs that are not where they were. */
 static bool clean(struct vtr_vfio_devices *devices, struct vtr_memory *memory)
 {
 	struct vtr_region *region;
@@ -95,16 +109,9 @@ static bool clean(struct vtr_vfio_devices *devices, struct vtr_memory *memory)
 	bool changed = false;
 
 	while ((region = vtr_memory_next(memory, next))) {
-		uint64_t address = region->address, last = address + (region->size - 1);
-		struct spot spot = find_spot(devices, region);
+		uint64_t last = region->address + (region->size - 1);
 
-		if (vtr_region_is_device(region) && !vtr_region_is_device_at(region, spot.file, spot.offset)) {
-			if (region->kind == VTR_REGION_VFIO)
-				vtr_memory_remove_device(memory, address);
-			else
-				vtr_memory_set_device(memory, address, NULL, 0);
-			changed = true;
-		}
+		changed |= vtr_region_is_device(region) && take_back(devices, memory, region);
 		if (last == UINT64_MAX)
 			break;
 		next = last + 1;
