@@ -25,6 +25,7 @@ sys.path.insert(0, str(HERE.parent))
 import picture  # noqa: E402
 from console import Console  # noqa: E402
 from machine import Guest, Kit, MODULES, Vitrine, run_script  # noqa: E402
+from qmp import Monitor  # noqa: E402
 from tap import Failure  # noqa: E402
 
 MEMORY_MB = 3072
@@ -37,41 +38,16 @@ DEVICE = "0000:00:05.0"  # the one that is assigned, in the host and in the gues
 GUEST_CONSOLE, GUEST_LOG, SHELL = "/dev/ttyS2", "/dev/ttyS3", "/dev/hvc0"
 
 
-class Qmp:
-    """The outer QEMU's monitor."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(str(path))
-        self.file = self.socket.makefile("rw", encoding="utf-8")
-        self.file.readline()
-        self.execute("qmp_capabilities")
-
-    def execute(self, command, **arguments):
-        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.file.flush()
-        while True:
-            line = self.file.readline()
-            if not line:
-                raise Failure(f"QEMU ended during {command}")
-            answer = json.loads(line)
-            if "error" in answer:
-                raise Failure(f"QEMU: {command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
-
-
 class InnerVitrine:
     """A vitrine in the virtual host. name tells it from others there."""
 
     def __init__(self, host, name):
         self.host, self.name = host, name
         self.socket, self.control = f"/tmp/{name}.sock", f"/tmp/{name}.control"
+
+    def device(self, **properties):
+        """What QEMU is given."""
+        return {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": self.socket}, **properties}
 
     def start(self, *options):
         """Returns when it answers."""
@@ -117,13 +93,15 @@ class VirtualHost:
         self.kit, self.work = Kit(), pathlib.Path(work)
         self.accelerator = self.kit.accelerator(self.work)
         note(f"{self.kit.qemu_version()}, Linux {self.kit.kernel_version()}, {self.accelerator}")
+        self.shell = self.work / "shell.sock"
+        self.monitor = Monitor(self.work / "qmp.sock")
         options = [word for size in outputs[1:] for word in ("--output", size)]
         self.outer = Vitrine(programs, self.work, options, outputs[0])
         self.machine = Guest(self.kit, self.work, self._pack(programs, extra_programs), self.accelerator, gpu=self.outer.socket,
                              append=append, memory_mb=MEMORY_MB, bar_size=BAR_SIZE, extra=self._devices())
         self.guest = Console()
-        self.cards, self.shots = {}, 0
-        self._guest_socket = self._qmp = None
+        self.cards, self.shots, self.calls = {}, 0, 0
+        self._guest_console = None
 
     def _pack(self, programs, extra_programs):
         """The host's disk with QEMU, and its initramfs with our programs and the guest's initramfs in it, which is returned."""
@@ -139,12 +117,12 @@ class VirtualHost:
         return [
             "-chardev", f"socket,id=guest,path={self.work / 'guest.sock'},{unix}", "-serial", "chardev:guest",
             "-serial", f"file:{self.work / 'guest-kernel.log'}",
-            "-chardev", f"socket,id=shell,path={self.work / 'shell.sock'},{unix}",
+            "-chardev", f"socket,id=shell,path={self.shell},{unix}",
             "-device", "virtio-serial-pci,addr=0a.0", "-device", "virtconsole,chardev=shell",
             "-drive", f"file={self.work / 'host.img'},format=raw,readonly=on,if=none,id=disk",
             "-device", "virtio-blk-pci,drive=disk,addr=09.0",
             "-device", "bochs-display,id=bochs,edid=on,xres=1280,yres=800,addr=08.0",
-            "-qmp", f"unix:{self.work / 'qmp.sock'},{unix}",
+            *self.monitor.arguments(),
         ]
 
     # ---- the host ----
@@ -153,8 +131,14 @@ class VirtualHost:
         self.outer.start()
         self.machine.start()
         self.machine.wait_ready(HOST_BOOT_TIMEOUT)
+        # one connection for all guests: their serial port is one of the host's
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.work / "guest.sock"))
+            self._guest_console = connection.makefile("rwb")
+        self.guest.attach(self._guest_console, self._guest_console)
         self.run("mkdir -p /host /dev/shm && mount -t ext4 -o ro /dev/vda /host")
         self.run(f"echo vfio-pci >/sys/bus/pci/devices/{DEVICE}/driver_override && echo {DEVICE} >/sys/bus/pci/drivers_probe")
+        self.run(f"while :; do setsid sh -c 'exec sh -i <{SHELL} >{SHELL} 2>&1'; done &")
         self._find_cards()
 
     def _find_cards(self):
@@ -178,53 +162,64 @@ class VirtualHost:
 
     def bochs_screenshot(self):
         """What the monitor at the other card shows."""
-        self._qmp = self._qmp or Qmp(self.work / "qmp.sock")
         self.shots += 1
-        path = self.work / f"shot{self.shots}.ppm"
-        self._qmp.execute("screendump", filename=str(path), device="bochs")
-        return picture.read_ppm(path)
+        return self.monitor.screen(self.work / f"shot{self.shots}.ppm", device="bochs")
 
     # ---- the guest ----
 
-    def start_guest(self, vitrines, options=""):
-        """A QEMU with the assigned device and these display cards, stopped before its first instruction; resume_guest() goes on."""
+    def start_guest(self, vitrine=None):
+        """A QEMU with the assigned device and this display card, stopped before its first instruction: a card may still be plugged in
+        then, and resume_guest() goes on."""
         self.kill_guest()
-        devices = [f"vfio-pci,host={DEVICE},id=assigned,addr=05.0"]
-        for number, vitrine in enumerate(vitrines):
-            devices.append(json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": vitrine.socket},
-                                       "addr": f"{6 + number:02}.0"}))
+        devices = [f"vfio-pci,host={DEVICE},id=assigned,addr=05.0", "pcie-root-port,id=port1,chassis=1,addr=07.0"]
+        if vitrine:
+            devices.append(json.dumps(vitrine.device(addr="06.0")))
         self.run("rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out; cat </tmp/monitor.out >/tmp/monitor.text &")
         self.run(" ".join([
             "/host/lib/ld-linux-x86-64.so.2 --library-path /host/lib /host/bin/qemu-system-x86_64 -L /host/firmware",
             "-M q35,kernel-irqchip=split,memory-backend=mem -accel kvm -accel tcg -cpu EPYC -smp 1",
             f"-m {GUEST_MEMORY_MB} -object memory-backend-memfd,id=mem,size={GUEST_MEMORY_MB}M,share=on",
-            "-nodefaults -no-reboot -display none -S -chardev pipe,id=monitor,path=/tmp/monitor -mon monitor",
+            "-nodefaults -no-reboot -display none -S -chardev pipe,id=monitor,path=/tmp/monitor -mon monitor,mode=control",
             f"-chardev serial,path={GUEST_CONSOLE},id=console -serial chardev:console",
             f"-chardev serial,path={GUEST_LOG},id=log -serial chardev:log -device intel-iommu,caching-mode=on,intremap=on",
             *(f"-device {shlex.quote(device)}" for device in devices),
             "-kernel /host/vmlinuz -initrd /guest.gz",
             "-append 'console=ttyS1 intel_iommu=on iommu=pt panic=-1 loglevel=5 drm_kms_helper.fbdev_emulation=0'",
-            f"{options} </dev/null >/tmp/qemu.log 2>&1 & qemu=$!",
+            "</dev/null >/tmp/qemu.log 2>&1 & qemu=$!",
         ]))
-        self._attach_guest()
-        self.run("echo info status >/tmp/monitor.in; for i in $(seq 600); do grep -q prelaunch /tmp/monitor.text && break; "
-                 "kill -0 $qemu || break; sleep 0.1; done; grep -q prelaunch /tmp/monitor.text || { cat /tmp/qemu.log; false; }")
+        self.ask_guest("qmp_capabilities")
 
-    def _attach_guest(self):
-        if self._guest_socket:
-            self._guest_socket.close()
-        self._guest_socket = socket.socket(socket.AF_UNIX)
-        self._guest_socket.connect(str(self.work / "guest.sock"))
-        stream = self._guest_socket.makefile("rwb")
-        self.guest.attach(stream, stream)
+    def ask_guest(self, command, **arguments):
+        """The answer of the monitor of the guest's QEMU."""
+        self.calls += 1
+        request = json.dumps({"execute": command, "arguments": arguments, "id": self.calls})
+        found = f"""grep '"id": {self.calls}[,}}]' /tmp/monitor.text"""
+        alive = "kill -0 $qemu 2>/dev/null"
+        answer = self.run(f"{alive} && echo {shlex.quote(request)} >/tmp/monitor.in; "
+                          f"for i in $(seq 600); do {found} && break; {alive} || break; sleep 0.1; done; {alive} || grep -v warning: /tmp/qemu.log")
+        if not answer or not answer[-1].startswith("{"):
+            raise Failure(f"the guest's QEMU does not answer {command}: {answer}")
+        answer = json.loads(answer[-1])
+        if "error" in answer:
+            raise Failure(f"the guest's QEMU: {command}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def plug(self, vitrine):
+        """One more display card, before the guest runs: its QEMU is there already."""
+        device = vitrine.device(bus="port1", id=vitrine.name)
+        self.ask_guest("device_add", **device)
 
     def resume_guest(self):
-        self.run("echo cont >/tmp/monitor.in")
+        self.ask_guest("cont")
 
     def wait_guest(self):
         """Until guest-scanout takes commands."""
         self.guest.wait_ready(GUEST_BOOT_TIMEOUT)
         self.guest.enter("guest-scanout")
+
+    def guest_pid(self):
+        """Of the guest's QEMU, in the host."""
+        return int(self.run("echo $qemu")[-1])
 
     def kill_guest(self):
         """The guest's QEMU dies at once, as in a crash."""
@@ -241,9 +236,8 @@ class VirtualHost:
         return "\n".join(parts)
 
     def stop(self):
-        if self._qmp:
-            self._qmp.close()
+        self.monitor.close()
         self.machine.stop()
-        if self._guest_socket:
-            self._guest_socket.close()
+        if self._guest_console:
+            self._guest_console.close()
         self.outer.stop()

@@ -199,12 +199,3 @@ def read_png(path):
     if step == 4:
         del rgb[3::4]
     return Image(width, height, bytes(rgb))
-
-
-def read_ppm(path):
-    """A raw PPM file of 8 bits a colour, as QEMU's screendump writes it."""
-    with open(path, "rb") as file:
-        kind, width, height, most = file.readline().split() + file.readline().split() + file.readline().split()
-        if (kind, most) != (b"P6", b"255"):
-            raise ValueError(f"{path}: {kind} with colours up to {most} is not read here")
-        return Image(int(width), int(height), file.read())

@@ -226,7 +226,10 @@ static void check_ranges(struct vtr_vfio_device *device, int device_fd, unsigned
 	}
 	snprintf(name, sizeof(name), "%u ranges are one dmabuf", count);
 	check(fd >= 0 && lseek(fd, 0, SEEK_END) == (off_t)count * PAGE, name, "%s", error.text);
-	printf("# figure: %u ranges: %.0f us in all, %.0f us of them the kernel's\n", count, ours / 1e3, kernel / 1e3);
+	printf("# figure: %u ranges: %.0f us in all, %.0f us of them the kernel's; %.0f ranges/s\n", count, ours / 1e3, kernel / 1e3,
+	       count * 1e9 / ours);
+	snprintf(name, sizeof(name), "%u ranges: our part is in the order of the kernel's", count);
+	check(ours < 10 * kernel, name, "%.0f us and %.0f us", ours / 1e3, kernel / 1e3);
 	close(fd);
 	free(ranges);
 }

@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A shell in the virtual host (host.py), on this terminal. Without SOCKET a virtual host is started for it, with vitrine, vitrinectl and the
+checking programs in /bin, the kit's QEMU in /host, and --guest for a guest that is at its console; it ends with the shell."""
+
+import argparse
+import os
+import pathlib
+import select
+import signal
+import socket
+import sys
+import tempfile
+import termios
+import time
+import tty
+
+from host import InnerVitrine, VirtualHost
+from tap import Failure
+
+LEAVE = b"\x1d"  # Ctrl-], as in telnet
+
+
+def relay(connection, keyboard, screen):
+    """Until Ctrl-] or the other end closes."""
+    while True:
+        ready, _, _ = select.select([connection, keyboard], [], [])
+        if connection in ready:
+            data = connection.recv(65536)
+            if not data:
+                return
+            os.write(screen, data)
+        if keyboard in ready:
+            data = os.read(keyboard, 4096)
+            if not data or LEAVE in data:
+                return
+            connection.sendall(data)
+
+
+def enter(path):
+    """Connects this terminal to the shell behind this socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        print("a shell in the virtual host; Ctrl-] leaves", flush=True)
+        connection.sendall(b"\n")
+        keyboard = sys.stdin.fileno()
+        if not os.isatty(keyboard):
+            return relay(connection, keyboard, sys.stdout.fileno())
+        before = termios.tcgetattr(keyboard)
+        tty.setraw(keyboard)
+        try:
+            return relay(connection, keyboard, sys.stdout.fileno())
+        finally:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+
+def start_guest(host):
+    """As in test_nested.py: `echo ... >/dev/ttyS2` talks to it."""
+    vitrine = InnerVitrine(host, "imports")
+    vitrine.start("--display", f"kms={host.cards['virtio-pci']}")
+    host.start_guest(vitrine)
+    vitrine.ask(f"assign pid={host.guest_pid()}")
+    host.resume_guest()
+    host.wait_guest()
+
+
+def run(arguments, work):
+    build = arguments.build.resolve()
+    programs = {name: build / "src/programs" / name for name in ("vitrine", "vitrinectl", "vitrine-guest")}
+    programs["guest-scanout"] = build / "tests/vm/guest-scanout"
+    inside = [build / "tests/vm" / name for name in ("vfio-errnos", "udmabuf-limits", "vfio-beside")]
+    host = VirtualHost(programs, work, outputs=arguments.output or ["1280x800"], extra_programs=[programs["vitrine-guest"], *inside])
+    started = time.monotonic()
+    try:
+        host.start()
+        if arguments.guest:
+            print("the virtual host is up; booting the guest", flush=True)
+            start_guest(host)
+        print(f"up after {time.monotonic() - started:.0f} s; cards: {host.cards}")
+        print(f"its screen: {programs['vitrinectl']} --control {host.outer.control} screenshot screen.png")
+        enter(host.shell)
+    except Failure as failure:
+        raise Failure(f"{failure}\n{host.logs()}") from None
+    finally:
+        host.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="the build directory (build)")
+    parser.add_argument("--output", action="append", metavar="WxH", help="a monitor of the virtual host; repeat for more (1280x800)")
+    parser.add_argument("--guest", action="store_true", help="with a guest, its QEMU in $qemu of the host's first shell")
+    parser.add_argument("socket", nargs="?", metavar="SOCKET", help="of one that a test has started: shell.sock in its work directory")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if arguments.socket:
+            enter(arguments.socket)
+        else:
+            with tempfile.TemporaryDirectory(prefix="vitrine-host-") as work:
+                run(arguments, work)
+    except (Failure, OSError) as error:
+        print(f"enter_host: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
