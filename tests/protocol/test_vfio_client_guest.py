@@ -4,14 +4,15 @@ device goes on.
 
     test_vfio_client_guest.py VITRINE VITRINE_GUEST
 """
+import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
@@ -21,7 +22,7 @@ import vfio_device
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from device import Device  # pylint: disable=wrong-import-position
 
-SECONDS = 90
+SECONDS = 120
 GONE = 3
 CONTRADICTS = "the answer contradicts itself, or the protocol"
 
@@ -74,8 +75,10 @@ class GuestCase(unittest.TestCase):
         self.addCleanup(assigned.close)
         return assigned
 
+    timeout = "20"
+
     def command(self, text, *arguments):
-        return [self.guest, "--vfio-user", str(self.device.socket), "--timeout", "2", "--assign", text, *arguments]
+        return [self.guest, "--vfio-user", str(self.device.socket), "--timeout", self.timeout, "--assign", text, *arguments]
 
     def run_guest(self, text, *arguments):
         return subprocess.run(self.command(text, *arguments), capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -87,6 +90,7 @@ class GuestCase(unittest.TestCase):
 class Wrong(GuestCase):
     def lie(self, name):
         started = time.monotonic()
+        self.timeout = "2" if name.startswith(("silence", "ask-for-ever")) else "20"
         result = self.demo(self.start("--lie", name), "--frames", "2")
         self.assertEqual(result.returncode, GONE, result.stderr)
         self.assertIn(LIES[name], result.stderr)
@@ -136,36 +140,45 @@ class Right(GuestCase):
         result = self.run_guest(f"vfio-user={assigned.path}", "--control", str(self.device.control), "check", "--filter", "scanout/picture-bar-63-ranges")
         self.assertIn("1 passed", result.stdout)
 
+    def control(self, **request):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+            control.settimeout(SECONDS)
+            control.connect(str(self.device.control))
+            control.sendall(json.dumps(request).encode() + b"\n")
+            return json.loads(control.makefile().readline())
+
     def meanwhile(self, assigned, action, *arguments):
-        """action(assigned) in the middle of a demo; what the demo said, and how it ended."""
-        demo = subprocess.Popen(self.command(f"vfio-user={assigned.path}", "demo", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        timer = threading.Timer(1.5, action, [assigned])
-        timer.start()
-        try:
-            out, said = demo.communicate(timeout=SECONDS)
-        finally:
-            timer.cancel()
-            demo.kill()
+        """action(assigned) in the middle of a demo; how the demo ended, and what it said."""
+        shown = self.control(command="wait", frames=0)["frames"]
+        command = self.command(f"vfio-user={assigned.path}", "demo", *arguments)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+            try:
+                self.assertTrue(self.control(command="wait", frames=shown + 10, timeout_ms=SECONDS * 1000)["ok"])
+                action(assigned)
+                out, said = demo.communicate(timeout=SECONDS)
+            finally:
+                demo.kill()
         return demo.returncode, out, said
 
     def test_device_is_killed(self):
         for kind in ("sealed", "none"):
             with self.subTest(kind):
-                code, _, said = self.meanwhile(self.start("--bar", kind), lambda assigned: assigned.process.kill(), "--seconds", "60")
+                code, _, said = self.meanwhile(self.start("--bar", kind), lambda assigned: assigned.process.kill(), "--seconds", "100")
                 self.assertEqual(code, GONE)
                 self.assertTrue(re.search("the connection to the assigned device broke|the assigned device closed", said), said)
 
     def test_device_is_stopped(self):
         """A device that hangs is waited for as long as --timeout says."""
         assigned = self.start("--bar", "none")
-        code, _, said = self.meanwhile(assigned, lambda it: os.kill(it.process.pid, signal.SIGSTOP), "--seconds", "60")
+        self.timeout = "3"
+        code, _, said = self.meanwhile(assigned, lambda it: os.kill(it.process.pid, signal.SIGSTOP), "--seconds", "100")
         self.assertEqual(code, GONE, said)
 
     def test_memory_is_truncated(self):
         """Nobody dies of it."""
-        code, out, said = self.meanwhile(self.start("--bar", "shm"), lambda it: os.kill(it.process.pid, signal.SIGUSR1), "--seconds", "3")
+        code, out, said = self.meanwhile(self.start("--bar", "shm"), lambda it: os.kill(it.process.pid, signal.SIGUSR1), "--frames", "100")
         self.assertEqual(code, 0, said)
-        self.assertIn("frames of 1280x800", out)
+        self.assertIn("100 frames of 1280x800", out)
 
 
 add_lies()

@@ -7,9 +7,9 @@
 BAR 0: registers, accessed by messages only.   BAR 2: memory, where KIND says.
 
     sealed   a memfd that cannot shrink: udmabufs can be made of it
-    shm      a file that anybody may truncate
+    shm      a file that anybody may truncate, from 64 KiB on
     none     nowhere: accessed by messages
-    sparse   a sealed memfd of which two areas may be mapped: from 4 KiB on, and the last quarter
+    sparse   a sealed memfd, from 64 KiB on, of which two areas may be mapped: from 4 KiB of the BAR on, and its last quarter
 
 Clients come one after the other; what is in BAR 2 stays. LIES lists what it can get wrong. SIGUSR1 truncates the file of BAR 2.
 """
@@ -51,9 +51,10 @@ class Hangup(Exception):
 class Device:
     def __init__(self, kind, size, lie=None):
         self.kind, self.size = kind, size
+        self.offset = 0x10000 if kind in ("shm", "sparse") else 0  # of the BAR in its file
         self.lie = LIES[lie] if lie else None
         self.file = self.make_file()
-        self.memory = mmap.mmap(self.file, size)
+        self.memory = mmap.mmap(self.file, size, offset=self.offset)
         self.maps, self.vectors, self.waiting = {}, {}, []
         self.reset()
 
@@ -63,7 +64,7 @@ class Device:
                 fd = os.dup(file.fileno())
         else:
             fd = os.memfd_create("BAR 2", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, self.size)
+        os.ftruncate(fd, self.offset + self.size)
         if self.kind != "shm":
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return fd
@@ -93,7 +94,7 @@ class Device:
 
     def region_info(self, argsz, index):
         size, flags, caps, fds = self.region(index)
-        body = struct.pack("=IIIIQQ", 32 + len(caps), flags, index, 32 if caps else 0, size, 0) + caps
+        body = struct.pack("=IIIIQQ", 32 + len(caps), flags, index, 32 if caps else 0, size, self.offset if fds else 0) + caps
         return (body, fds) if len(body) <= argsz else (body[:32], ())
 
     # ---- what is read and written
