@@ -79,8 +79,8 @@ enum vtr_event_type {
 	VTR_EVENT_FRAME_NEEDED,    /* demand rose: present the scanout again, with all the damage that was not read */
 	VTR_EVENT_IMPORT_FAILED,   /* frame `sequence`'s buffer cannot be shown: error says why; present it again another way */
 	VTR_EVENT_MODE_CHANGED,    /* the output's mode, name or connection changed: tell the guest */
-	VTR_EVENT_DISPLAY_CHANGED, /* another display shows the output: it has nothing yet, so present the scanout again, and what
-	                            * the last display refused may be tried again */
+	VTR_EVENT_DISPLAY_CHANGED, /* another display shows the output: it has nothing yet, so present the scanout again (a disabled
+	                            * one, too), and what the last display refused may be tried again */
 };
 
 struct vtr_event {
@@ -224,10 +224,10 @@ VTR_API void vtr_capture_cancel(struct vtr_capture *capture);
 VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
 
 /*
- * The screens of a DRM card, without a compositor. card: "/dev/dri/card0", NULL for the first one with a monitor. Takes the card and
- * the virtual terminal over, and gives both back as they were when it is destroyed or the process dies. NULL with *error (may be
- * NULL) filled: HOST and what to do about it (no card, no permission, another program has the screen); UNSUPPORTED ENOSYS when the
- * library was built without it. Environment: VITRINE_KMS_LEGACY keeps from atomic commits.
+ * The screens of a DRM card, without a compositor. card: "/dev/dri/card0", NULL for the first one with a monitor. Takes the card
+ * and the virtual terminal over, and gives both back as they were when it is destroyed or the process dies. NULL with *error (may
+ * be NULL) filled: HOST and what to do about it (no card, no permission, another program has the screen); UNSUPPORTED ENOSYS when
+ * the library was built without it. Environment: VITRINE_KMS_LEGACY keeps from atomic commits.
  *
  * Output number i that is added shows what is plugged into connector number i: vtr_kms_connector() gives its name ("HDMI-A-1",
  * where name is not NULL) and the mode that its monitor prefers, false beyond the last. Connectors with a monitor come first. An

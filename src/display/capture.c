@@ -8,7 +8,8 @@
  * seen goes the rest of its way silently; one it has not seen is gone at once. The number of captures alive is bounded per output,
  * so that a display which does not answer cannot be made to collect them.
  *
- * A display that loses the output gives back what it has not answered: back in output->captures it waits for the next display.
+ * A display that loses the output gives back what it has not answered: back in output->captures it waits for the next display, and
+ * that gets it when it has taken its first frame: before that it could only answer with black.
  */
 #include <assert.h>
 #include <errno.h>

@@ -138,7 +138,7 @@ static void deliver(struct vtr_display *display, struct vtr_output *output, unsi
 		display->impl->frame(display, output);
 	if (mail & VTR_MAIL_CURSOR && display->impl->cursor)
 		display->impl->cursor(display, output);
-	if (mail & VTR_MAIL_CAPTURE)
+	if (mail & VTR_MAIL_CAPTURE && !output->awaiting)
 		vtr_captures_deliver(output);
 }
 
@@ -312,12 +312,8 @@ void vtr_display_add_output(struct vtr_display *display, struct vtr_output *outp
 	vtr_display_mail(output, VTR_MAIL_ATTACH | mail);
 }
 
-void vtr_display_mail(struct vtr_output *output, unsigned bits)
+static void put_mail(struct vtr_display_thread *thread, struct vtr_output *output, unsigned bits)
 {
-	if (!output->display || output->leaving)
-		return; /* what waits in the output is found by whoever gets it */
-	struct vtr_display_thread *thread = output->display->thread;
-
 	pthread_mutex_lock(&thread->lock);
 	bool raise = !output->mail;
 	if (raise) {
@@ -329,6 +325,18 @@ void vtr_display_mail(struct vtr_output *output, unsigned bits)
 	pthread_mutex_unlock(&thread->lock);
 	if (raise)
 		vtr_event_raise(thread->wake);
+}
+
+void vtr_display_mail(struct vtr_output *output, unsigned bits)
+{
+	if (output->display && !output->leaving) /* else what waits in the output is found by whoever gets it */
+		put_mail(output->display->thread, output, bits);
+}
+
+void vtr_display_remind(struct vtr_output *output, unsigned bits)
+{
+	if (output->attached) /* else it is about to be somebody else's */
+		put_mail(output->display->thread, output, bits);
 }
 
 const char *vtr_display_name(const struct vtr_display *display)

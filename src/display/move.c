@@ -31,13 +31,20 @@ static unsigned waiting_mail(struct vtr_output *output)
 	return mail;
 }
 
-void vtr_output_begin(struct vtr_output *output, struct vtr_display *display, unsigned mail)
+/* awaiting: a frame will come without the guest's doing. */
+static void begin(struct vtr_output *output, struct vtr_display *display, bool awaiting)
 {
 	output->display = display;
 	output->user = NULL;
 	output->fresh = true;
+	output->awaiting = awaiting;
 	atomic_store(&output->connected, true);
-	vtr_display_add_output(display, output, mail);
+	vtr_display_add_output(display, output, waiting_mail(output));
+}
+
+void vtr_output_begin(struct vtr_output *output, struct vtr_display *display)
+{
+	begin(output, display, false);
 }
 
 /* From a free place to a display, which has seen nothing of it. */
@@ -47,7 +54,7 @@ static void begin_anew(struct vtr_output *output, struct vtr_display *display)
 
 	output->renew = true;
 	vtr_output_refuse_dmabufs(output, NULL); /* what the last display said */
-	vtr_output_begin(output, display, waiting_mail(output));
+	begin(output, display, true);
 	vtr_outputs_post(output->outputs, &output->display_changed);
 	if (!connected)
 		vtr_outputs_post(output->outputs, &output->mode_changed);

@@ -117,7 +117,8 @@ struct vtr_output {
 	/* display thread; handed from one to the next through the device thread */
 	void *user;
 	bool attached;
-	bool fresh;             /* this display took no frame yet */
+	bool fresh;             /* this display took no frame yet, */
+	bool awaiting;          /* and one will come, before which it could not answer captures */
 	struct vtr_mode wanted; /* by the window, at wanted_ns; width 0: nothing */
 	uint64_t wanted_ns;
 	struct vtr_layout unread_layout;
@@ -154,8 +155,8 @@ enum { VTR_DEFAULT_WIDTH = 1280, VTR_DEFAULT_HEIGHT = 800, VTR_DEFAULT_REFRESH_M
 enum { VTR_MIN_REFRESH_MHZ = 1000, VTR_MAX_REFRESH_MHZ = 1000000 };
 
 /* move.c: device thread */
-void vtr_output_begin(struct vtr_output *output, struct vtr_display *display, unsigned mail); /* of a free place */
-void vtr_output_turn_over(struct vtr_output *output, const char *why); /* its display cannot show it: to the fallback */
+void vtr_output_begin(struct vtr_output *output, struct vtr_display *display); /* an output that never showed anything */
+void vtr_output_turn_over(struct vtr_output *output, const char *why);         /* its display cannot show it: to the fallback */
 void vtr_output_display_destroyed(struct vtr_output *output, struct vtr_display *display); /* whose thread has ended */
 bool vtr_output_deliver_detached(struct vtr_event_node *node);
 bool vtr_output_deliver_refused(struct vtr_event_node *node);
@@ -166,6 +167,7 @@ void vtr_display_join(struct vtr_display *display, struct vtr_outputs *outputs);
 void vtr_display_add_output(struct vtr_display *display, struct vtr_output *output, unsigned mail);
 void vtr_display_mail(struct vtr_output *output, unsigned bits); /* raises VTR_MAIL_* for the display thread */
 
+void vtr_display_remind(struct vtr_output *output, unsigned bits); /* the same, of an attached output, from the display thread */
 void vtr_display_settle(struct vtr_display *display); /* modes that windows want, now and when they are due; display thread */
 
 /* mode.c: gives the output the mode it wants when that is due; returns when it will be, 0: not at all. Display thread. */

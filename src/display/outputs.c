@@ -58,7 +58,7 @@ struct vtr_output *vtr_outputs_add(struct vtr_outputs *outputs, struct vtr_displ
 		return NULL;
 	outputs->items[outputs->count++] = output;
 	if (display)
-		vtr_output_begin(output, display, 0);
+		vtr_output_begin(output, display);
 	return output;
 }
 

@@ -224,6 +224,10 @@ struct vtr_frame *vtr_output_take_frame(struct vtr_output *output)
 		output->unread_layout = layout;
 	}
 	output->fresh = false;
+	if (output->awaiting) {
+		output->awaiting = false;
+		vtr_display_remind(output, VTR_MAIL_CAPTURE); /* those that waited for it */
+	}
 	if (has_pixels(frame)) {
 		vtr_damage_add(&frame->damage, &output->unread, layout);
 		pixman_region32_clear(&output->unread);

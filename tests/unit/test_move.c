@@ -264,6 +264,11 @@ static void answered(const struct vtr_picture *picture, const struct vtr_error *
 		close(picture->fd);
 }
 
+static void show_newest(struct vtr_output *output, const void *data)
+{
+	vtr_frame_finish(vtr_output_take_frame(output), 1);
+}
+
 /* One that the first display has seen and gives back, and one that it has not: the second display answers both. */
 static void test_captures_move(void)
 {
@@ -277,6 +282,11 @@ static void test_captures_move(void)
 	g_assert_cmpint(vtr_output_move(stage.output, &stage.two->base), ==, 0);
 	g_assert_nonnull(vtr_output_capture(stage.output, false, answered, &answer));
 	WAIT(&stage, is_on(&stage, stage.two));
+	/* Not before it has a picture: it could only be black. */
+	submit(&stage);
+	mute_wait(stage.two, &stage.two->frames, 1);
+	g_assert_cmpuint(stage.two->captures, ==, 0);
+	mute_run(stage.two, stage.output, show_newest, NULL);
 	mute_wait(stage.two, &stage.two->captures, 2);
 	pixman_image_t *image = pixman_image_create_bits(PIXMAN_x8r8g8b8, 2, 2, NULL, 0);
 	for (unsigned i = 0; i < 2; i++)
