@@ -97,7 +97,7 @@ struct vtr_control {
 	struct vtr_log_limit log;
 };
 
-/* ---- server.c ---- */
+/* ---- reply.c ---- */
 
 /* Sends reply (taken, with "ok": true) and fd (taken; -1: none). Ends the request. */
 void vtr_control_reply(struct vtr_control_client *client, json_t *reply, int fd);
@@ -107,6 +107,8 @@ void vtr_control_refuse(struct vtr_control_client *client, const char *code, con
 
 /* Sends what the socket takes of the reply. False: the peer is gone. */
 bool vtr_control_flush(struct vtr_control_client *client);
+
+/* ---- server.c ---- */
 
 /* The fd that came with the request, which is the caller's now; -1 when none came, or more than one. */
 int vtr_control_take_fd(struct vtr_control_client *client);
