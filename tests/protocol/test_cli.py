@@ -3,6 +3,7 @@
 
     test_cli.py VITRINE
 """
+import contextlib
 import os
 import pathlib
 import re
@@ -78,8 +79,8 @@ class Prints(Case):
     def test_help(self):
         result = run("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--vfio-user", "--fd", "--display", "--output", "--max-outputs", "--path", "--assign", "--control", "--max-hostmem", "--no-blob",
-                       "--log-level", "--help", "--version"):
+        for option in ("--vfio-user", "--fd", "--display", "--output", "--max-outputs", "--path", "--input", "--assign", "--control", "--max-hostmem",
+                       "--no-blob", "--log-level", "--help", "--version"):
             self.assertIn(option, result.stdout)
 
     def test_version(self):
@@ -96,6 +97,7 @@ WRONG_VALUES = {
                "1280x800,name=" + "n" * 32, "-1x1", "auto@60", "automatic", "auto,name="],
     "max-outputs": ["", "0", "17", "-1", "four", "4x"],
     "path": ["", "none", "best", "virgl", "vfio", "Mapped"],
+    "input": ["", "x" * 200],
     "control": ["", "x" * 200],
     "max-hostmem": ["", "0", "-1", " -1", "1T", "1GG", "G", "1.5G", "99999999999999999999", "99999999999G"],
     "log-level": ["", "loud"],
@@ -145,6 +147,12 @@ class Refuses(Case):
         process = self.serve("--control", control)
         self.refused(run("--vfio-user", self.folder / "other.sock", "--control", control), 1, str(control), "another path")
         self.assertFalse((self.folder / "other.sock").exists())
+        self.end(process)
+
+    def test_input_socket_in_use(self):
+        process = self.serve("--input", self.folder / "input")
+        self.refused(run("--vfio-user", self.folder / "other.sock", "--input", self.folder / "input"), 1, "input.keyboard",
+                     "another path")
         self.end(process)
 
     def test_no_folder(self):
@@ -207,6 +215,18 @@ class Serves(Case):
                 for path in (self.path, self.folder / "control.sock"):
                     self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
                 self.end(process)
+
+    def test_input_sockets(self):
+        """One for each device, private, and gone with the program; each is a PCI function of its own."""
+        process = self.serve("--input", self.folder / "input")
+        paths = [self.folder / f"input.{kind}" for kind in ("keyboard", "tablet", "mouse", "touch")]
+        for path in paths:
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        with contextlib.ExitStack() as stack:
+            for path in paths:
+                stack.enter_context(Client(str(path)))
+        self.end(process)
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_ends_when_asked(self):
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -50,6 +50,13 @@ WRONG_USAGE = (
     ("assign", "--remove", ""),
     ("status", "--fd", "3"),
     ("wait", "--frames", "1", "--remove", "x"),
+    ("key",),
+    ("type",),
+    ("pointer",),
+    ("pointer", "--output", "first", "1,1"),
+    ("key", "--output", "1", "a"),
+    ("type", "--press", "a"),
+    ("key", "--interval", "-1", "a"),
     ("--nonsense", "status"),
     ("help",),
     ("output",),
@@ -348,6 +355,15 @@ def test_outputs(tap, device):
         device.expect(0, "output", "remove", "2")
 
 
+def test_input(tap, device):
+    """What is refused before a guest comes into it; tests/vm has the rest."""
+    with tap.case("input without --input"):
+        for command in (("key", "a"), ("type", "a"), ("pointer", "1,1", "click")):
+            device.expect(1, *command, say="start vitrine with --input PATH")
+    with tap.case("type what a US keyboard has not"):
+        device.expect(1, "type", "gr\u00fcn", say="a US keyboard has no key for byte 0xc3, number 3 of the text")
+
+
 def test_quit(tap, device):
     with tap.case("quit"):
         device.leave()
@@ -369,6 +385,7 @@ def main():
             test_pictures(tap, device)
             test_wait_image(tap, device)
             test_outputs(tap, device)
+            test_input(tap, device)
             test_quit(tap, device)
         finally:
             device.stop()
