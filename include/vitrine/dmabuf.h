@@ -33,7 +33,25 @@ VTR_API int vtr_udmabuf_probe(struct vtr_error *error);
  */
 VTR_API int vtr_udmabuf_create(const struct vtr_spans *spans, struct vtr_error *error);
 
-/* Brackets CPU access to a mapped dmabuf (DMA_BUF_IOCTL_SYNC). write: false for reading. 0 or -errno. */
+/* Ways to map a dmabuf that its exporter may know. */
+enum vtr_dmabuf_attribute {
+	VTR_DMABUF_WRITE_COMBINING,
+	VTR_DMABUF_ATTRIBUTES,
+};
+VTR_API const char *vtr_dmabuf_attribute_name(enum vtr_dmabuf_attribute attribute); /* "write-combining" */
+
+/* How the CPU may look into a dmabuf. */
+struct vtr_dmabuf_cpu {
+	uint32_t attributes;      /* 1 << enum vtr_dmabuf_attribute: those that whoever made it could set; none in Linux 7.3 */
+	struct vtr_error why_not; /* UNSUPPORTED, when it may not */
+};
+
+/* May the CPU map fd, a dmabuf, for reading? Asks its exporter; nothing is read and nothing changed. 0, or -errno with
+ * cpu->why_not filled. */
+VTR_API int vtr_dmabuf_probe_cpu(int fd, struct vtr_dmabuf_cpu *cpu);
+
+/* Brackets CPU access to a mapped dmabuf (DMA_BUF_IOCTL_SYNC). write: false for reading. 0 or -errno; -EBUSY from begin when
+ * devices have not done with it after 50 ms. */
 VTR_API int vtr_dmabuf_begin_cpu(int fd, bool write);
 VTR_API int vtr_dmabuf_end_cpu(int fd, bool write);
 

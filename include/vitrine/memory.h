@@ -13,10 +13,11 @@
  * Guest memory.
  *
  * A vtr_memory is the device's view of guest addresses: a set of regions that do not overlap. Memory is never assumed to be
- * mappable: a region is RAM (an fd we mmap), a dmabuf window (no CPU access), remote (bytes by request to the VMM) or memory of an
- * assigned device; windows and remote regions can be given CPU access through such a device's fd. Nobody outside this room sees a
- * pointer into guest memory that could go stale: users hold spans, which keep their region's object alive but not its contents, and
- * listeners are told before a range goes away, so that nothing made from it is left when the removal is acknowledged.
+ * mappable: a region is RAM (an fd we mmap), a dmabuf window (CPU access only by leave of the dmabuf's exporter), remote (bytes by
+ * request to the VMM) or memory of an assigned device; windows and remote regions can be given CPU access through such a device's
+ * fd. Nobody outside this room sees a pointer into guest memory that could go stale: users hold spans, which keep their region's
+ * object alive but not its contents, and listeners are told before a range goes away, so that nothing made from it is left when the
+ * removal is acknowledged.
  *
  * A memory file that its owner truncates under us does not end the process: the mapping is replaced by zero pages and the region
  * is marked faulted.
@@ -27,7 +28,8 @@
 enum vtr_region_kind {
 	VTR_REGION_RAM,    /* fd + offset, mapped */
 	VTR_REGION_VFIO,   /* part of an assigned device's BAR that the VMM did not announce: mmap of the device's fd, read-only */
-	VTR_REGION_WINDOW, /* a dmabuf of the whole region: bytes by request, or through the device that it is of */
+	VTR_REGION_WINDOW, /* a dmabuf of the whole region: bytes by request, through the device that it is of, or where its exporter
+	                      lets it be mapped, through itself */
 	VTR_REGION_REMOTE, /* no fd: likewise */
 };
 
@@ -55,6 +57,11 @@ VTR_API const char *vtr_region_kind_name(enum vtr_region_kind kind);
 /* True when a fault replaced the region's mapping: its file is shorter than it was, or the device whose memory it is did not
  * answer when it was last read. The former is for good; the latter is tried again by the next read. */
 VTR_API bool vtr_region_faulted(const struct vtr_region *region);
+
+/* Why the CPU cannot read the region's memory, a sentence; NULL when it can. Valid as long as the region is in the map. */
+VTR_API const char *vtr_region_why_no_cpu(const struct vtr_region *region);
+/* Of a window that the CPU reads through its own dmabuf: what else that knows, 1 << enum vtr_dmabuf_attribute; else 0. */
+VTR_API uint32_t vtr_region_attributes(const struct vtr_region *region);
 
 struct vtr_remote_piece {
 	uint64_t address; /* guest address */

@@ -4,6 +4,8 @@
 #include <linux/input-event-codes.h>
 #include <stdio.h>
 
+#include <vitrine/dmabuf.h>
+
 #include "control/control.h"
 #include "util/fourcc.h"
 #include "vitrine-version.h"
@@ -42,16 +44,36 @@ static json_t *features(const struct vtr_control_subject *subject)
 	return names;
 }
 
+static json_t *attributes(const struct vtr_region *region)
+{
+	json_t *names = json_array();
+
+	for (unsigned i = 0; i < VTR_DMABUF_ATTRIBUTES; i++)
+		if (vtr_region_attributes(region) >> i & 1)
+			json_array_append_new(names, json_string(vtr_dmabuf_attribute_name(i)));
+	return names;
+}
+
+/* What answers for a range of guest addresses. */
+static json_t *region_object(const struct vtr_region *region)
+{
+	const char *why = vtr_region_why_no_cpu(region);
+	json_t *object = json_pack("{s:o, s:o, s:s, s:b, s:b, s:o}", "address", json_sprintf("0x%" PRIx64, region->address), "size",
+	                           number(region->size), "kind", vtr_region_kind_name(region->kind), "writable", region->writable,
+	                           "faulted", vtr_region_faulted(region), "no_cpu", why ? vtr_control_text(why) : json_null());
+
+	if (object && region->kind == VTR_REGION_WINDOW)
+		json_object_set_new(object, "attributes", attributes(region));
+	return object;
+}
+
 static json_t *regions(const struct vtr_memory *memory)
 {
 	json_t *list = json_array();
 	const struct vtr_region *region;
 
 	for (size_t i = 0; memory && (region = vtr_memory_region(memory, i)); i++)
-		json_array_append_new(list,
-		                      json_pack("{s:o, s:o, s:s, s:b, s:b}", "address", json_sprintf("0x%" PRIx64, region->address),
-		                                "size", number(region->size), "kind", vtr_region_kind_name(region->kind),
-		                                "writable", region->writable, "faulted", vtr_region_faulted(region)));
+		json_array_append_new(list, region_object(region));
 	return list;
 }
 

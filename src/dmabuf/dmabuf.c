@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/dma-buf.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
  * What every dmabuf can be asked, whoever made it. An fd that a peer sent is recognised by its file system: that is a question
  * about the inode, while an ioctl would be an action on a file that may be anything.
  */
+
+enum { IDLE_MS = 50 };
 
 bool vtr_dmabuf_is(int fd)
 {
@@ -32,8 +35,18 @@ static int sync_cpu(int fd, uint64_t flags)
 	return result < 0 ? -errno : 0;
 }
 
+/* Are devices still using the dmabuf? SYNC would wait for them, however long that takes. */
+static bool is_busy(int fd, bool write)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = write ? POLLOUT : POLLIN };
+
+	return fd >= 0 && poll(&poll_fd, 1, IDLE_MS) == 0;
+}
+
 int vtr_dmabuf_begin_cpu(int fd, bool write)
 {
+	if (is_busy(fd, write))
+		return -EBUSY;
 	return sync_cpu(fd, DMA_BUF_SYNC_START | (write ? DMA_BUF_SYNC_RW : DMA_BUF_SYNC_READ));
 }
 

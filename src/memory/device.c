@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,7 +14,8 @@
 #include "util/fd.h"
 
 /*
- * Memory of an assigned device, mapped through the device's fd.
+ * Memory of an assigned device, mapped through the device's fd, or through a dmabuf of it where the dmabuf's exporter lets it be
+ * mapped (dmabuf/cpu_map.c).
  *
  * It is unlike a file in three ways. It goes and comes back: while the guest has the device's memory decoding off, while it is in
  * reset or asleep, the kernel takes the pages out of our mapping, and a touch raises SIGBUS. The fault guard puts zero pages there
@@ -31,7 +33,7 @@ static int map(struct vtr_memory_file *file, void *place, int flags)
 	return file->data == MAP_FAILED ? -errno : 0;
 }
 
-struct vtr_memory_file *vtr_memory_map_device(int fd, uint64_t offset, uint64_t size)
+static struct vtr_memory_file *map_device(int fd, uint64_t offset, uint64_t size, bool dmabuf)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1), end;
 	struct vtr_memory_file *file = NULL;
@@ -45,7 +47,8 @@ struct vtr_memory_file *vtr_memory_map_device(int fd, uint64_t offset, uint64_t 
 		goto fail;
 	*file = (struct vtr_memory_file){ .refs = 1,
 		                          .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3),
-		                          .kind = VTR_REGION_VFIO,
+		                          .kind = dmabuf ? VTR_REGION_WINDOW : VTR_REGION_VFIO,
+		                          .bracketed = dmabuf,
 		                          .page = page,
 		                          .start = start,
 		                          .length = end - start };
@@ -65,6 +68,21 @@ fail:
 	free(file);
 	errno = error;
 	return NULL;
+}
+
+struct vtr_memory_file *vtr_memory_map_device(int fd, uint64_t offset, uint64_t size)
+{
+	return map_device(fd, offset, size, false);
+}
+
+struct vtr_memory_file *vtr_memory_file_map_window(struct vtr_memory_file *window)
+{
+	if (vtr_dmabuf_probe_cpu(window->fd, &window->cpu))
+		return NULL;
+	struct vtr_memory_file *file = map_device(window->fd, 0, window->length, true);
+	if (!file)
+		vtr_error_set(&window->cpu.why_not, VTR_ERROR_HOST, errno, "the dmabuf cannot be mapped: %s", strerror(errno));
+	return file;
 }
 
 void vtr_memory_unmap_device(struct vtr_memory_file *file)

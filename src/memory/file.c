@@ -23,7 +23,7 @@
  * A peer hands us an fd and says that it is memory. What it is we find out ourselves, and only what was recognised is mapped:
  * mmap of an arbitrary device has effects, and a read through the mapping of the wrong thing can block or fault.
  *
- *   dmabuf                          window: never mapped, a VFIO one could not be and others need their exporter's consent
+ *   dmabuf                          window: mapped by its exporter's leave only, which VFIO does not give (device.c)
  *   regular file, long enough       RAM: memfd, hugetlbfs, tmpfs, a file; mapped, shared, guarded against truncation
  *   anything else, or too short     EINVAL
  *

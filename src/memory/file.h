@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <vitrine/dmabuf.h>
 #include <vitrine/memory.h>
 
 /*
@@ -22,10 +23,12 @@ struct vtr_memory_file {
 	ino_t inode;
 	bool writable;             // mapped for writing: opened for it, and not sealed against it
 	enum vtr_region_kind kind; // VTR_REGION_RAM, VTR_REGION_WINDOW, or VTR_REGION_VFIO: of a device (device.c)
+	bool bracketed;            // reads need vtr_dmabuf_begin_cpu() and _end_cpu(): the mapping of a dmabuf
 	size_t page;               // page size of the file (hugetlbfs: large)
 	uint64_t start, length;    // what is mapped: bytes of the file; of a window what is there
 	uint8_t *data;             // the mapping; NULL for a window
 	struct vtr_fault_guard *guard;
+	struct vtr_dmabuf_cpu cpu; // of a window: how the CPU may look through it
 };
 
 /* The shared files of one memory map. */
@@ -46,6 +49,10 @@ void vtr_memory_file_unref(struct vtr_memory_file *file);
 
 /* file.c: as many bytes as the mapping of length bytes takes. */
 size_t vtr_memory_file_mapped(const struct vtr_memory_file *file);
+
+/* device.c: a window whose dmabuf may be mapped: its mapping, as that of a device's memory, with one reference. NULL when it may
+ * not be. Fills window->cpu. */
+struct vtr_memory_file *vtr_memory_file_map_window(struct vtr_memory_file *window);
 
 /* device.c: maps a device's memory again, where a fault has replaced it. Whether it can be read now shows when it is. 0, or -EFAULT
  * when not even that is possible. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vitrine/dmabuf.h>
+
 #include "memory/copy.h"
 #include "memory/file.h"
 #include "util/fault.h"
@@ -45,6 +47,20 @@ static void set_file(struct vtr_region *region, struct vtr_memory_file *file)
 	}
 }
 
+/* Where the bytes of a window lie in its dmabuf is known for sure only when it is all of it: what a VMM says about the offset may
+ * be wrong (QEMU's is, for BARs with holes). */
+static bool is_whole(const struct vtr_region *region)
+{
+	return !region->offset && region->size == region->file->length;
+}
+
+static void map_window(struct vtr_region *region)
+{
+	region->cpu = is_whole(region) ? vtr_memory_file_map_window(region->file) : NULL;
+	if (region->cpu)
+		region->data = region->cpu->data;
+}
+
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
                                      bool writable, int *code)
 {
@@ -73,6 +89,8 @@ struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address
 	};
 	if (file)
 		set_file(region, file);
+	if (region->kind == VTR_REGION_WINDOW)
+		map_window(region);
 	return region;
 }
 
@@ -94,6 +112,26 @@ struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t 
 bool vtr_region_is_device(const struct vtr_region *region)
 {
 	return region->cpu && region->cpu->kind == VTR_REGION_VFIO;
+}
+
+bool vtr_region_is_device_memory(const struct vtr_region *region)
+{
+	return region->cpu && region->cpu->kind != VTR_REGION_RAM;
+}
+
+const char *vtr_region_why_no_cpu(const struct vtr_region *region)
+{
+	if (!region->mapped || region->cpu)
+		return NULL;
+	if (!region->file)
+		return "the VMM sent no fd";
+	return is_whole(region) ? region->file->cpu.why_not.text
+	                        : "it is said to be a part of a dmabuf: which one is not to be trusted";
+}
+
+uint32_t vtr_region_attributes(const struct vtr_region *region)
+{
+	return region->file ? region->file->cpu.attributes : 0;
 }
 
 bool vtr_region_is_device_at(const struct vtr_region *region, const struct vtr_memory_file *file, uint64_t offset)
@@ -199,7 +237,11 @@ static int read_device(struct vtr_region *region, uint64_t offset, void *buffer,
 
 	if (vtr_memory_file_restore(region->cpu))
 		return -EFAULT;
+	if (region->cpu->bracketed && vtr_dmabuf_begin_cpu(region->cpu->fd, false))
+		return -EFAULT;
 	vtr_copy_device(buffer, region->data + offset, length);
+	if (region->cpu->bracketed)
+		vtr_dmabuf_end_cpu(region->cpu->fd, false);
 	bool is_away = vtr_region_faulted(region);
 	if (region->memory && (was_away || is_away))
 		vtr_memory_device_fault(region->memory);
@@ -208,7 +250,7 @@ static int read_device(struct vtr_region *region, uint64_t offset, void *buffer,
 
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
-	if (region->mapped && vtr_region_is_device(region))
+	if (region->mapped && vtr_region_is_device_memory(region))
 		return read_device(region, offset, buffer, length);
 	if (!region->mapped || vtr_region_faulted(region))
 		return -EFAULT;
@@ -223,7 +265,7 @@ int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, si
 
 int vtr_region_write(struct vtr_region *region, uint64_t offset, const void *buffer, size_t length)
 {
-	bool device = vtr_region_is_device(region);
+	bool device = vtr_region_is_device_memory(region);
 
 	if (!region->mapped || (!device && vtr_region_faulted(region)))
 		return -EFAULT;

@@ -26,8 +26,10 @@ struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t 
 /* Gives a region without a mapping of its own one of a device's memory at offset of its fd, instead of the one it has. NULL: none.
  */
 void vtr_region_set_device(struct vtr_region *region, struct vtr_memory_file *file, uint64_t offset);
-/* Whether its CPU mapping is that of a device. */
+/* Whether its CPU mapping is that of a device's fd. */
 bool vtr_region_is_device(const struct vtr_region *region);
+/* Whether its CPU mapping is like that of a device, through whichever fd: uncached, for reading only, and it may be away. */
+bool vtr_region_is_device_memory(const struct vtr_region *region);
 /* Whether that is file, at offset of the device's fd. */
 bool vtr_region_is_device_at(const struct vtr_region *region, const struct vtr_memory_file *file, uint64_t offset);
 

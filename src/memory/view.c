@@ -109,7 +109,7 @@ static const char *why_not_mapped(const struct vtr_spans *spans)
 
 		if (!span->region->data)
 			return "memory without a CPU mapping";
-		if (vtr_region_is_device(span->region))
+		if (vtr_region_is_device_memory(span->region))
 			return "uncached memory of a device";
 		if (span->region->page != page)
 			return "memory in huge pages";
@@ -164,7 +164,7 @@ fail:
 static bool use_device(const struct vtr_spans *spans)
 {
 	for (size_t i = 0; i < spans->count; i++)
-		if (vtr_region_is_device(spans->items[i].region))
+		if (vtr_region_is_device_memory(spans->items[i].region))
 			return true;
 	return false;
 }
@@ -210,7 +210,7 @@ static int check_spans(const struct vtr_spans *spans, struct vtr_error *error)
 	for (size_t i = 0; i < spans->count; i++) {
 		if (!spans->items[i].region->mapped)
 			return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
-		if (vtr_region_faulted(spans->items[i].region) && !vtr_region_is_device(spans->items[i].region))
+		if (vtr_region_faulted(spans->items[i].region) && !vtr_region_is_device_memory(spans->items[i].region))
 			return vtr_error_set(error, VTR_ERROR_HOST, EFAULT,
 			                     "the file of the guest's memory was truncated; the VMM must map it again");
 	}

@@ -167,6 +167,34 @@ static void check_limits(int card)
 	close(fd);
 }
 
+/* ---- the library: a udmabuf as somebody else's memory ---- */
+
+static void check_cpu_map(int device)
+{
+	int file = memory_file(F_SEAL_SHRINK);
+	const struct udmabuf_create_item items[] = { { .memfd = (uint32_t)file, .offset = PAGE, .size = PAGE },
+		                                     { .memfd = (uint32_t)file, .offset = 0, .size = PAGE } };
+	struct vtr_memory *memory = vtr_memory_create();
+	int fd = create(device, items, 2);
+	struct vtr_dmabuf_cpu cpu;
+	char first[8] = "", second[8] = "";
+
+	must(memory && fd >= 0 && pwrite(file, "second", 7, 0) == 7 && pwrite(file, "first", 6, PAGE) == 6, "udmabuf");
+	check(vtr_dmabuf_probe_cpu(fd, &cpu) == 0, "udmabuf: the CPU may map it", "%s", cpu.why_not.text);
+	check(cpu.attributes == 0, "udmabuf: it knows no other way to be mapped", "%#x", cpu.attributes);
+	must(vtr_memory_add(memory, 0x10000, 2 * PAGE, fd, 0, true) == 0, "window");
+	const struct vtr_region *region = vtr_memory_region(memory, 0);
+	check(region->kind == VTR_REGION_WINDOW && region->data, "udmabuf: a window with CPU access", "%s, %s",
+	      vtr_region_kind_name(region->kind), vtr_region_why_no_cpu(region));
+	int error = vtr_memory_read(memory, 0x10000, first, 6);
+	if (!error)
+		error = vtr_memory_read(memory, 0x10000 + PAGE, second, 7);
+	check(!error && !strcmp(first, "first") && !strcmp(second, "second"), "udmabuf: the window reads as the file's pages",
+	      "%s: '%s', '%s'", strerror(-error), first, second);
+	vtr_memory_destroy(memory);
+	close(file);
+}
+
 int main(int argc, char **argv)
 {
 	int device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), card = argc == 2 ? open(argv[1], O_RDWR | O_CLOEXEC) : -1;
@@ -178,6 +206,7 @@ int main(int argc, char **argv)
 	check_rules(device);
 	check(vtr_udmabuf_probe(&error) == 0, "udmabuf: the library finds the device", "%s", error.text);
 	check_limits(card);
+	check_cpu_map(device);
 	print_plan();
 	return 0;
 }

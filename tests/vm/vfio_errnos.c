@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <vitrine/dmabuf.h>
 #include <vitrine/limits.h>
 #include <vitrine/loop.h>
 #include <vitrine/vfio.h>
@@ -247,6 +248,10 @@ static void check_dmabuf(struct vtr_vfio_device *device)
 	void *map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
 	check(map == MAP_FAILED && errno == EINVAL, "no CPU access: mmap is EINVAL", "%s",
 	      map == MAP_FAILED ? strerror(errno) : "mapped");
+	struct vtr_dmabuf_cpu cpu;
+	int probed = vtr_dmabuf_probe_cpu(fd, &cpu);
+	check(probed == -EINVAL && cpu.why_not.owner == VTR_ERROR_UNSUPPORTED, "no CPU access: the library says why", "%d: %s",
+	      probed, cpu.why_not.text);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	FILE *file = fopen(path, "re");
 	must(file, path);
