@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A shell in the virtual host (host.py), on this terminal. Without SOCKET a virtual host is started for it, with vitrine, vitrinectl and the
-checking programs in /bin, the kit's QEMU in /host, and --guest for a guest that is at its console; it ends with the shell."""
+"""A shell in the virtual host (host.py), on this terminal. Without SOCKET a virtual host is started for it, with vitrine,
+vitrinectl, vitrine-guest and the checking programs in /bin and the kit's QEMU in /host; it ends with the shell."""
 
 import argparse
 import os
@@ -55,13 +55,15 @@ def enter(path):
 
 
 def start_guest(host):
-    """As in test_nested.py: `echo ... >/dev/ttyS2` talks to it."""
+    """A guest that shows moving frames, and the vitrine that scans them out."""
     vitrine = InnerVitrine(host, "imports")
     vitrine.start("--display", f"kms={host.cards['virtio-pci']}")
     host.start_guest(vitrine)
     vitrine.ask(f"assign pid={host.guest_pid()}")
     host.resume_guest()
     host.wait_guest()
+    host.guest.send("demo")
+    host.guest.wait_for("@@MOVING", 60)
 
 
 def run(arguments, work):
@@ -69,7 +71,8 @@ def run(arguments, work):
     programs = {name: build / "src/programs" / name for name in ("vitrine", "vitrinectl", "vitrine-guest")}
     programs["guest-scanout"] = build / "tests/vm/guest-scanout"
     inside = [build / "tests/vm" / name for name in ("vfio-errnos", "udmabuf-limits", "vfio-beside")]
-    host = VirtualHost(programs, work, outputs=arguments.output or ["1280x800"], extra_programs=[programs["vitrine-guest"], *inside])
+    outputs = arguments.output or ["1280x800"]
+    host = VirtualHost(programs, work, outputs=outputs, extra_programs=[programs["vitrine-guest"], *inside])
     started = time.monotonic()
     try:
         host.start()
@@ -87,10 +90,10 @@ def run(arguments, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="the build directory (build)")
-    parser.add_argument("--output", action="append", metavar="WxH", help="a monitor of the virtual host; repeat for more (1280x800)")
-    parser.add_argument("--guest", action="store_true", help="with a guest, its QEMU in $qemu of the host's first shell")
-    parser.add_argument("socket", nargs="?", metavar="SOCKET", help="of one that a test has started: shell.sock in its work directory")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="where the programs are (build)")
+    parser.add_argument("--output", action="append", metavar="WxH", help="a monitor of the host; repeat for more (1280x800)")
+    parser.add_argument("--guest", action="store_true", help="with a guest that shows moving frames in its device's memory")
+    parser.add_argument("socket", nargs="?", metavar="SOCKET", help="of a host that runs: shell.sock in a test's work directory")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -168,8 +168,8 @@ class VirtualHost:
     # ---- the guest ----
 
     def start_guest(self, vitrine=None):
-        """A QEMU with the assigned device and this display card, stopped before its first instruction: a card may still be plugged in
-        then, and resume_guest() goes on."""
+        """A QEMU with the assigned device and this display card, stopped before its first instruction. One more card may be plugged
+        in then; resume_guest() goes on."""
         self.kill_guest()
         devices = [f"vfio-pci,host={DEVICE},id=assigned,addr=05.0", "pcie-root-port,id=port1,chassis=1,addr=07.0"]
         if vitrine:
@@ -196,7 +196,8 @@ class VirtualHost:
         found = f"""grep '"id": {self.calls}[,}}]' /tmp/monitor.text"""
         alive = "kill -0 $qemu 2>/dev/null"
         answer = self.run(f"{alive} && echo {shlex.quote(request)} >/tmp/monitor.in; "
-                          f"for i in $(seq 600); do {found} && break; {alive} || break; sleep 0.1; done; {alive} || grep -v warning: /tmp/qemu.log")
+                          f"for i in $(seq 600); do {found} && break; {alive} || break; sleep 0.1; done; "
+                          f"{alive} || grep -v warning: /tmp/qemu.log")
         if not answer or not answer[-1].startswith("{"):
             raise Failure(f"the guest's QEMU does not answer {command}: {answer}")
         answer = json.loads(answer[-1])

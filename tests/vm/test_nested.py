@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 """The proof with the real kernel: a guest's frame in an assigned device's memory, scanned out by the host's card without a copy.
 
-All of it runs in the virtual host (host.py), and what is looked at is the virtual host's screen. docs/testing.md says what is needed.
+All of it runs in the virtual host (host.py); what is looked at is the virtual host's screen. docs/testing.md says what is needed.
 """
 
 import argparse
 import contextlib
+import os
 import pathlib
 import sys
 import tempfile
@@ -244,12 +245,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for program in ("vitrine", "vitrinectl", "guest-scanout", "vfio-beside"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
+    parser.add_argument("--work", metavar="DIRECTORY", help="where sockets, logs and screenshots are kept afterwards")
+    arguments = parser.parse_args()
+    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
     tap = Tap()
     if missing := Kit().missing():
         print(f"1..0 # SKIP {missing}")
         return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-nested-") as work:
+    if arguments.work:
+        os.makedirs(arguments.work)
+        kept = contextlib.nullcontext(arguments.work)
+    with kept if arguments.work else tempfile.TemporaryDirectory(prefix="vitrine-nested-") as work:
+        tap.note(f"a shell in the virtual host meanwhile: tests/vm/enter_host.py {work}/shell.sock")
         try:
             run(tap, programs, work)
         except Failure as failure:
