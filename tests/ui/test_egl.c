@@ -378,7 +378,8 @@ static void test_upload_too_large(void)
 	pixman_region32_t damage;
 
 	pixman_region32_init(&damage);
-	g_assert_cmpint(vtr_egl_upload_pixels(&upload, &caps, &pixel, 4, 1u << 20, 1, DRM_FORMAT_XRGB8888, &damage, &error), ==, 0);
+	g_assert_cmpint(vtr_egl_upload_pixels(&upload, &caps, &pixel, 4, 1u << 20, 1, DRM_FORMAT_XRGB8888, &damage, &error), ==,
+	                -EFBIG);
 	g_assert_nonnull(strstr(error.text, "no textures larger than"));
 	pixman_region32_fini(&damage);
 }

@@ -8,7 +8,7 @@
  * Demand: nobody looks, so the outputs ask for no pixels, and a frame costs the same however large it is. A capture raises the
  * demand; the device thread presents the scanout again with everything that was not read (FRAME_NEEDED), the damaged rectangles are
  * read into the output's picture, all waiting captures get that picture, and the demand falls again. A picture is therefore always
- * that of a frame which was made after somebody asked. While the guest shows nothing the answer is black, at once.
+ * that of a frame which was made after somebody asked. While the guest shows nothing the answer is black, as soon as that is known.
  *
  * Reading: dmabufs are mapped and read by the CPU; what cannot be mapped is refused (IMPORT_FAILED) and comes back as pixels.
  * Frames are never held: they are read and finished in one go. Everything here runs on the display's thread.
@@ -41,6 +41,7 @@ struct headless_output {
 	struct vtr_source *tick;
 	bool ticking;
 	uint64_t start_ns;       /* the first tick */
+	bool told;               /* a frame came: what the scanout shows is known */
 	bool blank;              /* the scanout is disabled, or never was enabled */
 	pixman_image_t *picture; /* what was read, current but for the damage still to come; NULL before */
 	struct vtr_capture *captures[VTR_MAX_CAPTURES];
@@ -100,7 +101,7 @@ static void capture(struct vtr_display *display, struct vtr_output *output, stru
 {
 	struct headless_output *state = vtr_output_user(output);
 
-	if (state->blank) {
+	if (state->told && state->blank) {
 		finish_capture(state, capture, 0);
 		return;
 	}
@@ -216,6 +217,7 @@ static void show(struct headless_output *state)
 
 	if (!frame)
 		return;
+	state->told = true;
 	switch (frame->content) {
 	case VTR_FRAME_BUFFER:
 	case VTR_FRAME_PIXELS:

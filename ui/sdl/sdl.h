@@ -61,6 +61,7 @@ struct sdl_window {
 	unsigned number; /* of the output */
 	SDL_Window *window;
 	struct vtr_frame *held; /* the frame whose buffer is on screen */
+	bool told;              /* whether the guest shows something is known: a frame came */
 	uint32_t width, height; /* of the picture; 0: none */
 	enum vtr_path path;
 	uint64_t sequence;              /* of the frame that is shown */

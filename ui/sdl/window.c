@@ -122,6 +122,7 @@ static void note_picture(struct sdl_window *window, const struct vtr_frame *fram
 
 	if (frame->content == VTR_FRAME_UNREAD)
 		return;
+	window->told = true;
 	window->width = blank ? 0 : frame->width;
 	window->height = blank ? 0 : frame->height;
 	window->path = frame->path;
@@ -159,7 +160,7 @@ static void shown(struct sdl_window *window, struct vtr_frame *frame, uint64_t n
 
 static void answer_captures(struct sdl_window *window)
 {
-	if (!window->n_captures)
+	if (!window->n_captures || !window->told)
 		return;
 	if (!window->visible)
 		vtr_output_set_demand(window->output, VTR_DEMAND_NONE); /* before the answers: who gets one sees that it fell */
@@ -281,7 +282,7 @@ void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture)
 	}
 	vtr_output_set_demand(window->output, window->display->demand);
 	if (!window->width)
-		answer_captures(window);
+		answer_captures(window); /* black, once that is known */
 }
 
 /* ---- opening and closing ---- */

@@ -132,12 +132,14 @@ void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dm
 
 /* ---- asking ---- */
 
-/* A compositor that only knows formats without modifiers lists them with the invalid one, and tries. */
+/* A driver without modifiers has the invalid one, which leaves it to the importer what the memory looks like: linear as ours it is
+ * tried. */
 static bool listed(const struct wayland_formats *formats, uint32_t fourcc, uint64_t modifier)
 {
 	for (size_t i = 0; i < formats->count; i++)
 		if (formats->items[i].fourcc == fourcc &&
-		    (formats->items[i].modifier == modifier || formats->items[i].modifier == DRM_FORMAT_MOD_INVALID))
+		    (formats->items[i].modifier == modifier ||
+		     (modifier == DRM_FORMAT_MOD_LINEAR && formats->items[i].modifier == DRM_FORMAT_MOD_INVALID)))
 			return true;
 	return false;
 }

@@ -164,7 +164,7 @@ void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
 	struct vtr_frame blank = { .content = VTR_FRAME_BLANK };
 
 	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
-	if (!window->picture_width && !window->waiting)
+	if (window->told && !window->picture_width && !window->waiting)
 		answer_captures(window, &blank);
 	else
 		update_demand(window);
@@ -177,6 +177,7 @@ static void note_picture(struct wayland_window *window, const struct vtr_frame *
 	bool blank = frame->content == VTR_FRAME_BLANK;
 	uint32_t width = blank ? 0 : frame->width, height = blank ? 0 : frame->height;
 
+	window->told = true;
 	window->path = frame->path;
 	if (width != window->picture_width || height != window->picture_height) {
 		window->picture_width = width;
@@ -312,10 +313,10 @@ void wayland_frames_release(struct wayland_window *window)
 	if (window->committed && (window->committed->content != VTR_FRAME_BUFFER || window->committed_released))
 		vtr_frame_finish(window->committed, 0);
 	window->committed = NULL;
+	wayland_imports_clear(window, true); /* and the frames that they keep */
 	if (window->waiting)
 		vtr_frame_finish(window->waiting, 0);
 	window->waiting = NULL;
-	wayland_imports_clear(window, true);
 	wayland_pixels_clear(window);
 	for (size_t i = 0; i < window->n_captures; i++)
 		vtr_capture_give_back(window->captures[i]);

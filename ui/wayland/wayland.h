@@ -181,7 +181,8 @@ struct wayland_window {
 	struct wayland_import imports[WAYLAND_IMPORTS];
 	struct wayland_shm_buffer pixels[WAYLAND_SHM_BUFFERS];
 	uint64_t import_uses;
-	uint32_t picture_width, picture_height, picture_format; /* 0: none */
+	bool told;                              /* whether the guest shows something is known: a frame came */
+	uint32_t picture_width, picture_height; /* 0: none */
 	enum vtr_path path;
 	bool zero_copy; /* the compositor said so of a frame */
 	struct vtr_source *idle;
