@@ -283,6 +283,34 @@ static void test_cursor(void)
 	gpu_machine_destroy(&machine);
 }
 
+/* Another display gets the picture without the guest's doing, also when there is no memory left that it could be read from, and
+ * also the black of a guest that shows nothing. */
+static void test_another_display(gconstpointer data)
+{
+	enum { LIVE, FROZEN, DISABLED } kind = GPOINTER_TO_INT(data);
+	struct gpu_machine machine;
+	struct gpu_display other = { 0 };
+
+	start(&machine, &(struct vtr_gpu_options){ 0 }, 1);
+	atomic_store(&other.demand, VTR_DEMAND_PIXELS);
+	g_assert_cmpint(vtr_display_init(&other.base, &gpu_display_impl), ==, 0);
+	if (kind != DISABLED) {
+		gpu_machine_paint(&machine, 0, 0x44);
+		gpu_machine_show_blob(&machine, 0, 1, 0);
+		gpu_machine_flush(&machine, 1);
+	}
+	if (kind == FROZEN)
+		gpu_machine_map_pixels(&machine, false);
+	g_assert_cmpint(vtr_output_move(vtr_outputs_get(machine.outputs, 0), &other.base), ==, 0);
+	if (kind == DISABLED)
+		GPU_WAIT(&machine, atomic_load(&other.contents) == 1u << VTR_FRAME_BLANK);
+	else
+		GPU_WAIT(&machine, atomic_load(&other.last_pixel[0]) == 0x44444444);
+	g_assert_cmpuint(gpu_machine_status(&machine, 0).frames, ==, kind != DISABLED); /* the guest flushed once */
+	vtr_display_destroy(&other.base);
+	gpu_machine_destroy(&machine);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -297,6 +325,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/cancelled-read-is-repeated", test_cancelled_read_is_repeated);
 	g_test_add_func("/unit/gpu/unmap-with-forced-fetching", test_unmap_with_forced_fetching);
 	g_test_add_func("/unit/gpu/hostmem-bounds-copies", test_hostmem_bounds_copies);
+	g_test_add_data_func("/unit/gpu/another-display/live", GINT_TO_POINTER(0), test_another_display);
+	g_test_add_data_func("/unit/gpu/another-display/frozen", GINT_TO_POINTER(1), test_another_display);
+	g_test_add_data_func("/unit/gpu/another-display/disabled", GINT_TO_POINTER(2), test_another_display);
 	g_test_add_func("/unit/gpu/cursor", test_cursor);
 	return g_test_run();
 }

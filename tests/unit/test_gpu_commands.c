@@ -412,6 +412,14 @@ static void test_mode_change(void)
 	machine.device->impl->config_write(machine.device, clear_offset, &event, sizeof(event));
 	machine.device->impl->config_read(machine.device, 0, &config, sizeof(config));
 	g_assert_cmphex(config.events_read, ==, 0);
+
+	/* a monitor that is pulled leaves no gap */
+	vtr_output_move(vtr_outputs_get(machine.outputs, 0), NULL);
+	GPU_WAIT(&machine, interrupts == 2);
+	memcpy(&info, GPU_CALL(&machine, get_info), sizeof(info));
+	g_assert_true(!info.pmodes[0].enabled && info.pmodes[1].enabled);
+	g_assert_cmpuint(info.pmodes[0].r.width, ==, 0);
+	g_assert_cmpuint(info.pmodes[1].r.x, ==, 0);
 	vtr_virtio_set_transport(machine.device, NULL, NULL);
 	gpu_machine_destroy(&machine);
 }
