@@ -397,7 +397,7 @@ int kms_card_open(struct kms_card *card, const char *path, struct vtr_error *err
 {
 	*card = (struct kms_card){ .fd = -1 };
 	if (path && strlen(path) >= sizeof(card->path))
-		return open_error(path, ENAMETOOLONG, error);
+		return vtr_error_set(error, VTR_ERROR_HOST, ENAMETOOLONG, "the card's name is too long");
 	if (path)
 		strcpy(card->path, path);
 	int result = path ? 0 : choose(card->path, sizeof(card->path), error);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
@@ -27,7 +27,7 @@ int kms_hotplug_open(void)
 	return fd;
 }
 
-/* The value of KEY=VALUE among the strings of a message, or "". */
+/* The value of KEY=VALUE among the strings of a message, or NULL. */
 static const char *value_of(const char *message, size_t size, const char *key)
 {
 	size_t length = strlen(key);
@@ -35,15 +35,25 @@ static const char *value_of(const char *message, size_t size, const char *key)
 	for (size_t at = 0; at < size; at += strlen(message + at) + 1)
 		if (!strncmp(message + at, key, length) && message[at + length] == '=')
 			return message + at + length + 1;
-	return "";
+	return NULL;
+}
+
+static bool says(const char *message, size_t size, const char *key, const char *wanted)
+{
+	const char *value = value_of(message, size, key);
+
+	return value && !strcmp(value, wanted);
 }
 
 /* message ends with a zero byte. */
 static bool is_about(const char *message, size_t size, dev_t card)
 {
-	return !strcmp(value_of(message, size, "SUBSYSTEM"), "drm") && !strcmp(value_of(message, size, "ACTION"), "change") &&
-	       strtoul(value_of(message, size, "MAJOR"), NULL, 10) == major(card) &&
-	       strtoul(value_of(message, size, "MINOR"), NULL, 10) == minor(card);
+	char major_number[16], minor_number[16];
+
+	snprintf(major_number, sizeof(major_number), "%u", major(card));
+	snprintf(minor_number, sizeof(minor_number), "%u", minor(card));
+	return says(message, size, "SUBSYSTEM", "drm") && says(message, size, "ACTION", "change") &&
+	       says(message, size, "MAJOR", major_number) && says(message, size, "MINOR", minor_number);
 }
 
 bool kms_hotplug_read(int fd, dev_t card)
