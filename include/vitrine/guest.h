@@ -100,6 +100,13 @@ struct vtr_guest_check {
  * checks are skipped and say so. */
 VTR_API int vtr_guest_check(const struct vtr_guest_options *options, const struct vtr_guest_check *check, FILE *out);
 
+struct vtr_guest_events {
+	const char *devices; /* "keyboard,tablet,mouse,touch", or some of them: a guest that has no others; NULL: all */
+	uint32_t seconds;    /* stop after so long; 0: when standard input ends */
+};
+/* Drives the input devices (options->input) and prints each event they send: `DEVICE EV_TYPE CODE VALUE`, codes by number. */
+VTR_API int vtr_guest_events(const struct vtr_guest_options *options, const struct vtr_guest_events *events, FILE *out);
+
 /* Measures round trips, the device's CPU time a frame, its resident memory, and what a screenshot costs. */
 VTR_API int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *out);
 

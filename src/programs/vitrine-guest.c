@@ -16,7 +16,7 @@
 #include "vitrine-version.h"
 
 static const char usage[] =
-	"usage: vitrine-guest --vfio-user PATH [options] probe|demo|check|bench [options]\n"
+	"usage: vitrine-guest --vfio-user PATH [options] probe|demo|check|events|bench [options]\n"
 	"A guest in user space: drives a virtio-gpu device over vfio-user.\n"
 	"\n"
 	"  --vfio-user PATH     the device's socket\n"
@@ -44,6 +44,9 @@ static const char usage[] =
 	"  --filter GLOB        only checks whose family/name matches\n"
 	"  --list               print the names\n"
 	"  --tap                print TAP\n"
+	"events                 print what the input devices (--input) send\n"
+	"  --devices LIST       only these: keyboard,tablet,mouse,touch\n"
+	"  --seconds S          stop after S seconds; else when standard input ends\n"
 	"bench                  measure\n"
 	"\n"
 	"Exit codes: 0 all well, 1 a check or measurement failed, 2 wrong arguments, 3 no device, or it is gone.\n";
@@ -52,6 +55,7 @@ struct arguments {
 	struct vtr_guest_options options;
 	struct vtr_guest_demo demo;
 	struct vtr_guest_check check;
+	struct vtr_guest_events events;
 	bool json, help, version;
 };
 
@@ -76,6 +80,7 @@ enum option_id {
 	OPTION_FILTER,
 	OPTION_LIST,
 	OPTION_TAP,
+	OPTION_DEVICES,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -101,6 +106,7 @@ static const struct option options[] = {
 	{ "filter", required_argument, NULL, OPTION_FILTER },
 	{ "list", no_argument, NULL, OPTION_LIST },
 	{ "tap", no_argument, NULL, OPTION_TAP },
+	{ "devices", required_argument, NULL, OPTION_DEVICES },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ 0 },
@@ -181,7 +187,10 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		arguments->demo.frames = number;
 		return true;
 	case OPTION_SECONDS:
-		return parse_number(value, UINT32_MAX, &arguments->demo.seconds);
+		if (!parse_number(value, UINT32_MAX, &number))
+			return false;
+		arguments->demo.seconds = arguments->events.seconds = number;
+		return true;
 	case OPTION_SIZE:
 		return parse_size(value, &arguments->demo);
 	case OPTION_SCANOUT:
@@ -204,6 +213,9 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return arguments->check.list = true;
 	case OPTION_TAP:
 		return arguments->check.tap = true;
+	case OPTION_DEVICES:
+		arguments->events.devices = value;
+		return true;
 	case OPTION_HELP:
 		return arguments->help = true;
 	case OPTION_VERSION:
@@ -222,12 +234,14 @@ static int run(struct arguments *arguments, const char *command)
 		return vtr_guest_check(device, &arguments->check, stdout);
 	if (!strcmp(command, "bench"))
 		return vtr_guest_bench(device, arguments->json, stdout);
+	if (!strcmp(command, "events"))
+		return vtr_guest_events(device, &arguments->events, stdout);
 	if (!strcmp(command, "demo")) {
 		if (!arguments->demo.frames && !arguments->demo.seconds)
 			arguments->demo.seconds = 10;
 		return vtr_guest_demo(device, &arguments->demo, stdout);
 	}
-	fprintf(stderr, "vitrine-guest: there is no command \"%s\": probe, demo, check, bench\n", command);
+	fprintf(stderr, "vitrine-guest: there is no command \"%s\": probe, demo, check, events, bench\n", command);
 	return VTR_GUEST_USAGE;
 }
 
@@ -253,7 +267,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return VTR_GUEST_USAGE;
 	}
-	if (!arguments.options.vfio_user && !arguments.check.list) {
+	if (!arguments.options.vfio_user && !arguments.check.list && strcmp(argv[optind], "events") != 0) {
 		fprintf(stderr, "vitrine-guest: which device? give its socket with --vfio-user PATH\n");
 		return VTR_GUEST_USAGE;
 	}
