@@ -15,7 +15,8 @@
  * vfio-user, server: the device as a PCI function for QEMU >= 10.1 (vfio-user-pci), cloud-hypervisor and our own client.
  *
  * One client at a time; the next one in the backlog is served when it leaves. A client that leaves, for whatever reason, takes its
- * memory with it and leaves a device as after power-on. A request that is well-formed and wrong gets an error reply; a message that
+ * memory with it; the last picture stays until the next client has agreed on a version, which finds a device as after power-on. A
+ * request that is well-formed and wrong gets an error reply; a message that
  * is malformed loses the connection.
  */
 struct vtr_vfio_user_server;
@@ -36,7 +37,7 @@ VTR_API struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop
                                                                  struct vtr_memory *memory);
 /* Calls func, once, when no client can come any more: the connected socket that the server was given has closed. */
 VTR_API void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data);
-/* Calls func whenever a client has left: its memory is gone, the device is as after power-on. */
+/* Calls func whenever a client has left: its memory is gone, and of its guest only the last picture is left. */
 VTR_API void vtr_vfio_user_server_on_leave(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data);
 VTR_API void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server); /* removes the socket; NULL is fine */
 VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *server, struct vtr_vfio_user_status *status);

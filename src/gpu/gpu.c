@@ -66,6 +66,16 @@ static void gpu_reset(struct vtr_virtio_device *device)
 	gpu->config.events_read = 0;
 }
 
+/* Nobody has switched the monitors off: they go on showing what was there last. */
+static void gpu_abandoned(struct vtr_virtio_device *device)
+{
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	vtr_flush_forget_all(gpu);
+	vtr_resources_abandon(gpu);
+	gpu->config.events_read = 0;
+}
+
 static const struct vtr_virtio_device_impl device_impl = {
 	.features = gpu_features,
 	.config_read = gpu_config_read,
@@ -73,6 +83,7 @@ static const struct vtr_virtio_device_impl device_impl = {
 	.notify = gpu_notify,
 	.queue_reset = gpu_queue_reset,
 	.reset = gpu_reset,
+	.abandoned = gpu_abandoned,
 };
 
 /* ---- what happens around it ---- */

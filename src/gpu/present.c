@@ -209,6 +209,23 @@ static void count_flush(struct vtr_scanout_stats *stats, uint64_t flushed_ns, bo
 	stats->dropped += flushed_ns && dropped;
 }
 
+static void fill_damage(struct vtr_scanout *scanout, struct vtr_frame *frame)
+{
+	/* Without its memory a scanout has nothing newer to be read: no damage, the last picture is the right one. */
+	if (!vtr_scanout_frozen(scanout) && !scanout->revoked)
+		pixman_region32_copy(&frame->damage, &scanout->unread);
+	if (frame->content == VTR_FRAME_UNREAD) {
+		scanout->behind |= pixman_region32_not_empty(&frame->damage);
+		return;
+	}
+	/* While a display has dmabufs it keeps no copy up to date. */
+	if (frame->content == VTR_FRAME_PIXELS && scanout->holds_buffer)
+		pixman_region32_union_rect(&frame->damage, &frame->damage, 0, 0, frame->width, frame->height);
+	pixman_region32_clear(&scanout->unread);
+	scanout->holds_buffer = frame->content == VTR_FRAME_BUFFER;
+	scanout->behind = false;
+}
+
 /* damage is in scanout->unread already. */
 static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_output_demand demand, uint64_t flushed_ns)
 {
@@ -223,13 +240,7 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 	frame->flushed_ns = flushed_ns;
 	if (scanout->resource)
 		attach_content(gpu, scanout, frame, demand);
-	/* Without its memory a scanout has nothing newer to be read: no damage, the last picture is the right one. */
-	if (!vtr_scanout_frozen(scanout) && !scanout->revoked)
-		pixman_region32_copy(&frame->damage, &scanout->unread);
-	if (frame->content != VTR_FRAME_UNREAD) {
-		pixman_region32_clear(&scanout->unread);
-		scanout->holds_buffer = frame->content == VTR_FRAME_BUFFER;
-	}
+	fill_damage(scanout, frame);
 	uint64_t sequence = scanout->sequence = frame->sequence;
 	vtr_output_submit(scanout->output, frame);
 	scanout->stats.cpu_ns += vtr_scanout_cpu_ns() - cpu;
@@ -269,13 +280,25 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 	}
 }
 
-void vtr_scanouts_present_later(struct vtr_gpu *gpu)
+void vtr_scanouts_blank_unread(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (gpu->scanouts[i].resource) {
-			vtr_scanout_all_unread(&gpu->scanouts[i]);
-			gpu->scanouts[i].again = true;
-		}
+		if (gpu->scanouts[i].resource == resource && gpu->scanouts[i].behind)
+			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
+}
+
+void vtr_scanouts_present_later(struct vtr_gpu *gpu)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
+		struct vtr_scanout *scanout = &gpu->scanouts[i];
+
+		if (!scanout->resource)
+			continue;
+		/* of a frozen one the staging memory may have the last copy there is */
+		if (!vtr_scanout_frozen(scanout))
+			vtr_scanout_all_unread(scanout);
+		scanout->again = true;
+	}
 	vtr_event_raise(gpu->again);
 }
 

@@ -79,14 +79,19 @@ static void drop_derived(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->view = NULL;
 }
 
+static void forget_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	gpu->resources.spans -= resource->backing.count;
+	vtr_spans_finish(&resource->backing);
+}
+
 static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
 {
 	if (!resource->image) {
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
 		drop_derived(gpu, resource);
 	}
-	gpu->resources.spans -= resource->backing.count;
-	vtr_spans_finish(&resource->backing);
+	forget_spans(gpu, resource);
 }
 
 bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans)
@@ -115,13 +120,28 @@ void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, str
 	have_spans(gpu, resource);
 }
 
-void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource)
+static void forget_entries(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	lose_spans(gpu, resource, true);
 	gpu->resources.entries -= resource->n_entries;
 	free(resource->entries);
 	resource->entries = NULL;
 	resource->n_entries = 0;
+}
+
+void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	lose_spans(gpu, resource, true);
+	forget_entries(gpu, resource);
+}
+
+static void forget_image(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	if (!resource->image)
+		return;
+	gpu->resources.images--;
+	gpu->resources.hostmem -= resource->image->pixels.length;
+	vtr_image_destroy(resource->image);
+	resource->image = NULL;
 }
 
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
@@ -134,11 +154,7 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	gpu->resources.count--;
 	drop_derived(gpu, resource);
 	vtr_resource_detach(gpu, resource);
-	if (resource->image) {
-		gpu->resources.images--;
-		gpu->resources.hostmem -= resource->image->pixels.length;
-		vtr_image_destroy(resource->image);
-	}
+	forget_image(gpu, resource);
 	free(resource);
 }
 
@@ -147,6 +163,30 @@ void vtr_resource_destroy_all(struct vtr_gpu *gpu)
 	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS && gpu->resources.count; i++)
 		while (gpu->resources.buckets[i])
 			vtr_resource_destroy(gpu, gpu->resources.buckets[i]);
+}
+
+/* Of a resource that is shown its name is left, for the scanouts: to them its memory is away. */
+static void abandon(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	vtr_scanouts_freeze(gpu, resource, false);
+	resource->was_resolved |= resource->image != NULL;
+	drop_derived(gpu, resource);
+	forget_spans(gpu, resource);
+	forget_entries(gpu, resource);
+	forget_image(gpu, resource);
+	vtr_scanouts_blank_unread(gpu, resource);
+}
+
+void vtr_resources_abandon(struct vtr_gpu *gpu)
+{
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i], *next; resource; resource = next) {
+			next = resource->next;
+			if (resource->shown)
+				abandon(gpu, resource);
+			if (!resource->shown)
+				vtr_resource_destroy(gpu, resource);
+		}
 }
 
 bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)

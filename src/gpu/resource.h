@@ -61,6 +61,9 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource);
 void vtr_resource_destroy_all(struct vtr_gpu *gpu);
 
+/* The VMM is gone, its memory is about to go: nothing is left but what names the pictures that stay. Scanouts freeze first. */
+void vtr_resources_abandon(struct vtr_gpu *gpu);
+
 /* True when so many more spans are not too many. */
 bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans);
 

@@ -42,6 +42,7 @@ struct vtr_scanout {
 	struct vtr_scanout_layout layout;
 	pixman_region32_t unread; /* damage whose pixels the output has not got yet, picture coordinates */
 	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
+	bool behind;              /* it was told of a newer one, and did not want the pixels then */
 	bool stalled;             /* the display missed a deadline and has not answered since */
 
 	uint64_t sequence;      /* of the last frame */
@@ -75,6 +76,8 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout);
 /* The resource's memory is about to go: what was not read of it is read now, so that the last picture stays right. Memory that can
  * only be had by request is read only when may_fetch: not while the VMM waits for us. */
 void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch);
+/* The resource's memory is gone for good: outputs that are behind could never show its picture, and go blank. */
+void vtr_scanouts_blank_unread(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 /* Whatever the output holds, it is another picture now. */
 void vtr_scanout_all_unread(struct vtr_scanout *scanout);
 /* The resource has memory again: scanouts that show it show that from the next flush or read on. */

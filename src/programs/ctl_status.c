@@ -164,14 +164,16 @@ static void print_path(const json_t *scanout)
 }
 
 /* What is to be said of the picture when it is not what the guest shows now. */
-static const char *why_still(const json_t *scanout)
+static const char *why_still(const json_t *scanout, bool vmm)
 {
+	if (truth(scanout, "frozen") && !vmm)
+		return ", frozen: its VMM is gone, the last picture stays until another one comes";
 	if (truth(scanout, "revoked"))
 		return ", revoked: its memory is away for now, the last picture stays";
 	return truth(scanout, "frozen") ? ", frozen: it has no memory yet" : "";
 }
 
-static void print_picture(const json_t *scanout)
+static void print_picture(const json_t *scanout, bool vmm)
 {
 	label("picture");
 	if (!truth(scanout, "enabled")) {
@@ -179,8 +181,9 @@ static void print_picture(const json_t *scanout)
 		return;
 	}
 	printf("%" PRId64 "x%" PRId64 " %s, resource %" PRId64 "%s\n", number(scanout, "width"), number(scanout, "height"),
-	       text(scanout, "format"), number(scanout, "resource"), why_still(scanout));
-	print_path(scanout);
+	       text(scanout, "format"), number(scanout, "resource"), why_still(scanout, vmm));
+	if (!truth(scanout, "frozen"))
+		print_path(scanout);
 }
 
 static void print_cost(const json_t *scanout)
@@ -206,7 +209,7 @@ static bool is_free(const json_t *scanout)
 	return !strcmp(text(scanout, "display"), "none") && !truth(scanout, "enabled");
 }
 
-static void print_scanout(const json_t *scanout)
+static void print_scanout(const json_t *scanout, bool vmm)
 {
 	const json_t *output = json_object_get(scanout, "output");
 	const char *lost = json_string_value(json_object_get(output, "lost"));
@@ -218,7 +221,7 @@ static void print_scanout(const json_t *scanout)
 		label("lost");
 		printf("%s%s%s\n", colours.bad, lost, colours.end);
 	}
-	print_picture(scanout);
+	print_picture(scanout, vmm);
 	if (number(scanout, "frames"))
 		print_cost(scanout);
 }
@@ -240,13 +243,14 @@ static void print_input(const json_t *input)
 void ctl_print_status(const json_t *status)
 {
 	const json_t *connection = json_object_get(status, "vfio_user"), *scanouts = json_object_get(status, "scanouts"), *scanout;
+	bool vmm = !connection || truth(connection, "connected");
 	size_t i;
 
 	choose_colours();
 	printf("%svitrine %s%s\n", colours.bold, text(status, "version"), colours.end);
 	label("transport");
 	fputs(text(status, "transport"), stdout);
-	if (connection && truth(connection, "connected"))
+	if (connection && vmm)
 		printf(", %sconnected%s to process %" PRId64 "\n", colours.good, colours.end, number(connection, "peer_pid"));
 	else
 		printf(", %snot connected%s\n", colours.bad, colours.end);
@@ -264,5 +268,5 @@ void ctl_print_status(const json_t *status)
 		print_input(json_object_get(status, "input"));
 	json_array_foreach (scanouts, i, scanout)
 		if (!is_free(scanout))
-			print_scanout(scanout);
+			print_scanout(scanout, vmm);
 }

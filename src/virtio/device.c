@@ -343,16 +343,27 @@ void vtr_virtio_set_status(struct vtr_virtio_device *device, uint8_t status)
 		activate(device);
 }
 
-void vtr_virtio_reset(struct vtr_virtio_device *device)
+/* type: the device type's part of it. */
+static void reset(struct vtr_virtio_device *device, void (*type)(struct vtr_virtio_device *device))
 {
 	unsigned i;
 
 	device->status = 0;
 	device->kicked = 0;
-	device->impl->reset(device);
+	type(device);
 	for (i = 0; i < device->n_queues; i++)
 		reset_queue(device, i);
 	device->requested_features = device->driver_features = 0;
+}
+
+void vtr_virtio_reset(struct vtr_virtio_device *device)
+{
+	reset(device, device->impl->reset);
+}
+
+void vtr_virtio_abandon(struct vtr_virtio_device *device)
+{
+	reset(device, device->impl->abandoned ? device->impl->abandoned : device->impl->reset);
 }
 
 int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned index)

@@ -39,6 +39,9 @@ struct vtr_virtio_device_impl {
 	void (*queue_reset)(struct vtr_virtio_device *device, unsigned queue);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
+	/* In place of reset when the VMM is gone: everything of the guest goes just so, but what people see of the device may stay
+	 * as it was until the next reset. Memory can still be read where that does not mean asking the VMM. NULL: reset. */
+	void (*abandoned)(struct vtr_virtio_device *device);
 };
 
 /* Set by the transport. */
@@ -104,6 +107,9 @@ int vtr_virtio_set_driver_features(struct vtr_virtio_device *device, uint64_t fe
  * when the features are not acceptable, DRIVER_OK without FEATURES_OK is ignored. */
 void vtr_virtio_set_status(struct vtr_virtio_device *device, uint8_t status);
 void vtr_virtio_reset(struct vtr_virtio_device *device);
+/* The VMM is gone, and its memory is about to go: impl->abandoned, and the core is as after reset. A reset has to come before the
+ * next driver does. */
+void vtr_virtio_abandon(struct vtr_virtio_device *device);
 /* Starts a queue whose size and addresses are set. 0; -EINVAL when there is no such queue, it runs already, or FEATURES_OK is not
  * set yet. */
 int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned queue);

@@ -197,10 +197,21 @@ void vtr_pci_destroy(struct vtr_pci_function *function)
 	free(function);
 }
 
-void vtr_pci_reset(struct vtr_pci_function *function)
+static void reset_function(struct vtr_pci_function *function)
 {
-	vtr_virtio_reset(function->device);
 	vtr_pci_common_reset(function);
 	vtr_pci_config_init(function);
 	vtr_pci_irq_reset(function);
+}
+
+void vtr_pci_reset(struct vtr_pci_function *function)
+{
+	vtr_virtio_reset(function->device);
+	reset_function(function);
+}
+
+void vtr_pci_abandon(struct vtr_pci_function *function)
+{
+	vtr_virtio_abandon(function->device);
+	reset_function(function);
 }

@@ -41,5 +41,7 @@ void vtr_pci_trigger_irq(struct vtr_pci_function *function, unsigned irq, unsign
 
 /* Function-level reset: device reset, configuration space as after power-on. The irq eventfds stay. */
 void vtr_pci_reset(struct vtr_pci_function *function);
+/* The VMM is gone: likewise, but what people see of the device may stay (vtr_virtio_abandon()) until vtr_pci_reset(). */
+void vtr_pci_abandon(struct vtr_pci_function *function);
 
 #endif

@@ -28,7 +28,7 @@ enum { ECHO_QUEUES = 2, ECHO_CONFIG_SIZE = 16, ECHO_MAX = 2 << 20 };
 struct echo {
 	struct vtr_virtio_device base;
 	uint8_t config[ECHO_CONFIG_SIZE];
-	unsigned resets, chains;
+	unsigned resets, abandoned, chains;
 	uint8_t buffer[ECHO_MAX];
 };
 
@@ -100,6 +100,11 @@ static void echo_reset(struct vtr_virtio_device *device)
 	memset(echo->config, 0, sizeof(echo->config));
 }
 
+static void echo_abandoned(struct vtr_virtio_device *device)
+{
+	echo_from_base(device)->abandoned++;
+}
+
 static const struct vtr_virtio_device_impl echo_impl = {
 	.features = echo_features,
 	.config_read = echo_config_read,
@@ -107,6 +112,7 @@ static const struct vtr_virtio_device_impl echo_impl = {
 	.notify = echo_notify,
 	.queue_reset = echo_queue_reset,
 	.reset = echo_reset,
+	.abandoned = echo_abandoned,
 };
 
 static void on_removing(struct vtr_memory_listener *listener, struct vtr_region *region)
@@ -125,9 +131,9 @@ static void print_status(struct context *context)
 		regions++;
 	vtr_vfio_user_server_status(context->server, &status);
 	printf("{\"connected\": %s, \"connections\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"bytes_fetched\": %" PRIu64
-	       ", \"peer_pid\": %u, \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"chains\": %u}\n",
+	       ", \"peer_pid\": %u, \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"abandoned\": %u, \"chains\": %u}\n",
 	       status.connected ? "true" : "false", status.connections, status.messages, status.bytes_fetched, status.peer_pid,
-	       regions, context->removals, context->echo->resets, context->echo->chains);
+	       regions, context->removals, context->echo->resets, context->echo->abandoned, context->echo->chains);
 	fflush(stdout);
 }
 

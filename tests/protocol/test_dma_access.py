@@ -443,7 +443,7 @@ class Access(ServerCase):
     def test_reset_meanwhile(self):
         resets = self.server.status()["resets"]
         self.interrupted(lambda: self.client.ask(RESET))
-        self.assertEqual(self.server.status()["resets"], resets + 2, "by the driver's start and by RESET")
+        self.assertEqual(self.server.status()["resets"], resets + 3, "by VERSION, by the driver's start, and by RESET")
 
     def test_status_write_meanwhile(self):
         self.interrupted(lambda: self.client.write(BAR4, COMMON + 20, b"\0"))

@@ -85,6 +85,33 @@ class Clients(ServerCase):
             self.assertEqual(client.read(BAR4, COMMON + 20, 1), b"\0")
             self.use(client, memory)
 
+    def test_reset_when_the_next_one_comes(self):
+        """A client that leaves, however it does, leaves the picture; the device is reset for the next one that is one."""
+        memory = self.memory(0x8000)
+        for leave in (Client.close, lambda client: client.send_raw(bytes(16)), lambda client: client.sock.shutdown(socket.SHUT_WR)):
+            client = self.connect()
+            self.use(client, memory)
+            before = self.server.status()
+            leave(client)
+            self.server.wait_for(lambda status: not status["connected"])
+            after = self.server.status()
+            self.assertEqual((after["resets"], after["abandoned"]), (before["resets"], before["abandoned"] + 1))
+            self.assertEqual(after["regions"], 0)
+            client.close()
+        for version in (struct.pack("=HH", 7, 0), b"", struct.pack("=HH", 0, 1) + b"no json\0"):
+            client = self.connect(version=False)
+            client.send(VERSION, version)
+            self.assert_not_served(client)
+            self.assertEqual(self.server.status()["resets"], after["resets"], "who is no client changes nothing")
+        with Client(self.server.path):
+            self.assertEqual(self.server.status()["resets"], after["resets"] + 1)
+
+    def assert_not_served(self, client):
+        while client.receive() is not None:
+            pass
+        client.close()
+        self.server.wait_for(lambda status: not status["connected"])
+
     def test_status(self):
         with Client(self.server.path) as client:
             before = self.server.status()

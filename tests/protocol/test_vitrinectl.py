@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "vm")]
 import picture  # noqa: E402  pylint: disable=wrong-import-position
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
+from vfio_user import Client  # noqa: E402  pylint: disable=wrong-import-position
 
 WIDTH, HEIGHT = 160, 120
 PATIENCE = 30
@@ -267,6 +268,43 @@ def test_pictures(tap, device):
         expect("\033" not in on_terminal(device, NO_COLOR="1"), "colours in spite of NO_COLOR")
 
 
+def test_killed(tap, device):
+    """The picture of a VMM that is gone, and of the next one."""
+    work = device.work
+    shown = picture.moving(WIDTH, HEIGHT, 39)
+    with tap.case("a VMM that is killed leaves its last picture, and nothing else"):
+        device.player.kill()
+        device.leave()
+        deadline = time.monotonic() + PATIENCE
+        while (status := json.loads(device.expect(0, "status", "--json")))["vfio_user"]["connected"]:
+            expect(time.monotonic() < deadline, "it is still connected")
+            time.sleep(0.02)
+        scanout = status["scanouts"][0]
+        expect(scanout["enabled"] and scanout["frozen"] and scanout["revoked"] and scanout["path"] == "none", scanout)
+        left = {key: status[key] for key in ("memory_regions", "mem_entries", "hostmem", "guest_features")}
+        expect(not any(left.values()), left)
+        for number in range(2):
+            device.expect(0, "screenshot", work / "left.png")
+            wrong = picture.difference(picture.read_png(work / "left.png"), shown)
+            expect(not wrong, wrong)
+        text = device.expect(0, "status")
+        expect("its VMM is gone, the last picture stays" in text and "not connected" in text, text)
+    with tap.case("it goes with its output to another display"):
+        device.expect(0, "output", "move", "0", "headless")
+        device.expect(0, "screenshot", work / "moved.png")
+        expect(not picture.difference(picture.read_png(work / "moved.png"), shown), "it is another one")
+    with tap.case("the next VMM begins with a black screen"):
+        with socket.socket(socket.AF_UNIX) as nobody:
+            nobody.connect(str(device.socket))
+        device.expect(0, "wait", "--image", work / "left.png")
+        with Client(str(device.socket)):
+            device.expect(0, "screenshot", work / "black.png", say="the guest shows nothing on scanout 0")
+            expect(not any(picture.read_png(work / "black.png").rgb), "it is not black")
+        device.play(40)
+        device.expect(0, "wait", "--image", work / "left.png", "--timeout", str(PATIENCE))
+        expect(not device.scanout()["frozen"], device.scanout())
+
+
 def on_terminal(device, **environment):
     """What status prints on a terminal."""
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | environment
@@ -383,6 +421,7 @@ def main():
             test_nothing_shown(tap, device)
             test_assign(tap, device)
             test_pictures(tap, device)
+            test_killed(tap, device)
             test_wait_image(tap, device)
             test_outputs(tap, device)
             test_input(tap, device)

@@ -50,6 +50,7 @@ struct gpu_display {
 	_Atomic uint64_t offset;                       /* the last one's */
 	_Atomic uint32_t pixel[VTR_MAX_SCANOUTS];      /* the first one of the last frame that was shown, */
 	_Atomic uint32_t last_pixel[VTR_MAX_SCANOUTS]; /* and the last one */
+	_Atomic uint32_t damaged;                      /* rows from the first to the last one that it damaged */
 };
 
 static inline struct gpu_display *gpu_display_from(struct vtr_display *display)
@@ -76,6 +77,8 @@ static inline void gpu_display_look(struct gpu_display *display, const struct vt
 
 	atomic_store(&display->pixel[index], gpu_display_read(frame, 0));
 	atomic_store(&display->last_pixel[index], gpu_display_read(frame, last));
+	const pixman_box32_t *damage = pixman_region32_extents((pixman_region32_t *)&frame->damage);
+	atomic_store(&display->damaged, (uint32_t)(damage->y2 - damage->y1));
 }
 
 /* False when it is refused. */

@@ -210,11 +210,20 @@ def session_blob(tap, environment):
             expect("@@BOOTS 2" in boots, f"this is no second boot: {boots}")
             session.show("vfio 10")
             session.expect_picture(10)
-        with session.case("QEMU is killed and started again"):
+        with session.case("QEMU is killed: the last picture stays"):
             session.guest.kill()
+            session.wait_until(lambda: not session.vitrine.status()["vfio_user"]["connected"], "QEMU is still connected")
+            session.expect_picture(10)
+            status, scanout = session.vitrine.status(), session.vitrine.scanout()
+            expect(scanout["enabled"] and scanout["frozen"] and scanout["revoked"], f"it is not said to be revoked: {scanout}")
+            expect(not status["memory_regions"] and not status["mem_entries"], f"memory is left: {status}")
+            maps = pathlib.Path(f"/proc/{session.vitrine.process.pid}/maps").read_text(encoding="utf-8")
+            expect("memfd:" not in maps, f"memory of the guest is mapped still:\n{maps}")
+        with session.case("QEMU is started again"):
             session.boot()
             session.show("vfio 11")
             session.expect_picture(11)
+            expect(not session.vitrine.scanout()["frozen"], "it is said to be frozen")
 
 
 def check_wait(session):

@@ -18,8 +18,9 @@
  * -ECANCELED, and the `resume` event handles the held message from the loop. The same event tears a lost connection down. So the
  * device is never reset, and memory never removed, under its user.
  *
- * Tearing down: the device is reset, the irq eventfds are closed, the memory map is emptied: what the next client finds is a device
- * as after power-on.
+ * Tearing down: the device is abandoned, the irq eventfds are closed, the memory map is emptied. Of what the client's guest had
+ * nothing is left but what its people see, the last picture, for as long as nobody else comes. A client that has agreed on a
+ * version finds a device as after power-on: that is when it is reset.
  *
  * Thread: the loop's.
  */
@@ -188,7 +189,7 @@ static void disconnect(struct vtr_vfio_user_server *server)
 	vtr_message_reader_finish(&server->reader);
 	vtr_message_queue_finish(&server->queue);
 
-	vtr_pci_reset(server->function);
+	vtr_pci_abandon(server->function);
 	vtr_vfio_user_remove_irqs(server);
 	vtr_memory_remove_all(server->memory);
 

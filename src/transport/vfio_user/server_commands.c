@@ -52,8 +52,11 @@ static ssize_t handle_version(struct vtr_vfio_user_server *server, struct vtr_vf
 	memcpy(server->reply, &version, sizeof(version));
 	int length =
 		vtr_vfio_user_capabilities_format(&own, (char *)server->reply + sizeof(version), VTR_VFIO_USER_MAX_VERSION_DATA);
-	server->negotiated = length > 0;
-	return length > 0 ? (ssize_t)sizeof(version) + length : length;
+	if (length <= 0)
+		return length;
+	server->negotiated = true;
+	vtr_pci_reset(server->function); /* what was left for the last client's people to see goes */
+	return (ssize_t)sizeof(version) + length;
 }
 
 /* ---- memory ---- */
