@@ -2,7 +2,8 @@
 /*
  * The vfio-user server against a client that sends anything, with any fds, and answers DMA requests as it likes.
  *
- * An input is a sequence of steps: one byte, modulo STEPS, and its arguments. seed_vfio_user.py writes inputs in this form.
+ * An input is a sequence of steps: one byte, modulo STEPS, and its arguments; what is left of the byte counts for REPLY.
+ * seed_vfio_user.py writes inputs in this form.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,15 +20,16 @@
 #include "fake_device.h"
 #include "vfio_user_input.h"
 
-enum { RAM_SIZE = 0x10000, MAX_STEPS = 512 };
+enum { RAM_SIZE = 0x10000, MAX_STEPS = 512, MAX_PIECES = 32 };
 
 enum step {
 	RAW,      /* u8 fds, u16 length, bytes: just sent */
 	COMMAND,  /* u8 command, u8 flags, u8 fds, u16 length, bytes: with a header that fits */
-	REPLY,    /* the same, as the answer to a DMA request */
+	REPLY,    /* the same, as the answer to a DMA request: the next one, or so many after it */
 	DURING,   /* u16 length, steps: sent when the device asks for remote memory the next time, before it waits for the answer */
 	DISPATCH, /* the loop turns once */
 	POKE,     /* u16 offset, u16 length, bytes: into the file that DMA_MAP gets */
+	GATHER,   /* u8 count, then u32 address, u16 length of each: memory is asked for, many pieces at a time */
 	STEPS,
 };
 
@@ -62,22 +64,48 @@ static void poke(struct machine *m, struct fuzz_input *input)
 		memcpy(m->ram + offset, bytes.data, bytes.length);
 }
 
-static void send_message(struct machine *m, struct fuzz_input *input, unsigned step)
+static void gather(struct machine *m, struct fuzz_input *input)
 {
-	if (step == RAW)
+	static uint8_t target[MAX_PIECES * UINT16_MAX];
+	struct vtr_mem_entry entries[MAX_PIECES];
+	size_t count = fuzz_take8(input) % MAX_PIECES;
+	struct vtr_spans spans;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t address = fuzz_take16(input);
+
+		entries[i] = (struct vtr_mem_entry){ .address = address | (uint64_t)fuzz_take16(input) << 16,
+			                             .length = fuzz_take16(input) };
+	}
+	if (vtr_spans_resolve(&spans, m->memory, entries, count, NULL))
+		return;
+	vtr_spans_fetch(&spans, 0, 0, 1, (size_t)spans.length, target, 0);
+	vtr_spans_finish(&spans);
+}
+
+static void send_message(struct machine *m, struct fuzz_input *input, uint8_t byte)
+{
+	uint16_t id = (uint16_t)(m->server->dma.next_id + byte / STEPS);
+
+	switch (byte % STEPS) {
+	case RAW:
 		fuzz_send_raw(m->socket, &m->fds, input);
-	else if (step == COMMAND)
+		break;
+	case COMMAND:
 		fuzz_send_message(m->socket, &m->fds, input, 7, VFIO_USER_TYPE_COMMAND);
-	else if (step == REPLY)
-		fuzz_send_message(m->socket, &m->fds, input, m->server->dma.next_id, VFIO_USER_TYPE_REPLY);
+		break;
+	case REPLY:
+		fuzz_send_message(m->socket, &m->fds, input, id, VFIO_USER_TYPE_REPLY);
+		break;
+	}
 }
 
 static void run(struct machine *m, struct fuzz_input *input)
 {
-	unsigned step = fuzz_take8(input) % STEPS;
+	uint8_t byte = fuzz_take8(input);
 	struct fuzz_bytes bytes;
 
-	switch (step) {
+	switch (byte % STEPS) {
 	case DURING:
 		bytes = fuzz_take_bytes(input, fuzz_take16(input));
 		m->during = (struct fuzz_input){ bytes.data, bytes.length };
@@ -88,8 +116,11 @@ static void run(struct machine *m, struct fuzz_input *input)
 	case POKE:
 		poke(m, input);
 		break;
+	case GATHER:
+		gather(m, input);
+		break;
 	default:
-		send_message(m, input, step);
+		send_message(m, input, byte);
 		break;
 	}
 }
@@ -102,7 +133,7 @@ static void send_during(struct machine *m)
 
 	m->during.left = 0;
 	while (during.left)
-		send_message(m, &during, fuzz_take8(&during) % STEPS);
+		send_message(m, &during, fuzz_take8(&during));
 }
 
 static int remote_read(void *data, uint64_t address, void *buffer, size_t length)
@@ -121,7 +152,15 @@ static int remote_write(void *data, uint64_t address, const void *buffer, size_t
 	return vtr_vfio_user_remote.write(m->server, address, buffer, length);
 }
 
-static const struct vtr_remote_impl remote = { .read = remote_read, .write = remote_write };
+static int remote_read_many(void *data, const struct vtr_remote_piece *pieces, size_t count)
+{
+	struct machine *m = data;
+
+	send_during(m);
+	return vtr_vfio_user_remote.read_many(m->server, pieces, count);
+}
+
+static const struct vtr_remote_impl remote = { .read = remote_read, .write = remote_write, .read_many = remote_read_many };
 
 static void init(struct machine *m)
 {

@@ -25,15 +25,18 @@ def raw(data, which=0):
     return struct.pack('<BBH', 0, which, len(data)) + data
 
 
-# ---- the server's inputs: RAW, COMMAND, REPLY, DURING, DISPATCH, POKE
+# ---- the server's inputs: RAW, COMMAND, REPLY, DURING, DISPATCH, POKE, GATHER
+
+STEPS = 7
 
 
 def command(number, body=b'', **how):
     return message(1, number, body, **how)
 
 
-def answer(number, body=b'', **how):
-    return message(2, number, body, **how)
+def answer(number, body=b'', later=0, **how):
+    """later: to which request after the next one."""
+    return message(2 + later * STEPS, number, body, **how)
 
 
 def during(*messages):
@@ -92,6 +95,18 @@ def remote_read(*messages):
     return REMOTE_MEMORY + during(*messages) + chain(REMOTE, 0x5000) + DISPATCH * 3
 
 
+def gather(pieces, *messages):
+    """Pieces (offset, length) of remote memory, and what the client sends while the device waits for them."""
+    return (hello() + dma_map(REMOTE, 0x10000, 0) + DISPATCH * 2 + during(*messages) + bytes([6, len(pieces)])
+            + b''.join(struct.pack('<IH', REMOTE + offset, length) for offset, length in pieces) + DISPATCH)
+
+
+def fetched(offset, length, later):
+    return answer(DMA_READ, struct.pack('<QQ', REMOTE + offset, length) + bytes(length), later)
+
+
+FAR = [(0x8000, 8), (0, 16), (0x4000, 12)]
+
 SERVER = {
     'information': hello()
     + command(GET_INFO, struct.pack('<IIII', 16, 0, 0, 0))
@@ -128,6 +143,13 @@ SERVER = {
     'remote-never': remote_read(),
     'remote-gone': remote_read(raw(struct.pack('<HHIII', 1, RESET, 3, 0, 0))),
     'remote-rings': hello() + dma_map(0, 0x10000, 0) + live() + during(answer(DMA_READ, ACCESS[:8])) + chain(0x4000, 0x5000) + DISPATCH * 2,
+    'gather': gather(FAR, fetched(0, 16, 0), fetched(0x4000, 12, 1), fetched(0x8000, 8, 2)),
+    'gather-backwards': gather(FAR, fetched(0x8000, 8, 2), fetched(0x4000, 12, 1), fetched(0, 16, 0)),
+    'gather-close': gather([(64, 8), (32, 8), (0, 8)], fetched(0, 72, 0)),
+    'gather-error': gather(FAR, answer(DMA_READ, later=1, flags=ERROR), fetched(0, 16, 0)),
+    'gather-twice': gather(FAR, fetched(0x4000, 12, 1) * 2),
+    'gather-unmap': gather(FAR, fetched(0x4000, 12, 1), dma_unmap(REMOTE, 0x10000), fetched(0, 16, 0)) + DISPATCH * 2,
+    'gather-many': gather([(i * 0x800, 4) for i in range(20)], *(fetched(i * 0x800, 4, i) for i in range(8))),
     'too-many-fds': hello() + command(GET_INFO, bytes(16), which=fds(17, NULL)),
     'half': hello() + raw(struct.pack('<HHIII', 1, REGION_WRITE, 1000, 0, 0) + b'half', fds(2, NULL)),
     'sizes': raw(struct.pack('<HHIII', 1, VERSION, 3, 0, 0)),
