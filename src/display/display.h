@@ -76,6 +76,10 @@ void vtr_frame_presented(struct vtr_frame *frame, uint64_t presented_ns);
 /* The frame's buffer cannot be imported: reports IMPORT_FAILED with *error; the frame is still to be finished. */
 void vtr_frame_import_failed(struct vtr_frame *frame, const struct vtr_error *error);
 
+/* Whether the picture of a frame with a buffer of 32 bits a pixel lies within its dmabuf; false with *error. To be asked before an
+ * import: drivers and compositors take less than they read. */
+bool vtr_frame_fits_dmabuf(const struct vtr_frame *frame, struct vtr_error *error);
+
 void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand demand); /* a rise reports FRAME_NEEDED */
 
 /* The monitor has another mode: at once, also for fixed outputs, reports MODE_CHANGED. For connectors. */

@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -69,17 +70,45 @@ class Program(contextlib.AbstractContextManager):
         self.log.close()
 
 
+def compile_seat(directory):
+    """weston_seat.c as a module of the kit's weston: not by meson, which may run where there is no kit yet."""
+    module = directory / "weston_seat.so"
+    include = TREE / "usr/include"
+    subprocess.run([*os.environ.get("CC", "cc").split(), "-shared", "-fPIC", "-O1", "-o", module,
+                    pathlib.Path(__file__).with_name("weston_seat.c"), f"-I{include}/libweston-14", f"-I{include}/pixman-1",
+                    f"-I{include}"], check=True, timeout=START_SECONDS)
+    return module
+
+
 class Weston(Program):
-    """A compositor: its clients' WAYLAND_DISPLAY is in env. extra: more arguments, for example --modules=MODULE."""
+    """A compositor: its clients' WAYLAND_DISPLAY is in env. It stands for the whole of a person's desktop, see act()."""
+
+    SOCKET = "vitrine-test"
 
     def __init__(self, directory, width=1280, height=800, extra=()):
         self.directory = pathlib.Path(directory)
         self.directory.chmod(0o700)
-        self.env = {**environment(self.directory), "WAYLAND_DISPLAY": "vitrine-test"}
-        super().__init__([TREE / "usr/bin/weston", "--backend=headless", "--renderer=gl", "--socket=vitrine-test", "--idle-time=0",
-                          "--debug", "--no-config", "--shell=kiosk-shell.so", f"--width={width}", f"--height={height}", *extra],
+        self.env = {**environment(self.directory), "WAYLAND_DISPLAY": self.SOCKET}
+        seat = self.directory / "seat"
+        for path in (self.directory / self.SOCKET, seat):
+            path.unlink(missing_ok=True)  # what one that was killed has left
+        super().__init__([TREE / "usr/bin/weston", "--backend=headless", "--renderer=gl", f"--socket={self.SOCKET}",
+                          "--idle-time=0", "--debug", "--no-config", "--shell=kiosk-shell.so", f"--width={width}",
+                          f"--height={height}", f"--modules={compile_seat(self.directory)}", *extra],
                          self.directory, environment(self.directory))
-        self.wait_for(self.directory / "vitrine-test")
+        self.wait_for(self.directory / self.SOCKET)
+        self.wait_for(seat)
+        self.person = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.person.connect(str(seat))
+
+    def act(self, *what):
+        """What a person does, as weston_seat.c says: act("move 100 100", "button 272 1")."""
+        for one in what:
+            self.person.send(one.encode())
+
+    def __exit__(self, *exception):
+        self.person.close()
+        super().__exit__(*exception)
 
     def screenshot(self):
         """The bytes of a PNG file of what the compositor shows."""

@@ -163,7 +163,7 @@ static const struct layout layouts[] = {
 	{ "one-byte-short", DRM_FORMAT_XRGB8888, 0, WIDTH * 4, 0, 1, "the dmabuf has 9027 bytes, the picture ends 9028" },
 	{ "offset-beyond-int", DRM_FORMAT_XRGB8888, UINT64_C(1) << 31, WIDTH * 4, 0, 0,
 	  "EGL cannot express an offset of 2147483648" },
-	{ "stride-too-small", DRM_FORMAT_XRGB8888, 0, WIDTH * 4 - 4, 0, 0, "and a stride of 240" },
+	{ "stride-too-small", DRM_FORMAT_XRGB8888, 0, WIDTH * 4 - 4, 0, 0, "a stride of 240" },
 	{ "tiled", DRM_FORMAT_XRGB8888, 0, WIDTH * 4, I915_FORMAT_MOD_X_TILED, 0, "does not import a dmabuf of 61x37 XR24" },
 };
 

@@ -26,6 +26,7 @@ struct scanout {
 	uint8_t *memory; /* of the whole file */
 	size_t size;
 	struct vtr_buffer *buffer;
+	bool tight;       /* the memory ends with the last pixel, not with its row */
 	bool no_dmabuf;   /* the ladder is at mapped */
 	bool nothing_new; /* what was damaged was read: pixels that are asked for are those there are */
 
@@ -74,7 +75,7 @@ static inline void scanout_draw(struct scanout *scanout, uint32_t seed)
 		}
 }
 
-/* New memory of the scanout's layout, `missing` bytes short of what it takes. */
+/* New memory of the scanout's layout, whole rows, or `missing` bytes short of what it takes. */
 static inline void scanout_new_buffer(struct scanout *scanout, size_t missing)
 {
 	int fd = memfd_create("scanout", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -82,7 +83,9 @@ static inline void scanout_new_buffer(struct scanout *scanout, size_t missing)
 	if (scanout->memory)
 		munmap(scanout->memory, scanout->size);
 	vtr_buffer_drop(scanout->buffer);
-	scanout->size = scanout->offset + (size_t)scanout->stride * (scanout->height - 1) + scanout->width * 4;
+	scanout->size = scanout->offset + (size_t)scanout->stride * scanout->height;
+	if (missing || scanout->tight)
+		scanout->size -= scanout->stride - scanout->width * 4;
 	g_assert_cmpint(ftruncate(fd, (off_t)(scanout->size - missing)), ==, 0);
 	scanout->memory = mmap(NULL, scanout->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	g_assert_true(scanout->memory != MAP_FAILED);

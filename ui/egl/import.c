@@ -7,10 +7,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include <vitrine/dmabuf.h>
-
+#include "display/display.h"
 #include "egl/egl.h"
-#include "util/checked.h"
 #include "util/fourcc.h"
 
 static void forget(struct vtr_egl_import *import, const struct vtr_egl_caps *caps)
@@ -43,21 +41,13 @@ static struct vtr_egl_import *find(struct vtr_egl_imports *imports, const struct
 	return oldest;
 }
 
-/* Drivers take less than they read: Mesa's software renderer even /dev/null. */
 static int check_layout(const struct vtr_frame *frame, struct vtr_error *error)
 {
-	uint64_t length = (uint64_t)frame->stride * (frame->height - 1) + (uint64_t)frame->width * 4;
-	uint64_t size = vtr_dmabuf_size(vtr_buffer_fd(frame->buffer));
-
-	if (frame->stride / 4 < frame->width || frame->stride > INT32_MAX || frame->offset > INT32_MAX)
+	if (frame->stride > INT32_MAX || frame->offset > INT32_MAX)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
 		                     "EGL cannot express an offset of %" PRIu64 " bytes and a stride of %u", frame->offset,
 		                     frame->stride);
-	if (!vtr_range_fits(frame->offset, length, size))
-		return vtr_error_set(error, VTR_ERROR_HOST, ERANGE,
-		                     "the dmabuf has %" PRIu64 " bytes, the picture ends %" PRIu64 " bytes from its begin", size,
-		                     frame->offset + length);
-	return 0;
+	return vtr_frame_fits_dmabuf(frame, error) ? 0 : -ERANGE;
 }
 
 static EGLImage create_image(const struct vtr_egl_caps *caps, const struct vtr_frame *frame)

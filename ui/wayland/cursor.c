@@ -11,17 +11,17 @@
 
 #include "wayland/seat.h"
 
-static void shown(void *data, struct wl_callback *callback, uint32_t time)
+static void answered(void *data, struct wl_callback *callback, uint32_t serial)
 {
 	struct wayland_seat *seat = data;
 
 	wl_callback_destroy(callback);
 	seat->cursor_callback = NULL;
-	if (seat->under && seat->cursor_serial != seat->under->cursor.serial)
+	if (seat->cursor_stale)
 		wayland_cursor_set(seat);
 }
 
-static const struct wl_callback_listener shown_listener = { .done = shown };
+static const struct wl_callback_listener answer_listener = { .done = answered };
 
 static bool load_image(struct wayland_seat *seat, const struct vtr_cursor *cursor)
 {
@@ -36,8 +36,6 @@ static bool load_image(struct wayland_seat *seat, const struct vtr_cursor *curso
 	munmap(data, size);
 	wl_surface_attach(seat->cursor, buffer, 0, 0);
 	wl_surface_damage(seat->cursor, 0, 0, VTR_CURSOR_SIZE, VTR_CURSOR_SIZE);
-	seat->cursor_callback = wl_surface_frame(seat->cursor);
-	wl_callback_add_listener(seat->cursor_callback, &shown_listener, seat);
 	wl_surface_commit(seat->cursor);
 	if (seat->cursor_buffer)
 		wl_buffer_destroy(seat->cursor_buffer);
@@ -46,22 +44,33 @@ static bool load_image(struct wayland_seat *seat, const struct vtr_cursor *curso
 	return true;
 }
 
-void wayland_cursor_set(struct wayland_seat *seat)
+static void send(struct wayland_seat *seat)
 {
 	struct vtr_input *input = seat->display->options.input;
-
-	if (!seat->under || !seat->pointer)
-		return;
 	const struct vtr_cursor *cursor = &seat->under->cursor;
+
 	if (!cursor->visible || !input || !vtr_input_used(input, VTR_INPUT_TABLET)) {
 		wl_pointer_set_cursor(seat->pointer, seat->enter_serial, NULL, 0, 0);
 		return;
 	}
 	if (!seat->cursor)
 		seat->cursor = wl_compositor_create_surface(seat->display->compositor);
-	if (seat->cursor_serial == cursor->serial || (!seat->cursor_callback && load_image(seat, cursor)))
+	if (seat->cursor_serial == cursor->serial || load_image(seat, cursor))
 		wl_pointer_set_cursor(seat->pointer, seat->enter_serial, seat->cursor, (int32_t)cursor->hot_x,
 		                      (int32_t)cursor->hot_y);
+}
+
+void wayland_cursor_set(struct wayland_seat *seat)
+{
+	if (!seat->under || !seat->pointer)
+		return;
+	seat->cursor_stale = seat->cursor_callback;
+	if (seat->cursor_stale)
+		return;
+	send(seat);
+	/* not the surface's frame callback: that never comes when the pointer has left before */
+	seat->cursor_callback = wl_display_sync(seat->display->connection);
+	wl_callback_add_listener(seat->cursor_callback, &answer_listener, seat);
 }
 
 void wayland_cursor_changed(struct wayland_window *window)

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "util/fourcc.h"
@@ -25,6 +24,8 @@ void wayland_formats_finish(struct wayland_formats *formats)
 	if (formats->feedback)
 		zwp_linux_dmabuf_feedback_v1_destroy(formats->feedback);
 	free(formats->table);
+	free(formats->listed);
+	free(formats->items);
 	pthread_mutex_destroy(&formats->lock);
 }
 
@@ -39,8 +40,14 @@ static void modifier(void *data, struct zwp_linux_dmabuf_v1 *dmabuf, uint32_t fo
 	struct wayland_formats *formats = data;
 
 	pthread_mutex_lock(&formats->lock);
-	if (formats->count < WAYLAND_MAX_FORMATS)
-		formats->items[formats->count++] = (struct wayland_format){ fourcc, (uint64_t)high << 32 | low };
+	if (formats->count < WAYLAND_MAX_FORMATS) {
+		struct wayland_format *items = realloc(formats->items, (formats->count + 1) * sizeof(*items));
+
+		if (items) {
+			items[formats->count++] = (struct wayland_format){ fourcc, (uint64_t)high << 32 | low };
+			formats->items = items;
+		}
+	}
 	pthread_mutex_unlock(&formats->lock);
 }
 
@@ -55,23 +62,36 @@ struct table_entry {
 	uint64_t modifier;
 };
 
+/* Read, not mapped: the file may be shorter than the compositor says. */
+static bool read_table(struct wayland_formats *formats, int fd, size_t count)
+{
+	struct table_entry entry;
+
+	formats->table = calloc(count, sizeof(*formats->table));
+	formats->listed = calloc(count, sizeof(*formats->listed));
+	if (!formats->table || !formats->listed)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (pread(fd, &entry, sizeof(entry), (off_t)(i * sizeof(entry))) != sizeof(entry))
+			return false;
+		formats->table[i] = (struct wayland_format){ entry.fourcc, entry.modifier };
+	}
+	return true;
+}
+
 static void format_table(void *data, struct zwp_linux_dmabuf_feedback_v1 *feedback, int32_t fd, uint32_t size)
 {
 	struct wayland_formats *formats = data;
 	size_t count = size / sizeof(struct table_entry);
-	const struct table_entry *entries = count ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
 
-	close(fd);
 	free(formats->table);
+	free(formats->listed);
 	formats->table = NULL;
-	formats->table_size = 0;
-	if (entries == MAP_FAILED)
-		return;
-	formats->table = calloc(count, sizeof(*formats->table));
-	for (size_t i = 0; formats->table && i < count; i++)
-		formats->table[i] = (struct wayland_format){ entries[i].fourcc, entries[i].modifier };
-	formats->table_size = formats->table ? count : 0;
-	munmap((void *)entries, size);
+	formats->listed = NULL;
+	formats->table_size = count <= WAYLAND_MAX_FORMATS && read_table(formats, fd, count) ? count : 0;
+	if (!formats->table_size)
+		vtr_log(VTR_LOG_WARN, "wayland: the compositor's table of dmabuf formats cannot be read: %u bytes", size);
+	close(fd);
 }
 
 static void tranche_formats(void *data, struct zwp_linux_dmabuf_feedback_v1 *feedback, struct wl_array *indices)
@@ -79,19 +99,35 @@ static void tranche_formats(void *data, struct zwp_linux_dmabuf_feedback_v1 *fee
 	struct wayland_formats *formats = data;
 	const uint16_t *index;
 
-	wl_array_for_each(index, indices) if (*index < formats->table_size && formats->next_count < WAYLAND_MAX_FORMATS)
-		formats->next[formats->next_count++] = formats->table[*index];
+	wl_array_for_each(index, indices) if (*index < formats->table_size) formats->listed[*index] = true;
+}
+
+/* The entries that are listed; the list under way is empty afterwards. */
+static struct wayland_format *collect(struct wayland_formats *formats, size_t *count)
+{
+	struct wayland_format *items = calloc(formats->table_size + 1, sizeof(*items));
+
+	*count = 0;
+	for (size_t i = 0; i < formats->table_size; i++) {
+		if (formats->listed[i] && items)
+			items[(*count)++] = formats->table[i];
+		formats->listed[i] = false;
+	}
+	return items;
 }
 
 static void feedback_done(void *data, struct zwp_linux_dmabuf_feedback_v1 *feedback)
 {
 	struct wayland_formats *formats = data;
+	size_t count;
+	struct wayland_format *items = collect(formats, &count), *old = formats->items;
 
 	pthread_mutex_lock(&formats->lock);
-	memcpy(formats->items, formats->next, formats->next_count * sizeof(formats->next[0]));
-	formats->count = formats->next_count;
+	formats->items = items;
+	formats->count = count;
 	pthread_mutex_unlock(&formats->lock);
-	formats->next_count = 0;
+	free(old);
+	formats->changed(formats->data);
 }
 
 static void main_device(void *data, struct zwp_linux_dmabuf_feedback_v1 *feedback, struct wl_array *device)
@@ -120,8 +156,11 @@ static const struct zwp_linux_dmabuf_feedback_v1_listener feedback_listener = {
 	.tranche_flags = tranche_flags,
 };
 
-void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf)
+void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf, void (*changed)(void *data),
+                            void *data)
 {
+	formats->changed = changed;
+	formats->data = data;
 	formats->any = true;
 	zwp_linux_dmabuf_v1_add_listener(dmabuf, &dmabuf_listener, formats);
 	if (zwp_linux_dmabuf_v1_get_version(dmabuf) < ZWP_LINUX_DMABUF_V1_GET_DEFAULT_FEEDBACK_SINCE_VERSION)

@@ -16,6 +16,7 @@
  */
 #include <drm_fourcc.h>
 #include <errno.h>
+#include <string.h>
 
 #include "display/picture.h"
 #include "wayland/wayland.h"
@@ -63,43 +64,50 @@ void wayland_import_released(struct wayland_import *import)
 	wayland_show(window);
 }
 
-void wayland_import_answered(struct wayland_window *window)
-{
-	wayland_show(window);
-}
-
 /* ---- what the compositor tells about a picture on the screen ---- */
 
 static void sync_output(void *data, struct wp_presentation_feedback *feedback, struct wl_output *output)
 {
 }
 
+static void forget_feedback(struct wayland_window *window, struct wp_presentation_feedback *feedback)
+{
+	for (size_t i = 0; i < WAYLAND_FEEDBACKS; i++)
+		if (window->feedbacks[i] == feedback)
+			window->feedbacks[i] = NULL;
+	wp_presentation_feedback_destroy(feedback);
+}
+
+static void note_refresh(struct wayland_window *window, uint32_t period_ns)
+{
+	uint32_t refresh_mhz = (uint32_t)((UINT64_C(1000000000000) + period_ns / 2) / period_ns);
+	uint32_t known = window->refresh_mhz ? window->refresh_mhz : vtr_output_mode(window->output).refresh_mhz;
+
+	if (refresh_mhz + 200 >= known && refresh_mhz <= known + 200)
+		return; /* what is measured is never exact */
+	window->refresh_mhz = refresh_mhz;
+	wayland_window_request_mode(window);
+}
+
 static void presented(void *data, struct wp_presentation_feedback *feedback, uint32_t seconds_high, uint32_t seconds_low,
                       uint32_t nanoseconds, uint32_t refresh, uint32_t sequence_high, uint32_t sequence_low, uint32_t flags)
 {
 	struct wayland_window *window = data;
-	struct vtr_mode mode = vtr_output_mode(window->output);
 	bool zero_copy = flags & WP_PRESENTATION_FEEDBACK_KIND_ZERO_COPY;
 
-	wp_presentation_feedback_destroy(feedback);
+	forget_feedback(window, feedback);
 	if (zero_copy != window->zero_copy) {
 		window->zero_copy = zero_copy;
 		vtr_log_limited(&window->log, VTR_LOG_INFO, "wayland: output %s: the compositor %s the guest's pictures",
-		                vtr_output_name(window->output), zero_copy ? "scans out" : "draws");
+		                vtr_output_name(window->output), zero_copy ? "scans out (zero copy)" : "draws");
 	}
-	if (!refresh)
-		return;
-	uint32_t refresh_mhz = (uint32_t)((UINT64_C(1000000000000) + refresh / 2) / refresh);
-	/* what is measured is never exact */
-	if (refresh_mhz + 200 < mode.refresh_mhz || refresh_mhz > mode.refresh_mhz + 200) {
-		mode.refresh_mhz = refresh_mhz;
-		vtr_output_request_mode(window->output, &mode);
-	}
+	if (refresh)
+		note_refresh(window, refresh);
 }
 
 static void discarded(void *data, struct wp_presentation_feedback *feedback)
 {
-	wp_presentation_feedback_destroy(feedback);
+	forget_feedback(data, feedback);
 }
 
 static const struct wp_presentation_feedback_listener feedback_listener = {
@@ -107,6 +115,17 @@ static const struct wp_presentation_feedback_listener feedback_listener = {
 	.presented = presented,
 	.discarded = discarded,
 };
+
+/* Of the content's next commit; not while the compositor owes too many answers. */
+static void ask_feedback(struct wayland_window *window)
+{
+	for (size_t i = 0; window->display->presentation && i < WAYLAND_FEEDBACKS; i++)
+		if (!window->feedbacks[i]) {
+			window->feedbacks[i] = wp_presentation_feedback(window->display->presentation, window->content);
+			wp_presentation_feedback_add_listener(window->feedbacks[i], &feedback_listener, window);
+			return;
+		}
+}
 
 /* ---- captures ---- */
 
@@ -128,10 +147,12 @@ static pixman_image_t *make_picture(const struct wayland_window *window, const s
 	return NULL;
 }
 
-static void update_demand(struct wayland_window *window)
+void wayland_update_demand(struct wayland_window *window, bool present)
 {
 	bool dmabufs = window->display->formats.any && !window->n_captures;
 
+	if (present)
+		vtr_output_set_demand(window->output, VTR_DEMAND_NONE); /* it is a rise that has the picture presented */
 	vtr_output_set_demand(window->output, dmabufs ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
 }
 
@@ -146,7 +167,7 @@ static void answer_captures(struct wayland_window *window, const struct vtr_fram
 	pixman_image_t *picture = make_picture(window, frame);
 	vtr_error_set(&error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
 	window->n_captures = 0;
-	update_demand(window); /* before the answers: who gets one sees that it fell */
+	wayland_update_demand(window, false); /* before the answers: who gets one sees that it fell */
 	for (size_t i = 0; i < n; i++) {
 		bool cursor = vtr_capture_wants_cursor(window->captures[i]);
 		pixman_image_t *image = picture && cursor ? vtr_picture_with_cursor(picture, &window->cursor) : picture;
@@ -167,7 +188,7 @@ void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
 	if (window->told && !window->picture_width && !window->waiting)
 		answer_captures(window, &blank);
 	else
-		update_demand(window);
+		wayland_update_demand(window, false);
 }
 
 /* ---- committing ---- */
@@ -187,15 +208,33 @@ static void note_picture(struct wayland_window *window, const struct vtr_frame *
 	wayland_window_set_title(window);
 }
 
-static void damage(const struct wayland_window *window, const struct vtr_frame *frame)
+/* left: columns of the buffer before the picture. */
+static void damage(const struct wayland_window *window, const struct vtr_frame *frame, int32_t left)
 {
 	const pixman_box32_t *boxes;
 	int n;
 
 	boxes = pixman_region32_rectangles((pixman_region32_t *)&frame->damage, &n);
 	for (int i = 0; i < n; i++)
-		wl_surface_damage_buffer(window->content, boxes[i].x1, boxes[i].y1, boxes[i].x2 - boxes[i].x1,
+		wl_surface_damage_buffer(window->content, left + boxes[i].x1, boxes[i].y1, boxes[i].x2 - boxes[i].x1,
 		                         boxes[i].y2 - boxes[i].y1);
+}
+
+/* The content gets a buffer, of which the picture is what lies right of the first columns. */
+static void attach(struct wayland_window *window, struct wl_buffer *buffer, const struct vtr_frame *frame, uint32_t left)
+{
+	uint32_t source[3] = { left, left ? frame->width : 0, left ? frame->height : 0 };
+
+	wl_surface_attach(window->content, buffer, 0, 0);
+	if (!memcmp(source, window->source, sizeof(source)))
+		return;
+	memcpy(window->source, source, sizeof(source));
+	if (left)
+		wp_viewport_set_source(window->content_viewport, wl_fixed_from_int((int)left), 0,
+		                       wl_fixed_from_int((int)frame->width), wl_fixed_from_int((int)frame->height));
+	else
+		wp_viewport_set_source(window->content_viewport, wl_fixed_from_int(-1), wl_fixed_from_int(-1),
+		                       wl_fixed_from_int(-1), wl_fixed_from_int(-1));
 }
 
 /* Takes frame. */
@@ -204,12 +243,11 @@ static void commit(struct wayland_window *window, struct vtr_frame *frame)
 	/* while the window is blank, the content is not mapped and has no callbacks */
 	struct wl_surface *surface = frame->content == VTR_FRAME_BLANK ? window->background : window->content;
 
-	damage(window, frame);
+	damage(window, frame, (int32_t)window->source[0]);
 	window->callback = wl_surface_frame(surface);
 	wl_callback_add_listener(window->callback, &callback_listener, window);
-	if (window->display->presentation && frame->content != VTR_FRAME_BLANK)
-		wp_presentation_feedback_add_listener(wp_presentation_feedback(window->display->presentation, window->content),
-		                                      &feedback_listener, window);
+	if (frame->content != VTR_FRAME_BLANK)
+		ask_feedback(window);
 	wl_surface_commit(window->content);
 	if (surface == window->background)
 		wl_surface_commit(window->background);
@@ -245,8 +283,9 @@ static void show_buffer(struct wayland_window *window, struct vtr_frame *frame)
 		vtr_frame_finish(import->frame, 0); /* it was shown; this one keeps the buffer now */
 	import->frame = frame;
 	import->busy = true;
+	window->shown = import;
 	note_picture(window, frame);
-	wl_surface_attach(window->content, import->wl_buffer, 0, 0);
+	attach(window, import->wl_buffer, frame, import->left);
 	commit(window, frame);
 }
 
@@ -262,8 +301,9 @@ static void show_pixels(struct wayland_window *window, struct vtr_frame *frame)
 	}
 	window->waiting = NULL;
 	buffer->busy = true;
+	window->shown = NULL;
 	note_picture(window, frame);
-	wl_surface_attach(window->content, buffer->wl_buffer, 0, 0);
+	attach(window, buffer->wl_buffer, frame, 0);
 	commit(window, frame);
 }
 
@@ -271,8 +311,9 @@ static void show_nothing_new(struct wayland_window *window, struct vtr_frame *fr
 {
 	window->waiting = NULL;
 	if (frame->content == VTR_FRAME_BLANK) {
+		window->shown = NULL;
 		note_picture(window, frame);
-		wl_surface_attach(window->content, NULL, 0, 0);
+		attach(window, NULL, frame, 0);
 	}
 	commit(window, frame);
 }
@@ -283,8 +324,12 @@ static void take_newest(struct wayland_window *window)
 
 	if (!frame)
 		return;
-	if (window->waiting)
+	if (window->waiting) {
+		/* taken before it: what it would have changed is not in frame's damage */
+		pixman_region32_union(&frame->damage, &frame->damage, &window->waiting->damage);
+		pixman_region32_intersect_rect(&frame->damage, &frame->damage, 0, 0, frame->width, frame->height);
 		vtr_frame_finish(window->waiting, 0);
+	}
 	window->waiting = frame;
 	answer_captures(window, frame);
 }
@@ -313,6 +358,9 @@ void wayland_frames_release(struct wayland_window *window)
 	if (window->committed && (window->committed->content != VTR_FRAME_BUFFER || window->committed_released))
 		vtr_frame_finish(window->committed, 0);
 	window->committed = NULL;
+	for (size_t i = 0; i < WAYLAND_FEEDBACKS; i++)
+		if (window->feedbacks[i])
+			forget_feedback(window, window->feedbacks[i]);
 	wayland_imports_clear(window, true); /* and the frames that they keep */
 	if (window->waiting)
 		vtr_frame_finish(window->waiting, 0);

@@ -110,7 +110,7 @@ static bool hotkey(struct wayland_window *window, uint32_t key)
 		return true;
 	case KEY_S:
 		window->integer_scaling = !window->integer_scaling;
-		wayland_window_place(window);
+		wayland_window_resized(window);
 		return true;
 	default:
 		return false;

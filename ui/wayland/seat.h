@@ -27,7 +27,8 @@ struct wayland_seat {
 	/* cursor.c */
 	struct wl_surface *cursor;
 	struct wl_buffer *cursor_buffer;
-	struct wl_callback *cursor_callback; /* the compositor has not shown the last one yet */
+	struct wl_callback *cursor_callback; /* the compositor has not answered the last one yet, */
+	bool cursor_stale;                   /* and another one is to be sent then */
 	uint64_t cursor_serial;              /* of the image on it */
 };
 

@@ -4,58 +4,14 @@
  *
  * The connection is read when it is readable and written after each entry from the loop. Nothing is sent that the compositor did
  * not ask for (frames wait for its callbacks), so one that is stopped finds no more than a few requests when it goes on, and we
- * never wait for it. One that dies takes the display with it: the outputs go on headless.
+ * never wait for it, but for a moment at the start. One that dies takes the display with it: the outputs go on headless.
  */
 #include "wayland/wayland.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-
-/* ---- the connection ---- */
-
-static void lose(struct wayland_display *display, int code)
-{
-	struct vtr_error error;
-
-	if (display->lost)
-		return;
-	display->lost = true;
-	if (code == EPROTO)
-		vtr_error_set(&error, VTR_ERROR_HOST, code,
-		              "the compositor ended the connection for an error of protocol (object %s)",
-		              wl_display_get_error(display->connection) ? "named in the compositor's log" : "unknown");
-	else
-		vtr_error_set(&error, VTR_ERROR_HOST, code, "the compositor is gone: %s", strerror(code));
-	vtr_source_remove(display->source);
-	display->source = NULL;
-	vtr_display_failed(&display->base, &error);
-}
-
-void wayland_flush(struct wayland_display *display)
-{
-	if (display->lost || !display->source)
-		return;
-	bool unsent = wl_display_flush(display->connection) < 0;
-
-	if (unsent && errno != EAGAIN)
-		lose(display, errno);
-	else
-		vtr_source_set_events(display->source, EPOLLIN | (unsent ? EPOLLOUT : 0));
-}
-
-static void ready(int fd, uint32_t events, void *data)
-{
-	struct wayland_display *display = data;
-
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && wl_display_dispatch(display->connection) < 0) {
-		lose(display, errno);
-		return;
-	}
-	wayland_flush(display);
-}
 
 /* ---- what the compositor has ---- */
 
@@ -93,6 +49,9 @@ static const struct {
 	{ &zwp_relative_pointer_manager_v1_interface, 1, offsetof(struct wayland_display, relative_pointers) },
 	{ &zwp_keyboard_shortcuts_inhibit_manager_v1_interface, 1, offsetof(struct wayland_display, inhibit) },
 };
+
+/* The device thread waits for a display to start: a compositor that takes longer is stopped, or as good as that. */
+#define START_NS UINT64_C(2000000000)
 
 enum { N_GLOBALS = sizeof(globals) / sizeof(globals[0]), DMABUF_MODIFIERS_VERSION = 3 };
 
@@ -150,13 +109,31 @@ static bool create_black(struct wayland_display *display)
 	return display->black;
 }
 
+/* What was refused may be taken now, and what is shown may have to come in another way. */
+static void formats_changed(void *data)
+{
+	struct wayland_display *display = data;
+
+	for (size_t i = 0; i < VTR_MAX_SCANOUTS; i++)
+		if (display->windows[i])
+			wayland_update_demand(display->windows[i], true);
+}
+
+static int no_answer(struct wayland_display *display, int code)
+{
+	return vtr_error_set(&display->failure, VTR_ERROR_HOST, code, "the compositor does not answer: %s", strerror(code));
+}
+
 /* Two round trips: the globals, and what they say first. */
 static int learn(struct wayland_display *display)
 {
+	uint64_t end = vtr_now_ns() + START_NS;
+
 	display->registry = wl_display_get_registry(display->connection);
 	wl_registry_add_listener(display->registry, &registry_listener, display);
-	if (wl_display_roundtrip(display->connection) < 0)
-		return vtr_error_set(&display->failure, VTR_ERROR_HOST, errno, "the compositor hung up: %s", strerror(errno));
+	int error = wayland_round_trip(display, end);
+	if (error)
+		return no_answer(display, -error);
 	const char *missing = missing_global(display);
 	if (missing)
 		return vtr_error_set(&display->failure, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the compositor has no %s", missing);
@@ -164,10 +141,11 @@ static int learn(struct wayland_display *display)
 	if (display->presentation)
 		wp_presentation_add_listener(display->presentation, &presentation_listener, display);
 	if (display->dmabuf)
-		wayland_formats_listen(&display->formats, display->dmabuf);
-	if (!create_black(display) || wl_display_roundtrip(display->connection) < 0)
-		return vtr_error_set(&display->failure, VTR_ERROR_HOST, errno ? errno : EIO, "the compositor does not answer");
-	return 0;
+		wayland_formats_listen(&display->formats, display->dmabuf, formats_changed, display);
+	if (!create_black(display))
+		return vtr_error_set(&display->failure, VTR_ERROR_HOST, ENOMEM, "no shared memory");
+	error = wayland_round_trip(display, end);
+	return error ? no_answer(display, -error) : 0;
 }
 
 /* ---- the display ---- */
@@ -190,11 +168,10 @@ static int start(struct vtr_display *base)
 	int error = learn(display);
 	if (error)
 		return error;
-	display->source = vtr_loop_add_fd(base->loop, wl_display_get_fd(display->connection), EPOLLIN, ready, display);
 	vtr_log(VTR_LOG_INFO, "wayland: %s%s",
 	        display->formats.any ? "dmabufs are handed to the compositor" : "the compositor takes no dmabufs",
 	        display->viewporter ? "" : "; it has no wp_viewporter: pictures are not scaled");
-	return display->source ? 0 : -ENOMEM;
+	return wayland_connection_watch(display);
 }
 
 static void stop(struct vtr_display *base)
@@ -207,9 +184,10 @@ static void stop(struct vtr_display *base)
 
 static int attach(struct vtr_display *base, struct vtr_output *output)
 {
-	int error = wayland_window_open(wayland_from(base), output);
+	struct wayland_display *display = wayland_from(base);
+	int error = display->unsent ? -EBUSY : wayland_window_open(display, output);
 
-	wayland_flush(wayland_from(base));
+	wayland_flush(display);
 	return error;
 }
 
@@ -247,6 +225,7 @@ static void destroy(struct vtr_display *base)
 	struct wayland_display *display = wayland_from(base);
 
 	wayland_seat_unbind(display);
+	wayland_asks_finish(display);
 	wayland_formats_finish(&display->formats);
 	if (display->black)
 		wl_buffer_destroy(display->black);

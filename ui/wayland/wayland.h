@@ -30,7 +30,7 @@ struct wayland_display;
 
 /* ---- formats.c: which dmabufs the compositor takes ---- */
 
-enum { WAYLAND_MAX_FORMATS = 1024 };
+enum { WAYLAND_MAX_FORMATS = 65536 }; /* what an index of linux-dmabuf's feedback can name */
 
 struct wayland_format {
 	uint32_t fourcc;
@@ -38,23 +38,25 @@ struct wayland_format {
 };
 
 struct wayland_formats {
-	pthread_mutex_t lock; /* the device thread asks */
-	struct wayland_format items[WAYLAND_MAX_FORMATS];
+	pthread_mutex_t lock; /* of items and count: the device thread asks */
+	struct wayland_format *items;
 	size_t count;
-	bool any; /* the compositor has linux-dmabuf */
+	bool any;                    /* the compositor has linux-dmabuf */
+	void (*changed)(void *data); /* there is a list, or another one; version 4 */
+	void *data;
 
 	/* version 4: a list is collected, and then takes the place of the last one */
 	struct zwp_linux_dmabuf_feedback_v1 *feedback;
 	struct wayland_format *table; /* the compositor's, copied */
 	size_t table_size;
-	struct wayland_format next[WAYLAND_MAX_FORMATS];
-	size_t next_count;
+	bool *listed; /* by table index: in the list under way */
 };
 
 void wayland_formats_init(struct wayland_formats *formats);
 void wayland_formats_finish(struct wayland_formats *formats);
-/* The compositor's linux-dmabuf object was bound. */
-void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf);
+/* The compositor's linux-dmabuf object was bound. changed: the list is there, or another one came. */
+void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf, void (*changed)(void *data),
+                            void *data);
 /* Any thread: as vtr_display_impl.accepts. */
 bool wayland_formats_accept(struct wayland_formats *formats, uint32_t fourcc, uint64_t modifier, struct vtr_error *error);
 
@@ -68,6 +70,7 @@ struct wayland_display {
 	struct wl_display *connection;
 	struct vtr_source *source; /* the connection's fd */
 	bool lost;
+	bool unsent; /* the compositor does not read */
 
 	struct wl_registry *registry;
 	struct wl_compositor *compositor;
@@ -91,10 +94,16 @@ struct wayland_display {
 	struct wayland_formats formats;
 	struct wayland_seat *seat; /* NULL: none */
 	struct wayland_window *windows[VTR_MAX_SCANOUTS];
+	struct wayland_ask *asks; /* that were not answered yet */
 };
+
+/* ---- connection.c ---- */
 
 /* Sends what was asked; after each entry from the loop. */
 void wayland_flush(struct wayland_display *display);
+int wayland_connection_watch(struct wayland_display *display); /* from the loop, from now on; 0 or -ENOMEM */
+/* Before that: until the compositor has answered all it was asked. 0 or -errno; -ETIMEDOUT at the time end (CLOCK_MONOTONIC). */
+int wayland_round_trip(struct wayland_display *display, uint64_t end);
 
 /* ---- import.c: dmabufs as the compositor's buffers, each made once ---- */
 
@@ -114,7 +123,8 @@ struct wayland_import {
 	uint64_t offset, modifier;
 	uint32_t width, height, stride, fourcc;
 	uint64_t used;
-	struct zwp_linux_buffer_params_v1 *params;
+	uint32_t left; /* columns of wl_buffer that lie left of the picture */
+	struct wayland_ask *ask;
 	struct wl_buffer *wl_buffer;
 	bool busy;               /* attached, and not released since */
 	struct vtr_frame *frame; /* the last one that was shown with it, until the compositor lets go */
@@ -124,7 +134,8 @@ struct wayland_import {
  * why. */
 struct wayland_import *wayland_import_frame(struct wayland_window *window, const struct vtr_frame *frame, bool *refused,
                                             struct vtr_error *error);
-void wayland_imports_clear(struct wayland_window *window, bool all); /* else those that are not busy */
+void wayland_imports_clear(struct wayland_window *window, bool all); /* else those that are not used */
+void wayland_asks_finish(struct wayland_display *display);           /* no answer will come any more */
 
 /* ---- pixels.c: pixels as the compositor's buffers ---- */
 
@@ -150,6 +161,8 @@ struct wl_buffer *wayland_shm_create(struct wayland_display *display, uint32_t w
 
 /* ---- window.c, frames.c ---- */
 
+enum { WAYLAND_FEEDBACKS = 4 }; /* pictures whose presentation the compositor may owe us at a time */
+
 struct wayland_window {
 	struct wayland_display *display;
 	struct vtr_output *output;
@@ -170,6 +183,7 @@ struct wayland_window {
 	int32_t asked[2];               /* of the configure event under way */
 	uint32_t scale;                 /* pixels a unit, in 1/120 */
 	struct vtr_placement placement; /* of the picture, in pixels */
+	uint32_t refresh_mhz;           /* of the monitor, 0: not known */
 	bool configured, fullscreen, grabbed, integer_scaling;
 	char title[160];
 
@@ -181,6 +195,9 @@ struct wayland_window {
 	struct wayland_import imports[WAYLAND_IMPORTS];
 	struct wayland_shm_buffer pixels[WAYLAND_SHM_BUFFERS];
 	uint64_t import_uses;
+	struct wayland_import *shown; /* whose buffer the content has; NULL: none's */
+	uint32_t source[3];           /* of the content's viewport: left, width, height; 0: all of the buffer */
+	struct wp_presentation_feedback *feedbacks[WAYLAND_FEEDBACKS];
 	bool told;                              /* whether the guest shows something is known: a frame came */
 	uint32_t picture_width, picture_height; /* 0: none */
 	enum vtr_path path;
@@ -195,7 +212,10 @@ struct wayland_window {
 int wayland_window_open(struct wayland_display *display, struct vtr_output *output);
 void wayland_window_close(struct wayland_window *window);
 struct wayland_window *wayland_window_of(struct wayland_display *display, struct wl_surface *surface); /* NULL: none of ours */
-void wayland_window_place(struct wayland_window *window); /* size, scale or picture changed */
+/* The picture changed its size, and is about to be committed. */
+void wayland_window_place(struct wayland_window *window);
+void wayland_window_resized(struct wayland_window *window);      /* or scales in another way */
+void wayland_window_request_mode(struct wayland_window *window); /* that of its size and monitor */
 void wayland_window_set_title(struct wayland_window *window);
 void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscreen);
 /* The guest's pixel under a point of surface (in units); the nearest one. */
@@ -204,8 +224,8 @@ void wayland_window_to_picture(const struct wayland_window *window, struct wl_su
 
 void wayland_show(struct wayland_window *window); /* what can be shown now is */
 void wayland_capture(struct wayland_window *window, struct vtr_capture *capture);
-void wayland_frames_release(struct wayland_window *window); /* all that is held */
-void wayland_import_answered(struct wayland_window *window);
+void wayland_frames_release(struct wayland_window *window);              /* all that is held */
+void wayland_update_demand(struct wayland_window *window, bool present); /* present: the guest's picture, again */
 void wayland_import_released(struct wayland_import *import);
 
 /* ---- seat.c, cursor.c ---- */

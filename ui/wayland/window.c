@@ -68,8 +68,13 @@ void wayland_window_place(struct wayland_window *window)
 		wp_viewport_set_destination(window->background_viewport, window->width, window->height);
 	wl_surface_damage_buffer(window->background, 0, 0, 1, 1);
 	wl_surface_commit(window->background);
-	if (!window->callback && picture)
-		wl_surface_commit(window->content); /* the viewport's new size */
+}
+
+void wayland_window_resized(struct wayland_window *window)
+{
+	wayland_window_place(window);
+	if (window->picture_width)
+		wl_surface_commit(window->content); /* the viewport's new size: the next picture may be long in coming */
 }
 
 void wayland_window_to_picture(const struct wayland_window *window, struct wl_surface *surface, double x, double y,
@@ -84,13 +89,13 @@ void wayland_window_to_picture(const struct wayland_window *window, struct wl_su
 
 /* ---- what the compositor asks for ---- */
 
-static void request_mode(struct wayland_window *window)
+void wayland_window_request_mode(struct wayland_window *window)
 {
-	struct vtr_mode mode = vtr_output_mode(window->output);
+	struct vtr_mode mode = { at_least_one(to_pixels(window, window->width)), at_least_one(to_pixels(window, window->height)),
+		                 window->refresh_mhz };
 
-	mode.width = at_least_one(to_pixels(window, window->width));
-	mode.height = at_least_one(to_pixels(window, window->height));
-	vtr_output_request_mode(window->output, &mode);
+	if (window->configured)
+		vtr_output_request_mode(window->output, &mode);
 }
 
 static void preferred_scale(void *data, struct wp_fractional_scale_v1 *object, uint32_t scale)
@@ -100,8 +105,8 @@ static void preferred_scale(void *data, struct wp_fractional_scale_v1 *object, u
 	if (!scale || scale == window->scale)
 		return;
 	window->scale = scale;
-	wayland_window_place(window);
-	request_mode(window);
+	wayland_window_resized(window);
+	wayland_window_request_mode(window);
 }
 
 static const struct wp_fractional_scale_v1_listener scale_listener = { .preferred_scale = preferred_scale };
@@ -120,8 +125,8 @@ static void surface_configure(void *data, struct xdg_surface *xdg_surface, uint3
 	}
 	window->configured = true;
 	xdg_surface_set_window_geometry(xdg_surface, 0, 0, window->width, window->height);
-	wayland_window_place(window);
-	request_mode(window);
+	wayland_window_resized(window);
+	wayland_window_request_mode(window);
 	wayland_show(window);
 }
 
@@ -261,22 +266,27 @@ int wayland_window_open(struct wayland_display *display, struct vtr_output *outp
 	return 0;
 }
 
-#define DESTROY(object, function)                                                                                                  \
-	do {                                                                                                                       \
-		if (object)                                                                                                        \
-			function(object);                                                                                          \
-	} while (0)
+static void destroy_extras(struct wayland_window *window)
+{
+	if (window->inhibitor)
+		zwp_keyboard_shortcuts_inhibitor_v1_destroy(window->inhibitor);
+	if (window->tearing)
+		wp_tearing_control_v1_destroy(window->tearing);
+	if (window->fractional_scale)
+		wp_fractional_scale_v1_destroy(window->fractional_scale);
+	if (window->decoration)
+		zxdg_toplevel_decoration_v1_destroy(window->decoration);
+	if (window->content_viewport)
+		wp_viewport_destroy(window->content_viewport);
+	if (window->background_viewport)
+		wp_viewport_destroy(window->background_viewport);
+}
 
 void wayland_window_close(struct wayland_window *window)
 {
 	wayland_seat_forget(window->display, window);
 	wayland_frames_release(window);
-	DESTROY(window->inhibitor, zwp_keyboard_shortcuts_inhibitor_v1_destroy);
-	DESTROY(window->tearing, wp_tearing_control_v1_destroy);
-	DESTROY(window->fractional_scale, wp_fractional_scale_v1_destroy);
-	DESTROY(window->decoration, zxdg_toplevel_decoration_v1_destroy);
-	DESTROY(window->content_viewport, wp_viewport_destroy);
-	DESTROY(window->background_viewport, wp_viewport_destroy);
+	destroy_extras(window);
 	wl_subsurface_destroy(window->subsurface);
 	xdg_toplevel_destroy(window->toplevel);
 	xdg_surface_destroy(window->xdg_surface);
