@@ -172,7 +172,8 @@ drmModeEncoderPtr drmModeGetEncoder(int fd, uint32_t id)
 
 	encoder->encoder_id = id;
 	encoder->possible_crtcs = (1u << fake->n_crtcs) - 1;
-	encoder->crtc_id = id - ENCODER < fake->n_crtcs && fake->crtcs[id - ENCODER].fb ? CRTC + id - ENCODER : 0;
+	unsigned crtc = fake->crossed ? fake->n_crtcs - 1 - (id - ENCODER) : id - ENCODER;
+	encoder->crtc_id = crtc < fake->n_crtcs && fake->crtcs[crtc].fb ? CRTC + crtc : 0;
 	return encoder;
 }
 
@@ -405,33 +406,61 @@ const struct fake_fb *fake_find_fb(uint32_t id)
 	return NULL;
 }
 
-uint32_t fake_pixel(uint32_t id, uint32_t x, uint32_t y)
+static off_t pixel_place(uint32_t id, uint32_t x, uint32_t y)
 {
 	const struct fake_fb *fb = fake_find_fb(id);
-	uint32_t pixel;
-	off_t at = ((off_t)fb->handle << DUMB_SHIFT) + fb->offset + (off_t)y * fb->pitch + x * 4;
 
-	g_assert_cmpint(pread(fake->memory, &pixel, 4, at), ==, 4);
+	return ((off_t)fb->handle << DUMB_SHIFT) + fb->offset + (off_t)y * fb->pitch + x * 4;
+}
+
+uint32_t fake_pixel(uint32_t id, uint32_t x, uint32_t y)
+{
+	uint32_t pixel;
+
+	g_assert_cmpint(pread(fake->memory, &pixel, 4, pixel_place(id, x, y)), ==, 4);
 	return pixel & 0xffffff;
+}
+
+void fake_poke(uint32_t id, uint32_t x, uint32_t y, uint32_t pixel)
+{
+	g_assert_cmpint(pwrite(fake->memory, &pixel, 4, pixel_place(id, x, y)), ==, 4);
+}
+
+unsigned fake_count_blobs(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FAKE_BLOBS; i++)
+		count += fake->blobs[i].size != 0;
+	return count;
 }
 
 /* ---- the screen ---- */
 
+struct event {
+	uint32_t crtc;
+	uint64_t time_us;
+	void *data;
+};
+
+/* With the lock held, as all of these. */
 static void send_event(unsigned crtc, uint64_t time_us)
 {
-	struct {
-		uint32_t crtc;
-		uint64_t time_us;
-	} event = { crtc, time_us };
+	struct fake_crtc *from = &fake->crtcs[crtc];
+	struct event event = { crtc, time_us, from->events[0] };
 
+	g_assert_cmpuint(from->n_events, >, 0);
+	memmove(&from->events[0], &from->events[1], sizeof(from->events) - sizeof(from->events[0]));
+	from->n_events--;
 	g_assert_cmpint(write(fake->events, &event, sizeof(event)), ==, sizeof(event));
 }
 
-/* With the lock held. */
 static void promise_event(unsigned crtc, void *data)
 {
-	g_assert_null(fake->crtcs[crtc].event);
-	fake->crtcs[crtc].event = data;
+	struct fake_crtc *on = &fake->crtcs[crtc];
+
+	g_assert_cmpuint(on->n_events, <, FAKE_EVENTS);
+	on->events[on->n_events++] = data;
 	if (!fake->hold_events)
 		send_event(crtc, (uint64_t)g_get_monotonic_time());
 }
@@ -439,27 +468,19 @@ static void promise_event(unsigned crtc, void *data)
 void fake_flip(unsigned crtc, uint64_t time_us)
 {
 	lock();
-	g_assert_nonnull(fake->crtcs[crtc].event);
 	send_event(crtc, time_us);
 	unlock(0);
 }
 
 int drmHandleEvent(int fd, drmEventContextPtr context)
 {
-	struct {
-		uint32_t crtc;
-		uint64_t time_us;
-	} event;
+	struct event event;
 
 	if (read(fd, &event, sizeof(event)) != sizeof(event))
 		return -1;
-	lock();
-	void *data = fake->crtcs[event.crtc].event;
-	fake->crtcs[event.crtc].event = NULL;
-	unlock(0);
 	g_assert_cmpint(context->version, >=, 3);
 	context->page_flip_handler2(fd, 0, (unsigned)(event.time_us / 1000000), (unsigned)(event.time_us % 1000000),
-	                            CRTC + event.crtc, data);
+	                            CRTC + event.crtc, event.data);
 	return 0;
 }
 

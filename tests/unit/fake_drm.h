@@ -13,7 +13,16 @@
  *
  * The state lies in shared memory, because the display's keeper is another process: hold the lock to look at it.
  */
-enum { FAKE_CRTCS = 4, FAKE_CONNECTORS = 4, FAKE_MODES = 4, FAKE_FBS = 64, FAKE_HANDLES = 64, FAKE_BLOBS = 16, FAKE_CLIPS = 16 };
+enum {
+	FAKE_CRTCS = 4,
+	FAKE_CONNECTORS = 4,
+	FAKE_MODES = 4,
+	FAKE_FBS = 64,
+	FAKE_HANDLES = 64,
+	FAKE_BLOBS = 16,
+	FAKE_CLIPS = 16,
+	FAKE_EVENTS = 4
+};
 
 /* What a program before us left on the screen. */
 enum { FAKE_OLD_FB = 199 };
@@ -38,7 +47,8 @@ struct fake_crtc {
 	struct drm_mode_rect place;
 	uint32_t cursor;
 	int cursor_x, cursor_y;
-	void *event; /* the user data of the event to come; NULL: none */
+	void *events[FAKE_EVENTS]; /* the user data of the events to come */
+	unsigned n_events;
 };
 
 struct fake_connector {
@@ -57,7 +67,7 @@ struct fake_drm {
 
 	/* what the driver is like */
 	unsigned n_crtcs, n_connectors;
-	bool atomic, modifiers, cursor_plane, scales, other_master;
+	bool atomic, modifiers, cursor_plane, scales, crossed, other_master;
 	struct fake_connector connectors[FAKE_CONNECTORS];
 	int prime_error, fb_error, test_error, commit_error, flip_error, dumb_error; /* errno of what fails; 0: it works */
 	bool hold_events;                                                            /* flips happen when fake_flip() says so */
@@ -86,10 +96,12 @@ void fake_drm_destroy(void);
 /* With the lock held. */
 unsigned fake_count_fbs(void);
 unsigned fake_count_handles(void);
+unsigned fake_count_blobs(void);
 const struct fake_fb *fake_find_fb(uint32_t id);          /* NULL when there is none */
 uint32_t fake_pixel(uint32_t fb, uint32_t x, uint32_t y); /* of a dumb buffer */
+void fake_poke(uint32_t fb, uint32_t x, uint32_t y, uint32_t pixel);
 
-/* The flip on CRTC number crtc happens, at time_us. Takes the lock. */
+/* The first flip on its way on CRTC number crtc happens, at time_us. Takes the lock. */
 void fake_flip(unsigned crtc, uint64_t time_us);
 
 #endif

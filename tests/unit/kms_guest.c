@@ -105,7 +105,7 @@ void present(struct guest *guest, int x, int y, unsigned width, unsigned height)
 		frame->content = VTR_FRAME_BUFFER;
 		frame->buffer = vtr_buffer_lock(guest->buffer);
 		frame->path = vtr_buffer_path(guest->buffer);
-		frame->offset = vtr_buffer_offset(guest->buffer);
+		frame->offset = vtr_buffer_offset(guest->buffer) + guest->offset;
 		frame->modifier = DRM_FORMAT_MOD_LINEAR;
 		frame->stride = guest->width * 4;
 	} else if (vtr_output_demand(guest->output) != VTR_DEMAND_NONE) {
@@ -167,20 +167,20 @@ void settle(struct guest *guest)
 
 void expect_demand(struct guest *guest)
 {
-	WAIT_FOR(guest,
-	         vtr_output_demand(guest->output) == VTR_DEMAND_DMABUF && fake->crtcs[0].fb > FAKE_OLD_FB && !fake->crtcs[0].event);
+	WAIT_FOR(guest, vtr_output_demand(guest->output) == VTR_DEMAND_DMABUF && fake->crtcs[0].fb > FAKE_OLD_FB &&
+	                        !fake->crtcs[0].n_events);
 }
 
 void expect_import(struct guest *guest)
 {
 	WAIT_FOR(guest, fake_find_fb(fake->crtcs[0].fb) && fake->handles[fake_find_fb(fake->crtcs[0].fb)->handle - 1].inode &&
-	                        !fake->crtcs[0].event && guest->done == guest->presented);
+	                        !fake->crtcs[0].n_events && guest->done == guest->presented);
 }
 
 void expect_copy(struct guest *guest)
 {
 	WAIT_FOR(guest, fake_find_fb(fake->crtcs[0].fb) && !fake->handles[fake_find_fb(fake->crtcs[0].fb)->handle - 1].inode &&
-	                        !fake->crtcs[0].event && guest->done == guest->presented);
+	                        !fake->crtcs[0].n_events && guest->done == guest->presented);
 }
 
 uint32_t screen_pixel(uint32_t x, uint32_t y)

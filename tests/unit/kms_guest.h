@@ -18,6 +18,7 @@ struct guest {
 	uint32_t width, height;
 	uint32_t *pixels; /* what it draws; staging is filled from here */
 
+	uint32_t offset;           /* of the picture in the buffer */
 	struct vtr_buffer *buffer; /* shown where the output takes it; NULL: pixels */
 	unsigned presented, done, dropped, needed, refused, modes, captured;
 	uint64_t last_time;

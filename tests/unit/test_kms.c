@@ -49,6 +49,26 @@ static void test_cache(void)
 	fake_drm_destroy();
 }
 
+/* A framebuffer of twice the height, of which a guest shows the upper and then the lower half. */
+static void test_parts(void)
+{
+	struct guest guest;
+
+	fake_drm_create();
+	start(&guest);
+	expect_demand(&guest);
+	show_instead(&guest, new_buffer(VTR_PATH_UDMABUF, (uint64_t)WIDTH * HEIGHT * 8));
+	for (uint32_t i = 0; i < 4; i++) {
+		guest.offset = i % 2 * WIDTH * HEIGHT * 4;
+		present_all(&guest);
+		expect_import(&guest);
+		g_assert_cmpuint(fake_find_fb(fake->crtcs[0].fb)->offset, ==, OFFSET + guest.offset);
+	}
+	g_assert_cmpuint(fake->primes, ==, 2);
+	finish(&guest);
+	fake_drm_destroy();
+}
+
 /* What nobody shows any more is let go, though the card is still in use; and what is on the screen is not. */
 static void test_eviction(void)
 {
@@ -199,7 +219,7 @@ static void test_pacing(void)
 	change(hold_events, true);
 	show_instead(&guest, buffers[0]);
 	present_all(&guest);
-	WAIT_FOR(&guest, fake->crtcs[0].event);
+	WAIT_FOR(&guest, fake->crtcs[0].n_events);
 	settle(&guest);
 	g_assert_cmpuint(guest.done, ==, 0);
 	show_instead(&guest, buffers[1]); /* buffers[0] has no owner but its frame now */
@@ -212,7 +232,7 @@ static void test_pacing(void)
 	fake_flip(0, 123456789);
 	WAIT_FOR(&guest, guest.done == 2);
 	g_assert_cmpuint(guest.last_time, ==, UINT64_C(123456789000));
-	WAIT_FOR(&guest, fake->crtcs[0].event); /* the third one's turn */
+	WAIT_FOR(&guest, fake->crtcs[0].n_events); /* the third one's turn */
 	settle(&guest);
 	g_assert_true(fd_is_open(fds[0])); /* still on the screen */
 	fake_flip(0, 123456999);
@@ -266,6 +286,7 @@ static void test_in_place(gconstpointer data)
 	g_assert_cmpint(fake->clips[0].x2, ==, 80);
 	g_assert_cmpint(fake->clips[0].y2, ==, 100);
 	finish(&guest);
+	g_assert_cmpuint(fake_count_blobs(), ==, 0);
 	fake_drm_destroy();
 }
 
@@ -291,6 +312,8 @@ static void test_no_flip(void)
 }
 
 /* ---- sizes ---- */
+
+static uint32_t cursor_image[64 * 64];
 
 static void resize(struct guest *guest, uint32_t width, uint32_t height)
 {
@@ -338,6 +361,12 @@ static void test_plane_scales(void)
 	g_assert_cmpint(fake->crtcs[0].place.y1, ==, 200);
 	g_assert_cmpint(fake->crtcs[0].place.x2, ==, WIDTH);
 	g_assert_cmpint(fake->crtcs[0].place.y2, ==, 600);
+	vtr_output_move_cursor(guest.output, 10, 20); /* in the picture */
+	vtr_output_set_cursor(guest.output, cursor_image, 0, 0);
+	WAIT_FOR(&guest, fake->crtcs[0].cursor_x == 20 && fake->crtcs[0].cursor_y == 240);
+	resize(&guest, 800, 600);
+	present_all(&guest);
+	WAIT_FOR(&guest, fake->crtcs[0].cursor_x == 10 && fake->crtcs[0].cursor_y == 20);
 	finish(&guest);
 	fake_drm_destroy();
 }
@@ -368,6 +397,13 @@ static void test_copy_scales(gconstpointer data)
 	g_assert_cmphex(screen_pixel(600, 300), ==, 0x112233);
 	g_assert_cmphex(screen_pixel(1279, 599), ==, 0x445566);
 	g_assert_cmphex(screen_pixel(1279, 600), ==, 0);
+	present_all(&guest); /* both dumb buffers have it */
+	expect_copy(&guest);
+	resize(&guest, 200, 400);
+	present_all(&guest);
+	expect_copy(&guest);
+	g_assert_cmphex(screen_pixel(0, 300), ==, 0); /* nothing of the wider picture is left */
+	g_assert_cmphex(screen_pixel(450, 0), ==, 0x112233);
 	resize(&guest, WIDTH, HEIGHT);
 	present_all(&guest);
 	expect_import(&guest);
@@ -388,13 +424,15 @@ static void test_copy_damage(void)
 	start(&guest);
 	expect_demand(&guest);
 	for (int i = 0; i < 2; i++) {
-		present_all(&guest);
+		present(&guest, 0, 0, i ? 0 : WIDTH, HEIGHT); /* nothing new for the second one */
 		expect_copy(&guest);
 		fbs[i] = fake->crtcs[0].fb;
 	}
 	g_assert_cmpuint(fbs[0], !=, fbs[1]);
 	for (uint32_t i = 0; i < WIDTH * HEIGHT; i++)
 		guest.pixels[i] = 0xffffff;
+	for (int i = 0; i < 2; i++)
+		fake_poke(fbs[i], 25, 15, 0x123456); /* would be written over */
 	present(&guest, 10, 10, 10, 10);
 	expect_copy(&guest);
 	g_assert_cmpuint(fake->crtcs[0].fb, ==, fbs[0]);
@@ -403,9 +441,39 @@ static void test_copy_damage(void)
 	g_assert_cmpuint(fake->crtcs[0].fb, ==, fbs[1]);
 	g_assert_cmphex(screen_pixel(10, 10), ==, 0xffffff);
 	g_assert_cmphex(screen_pixel(39, 19), ==, 0xffffff);
-	g_assert_cmphex(screen_pixel(25, 10), ==, 0);
+	g_assert_cmphex(screen_pixel(25, 15), ==, 0x123456);
+	present(&guest, 50, 10, 10, 10); /* the first one again, which has seen 10, 10 and missed 30, 10 */
+	expect_copy(&guest);
+	g_assert_cmphex(screen_pixel(25, 15), ==, 0x123456);
+	g_assert_cmphex(screen_pixel(39, 19), ==, 0xffffff);
+	present(&guest, 0, 0, 1, 1);
+	expect_copy(&guest);
 	g_assert_cmphex(screen_pixel(40, 19), ==, 0);
 	g_assert_cmphex(screen_pixel(39, 20), ==, 0);
+	finish(&guest);
+	fake_drm_destroy();
+}
+
+/* The dumb buffers do not see what is shown as a dmabuf, and are brought up to date when they are needed again. */
+static void test_copy_after_import(void)
+{
+	struct guest guest;
+
+	fake_drm_create();
+	start(&guest);
+	expect_demand(&guest);
+	for (int i = 0; i < 2; i++) {
+		present_all(&guest);
+		expect_copy(&guest);
+	}
+	guest.pixels[WIDTH * 500 + 500] = 0x123456;
+	show_instead(&guest, frame_buffer());
+	present(&guest, 500, 500, 1, 1);
+	expect_import(&guest);
+	show_instead(&guest, NULL);
+	present(&guest, 0, 0, 1, 1);
+	expect_copy(&guest);
+	g_assert_cmphex(screen_pixel(500, 500), ==, 0x123456);
 	finish(&guest);
 	fake_drm_destroy();
 }
@@ -432,8 +500,6 @@ static void test_copy_no_memory(void)
 }
 
 /* ---- cursor ---- */
-
-static uint32_t cursor_image[64 * 64];
 
 static void test_plane_cursor(void)
 {
@@ -488,6 +554,9 @@ static void test_drawn_cursor(void)
 	unsigned presented = guest.presented;
 	vtr_output_move_cursor(guest.output, 300, 200);
 	WAIT_FOR(&guest, fake_pixel(fake->crtcs[0].fb, 300, 200) == 0x123456 && fake_pixel(fake->crtcs[0].fb, 100, 200) == 0);
+	vtr_output_move_cursor(guest.output, 500, 200);
+	WAIT_FOR(&guest, fake_pixel(fake->crtcs[0].fb, 500, 200) == 0x123456 && fake_pixel(fake->crtcs[0].fb, 300, 200) == 0 &&
+	                         fake_pixel(fake->crtcs[0].fb, 100, 200) == 0);
 	g_assert_cmpuint(guest.presented, ==, presented);
 	vtr_output_set_cursor(guest.output, NULL, 0, 0);
 	expect_import(&guest);
@@ -552,6 +621,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	vtr_log_set_level(VTR_LOG_WARN);
 	g_test_add_func("/kms/import/cache", test_cache);
+	g_test_add_func("/kms/import/parts", test_parts);
 	g_test_add_func("/kms/import/eviction", test_eviction);
 	g_test_add_func("/kms/import/shared-handle", test_shared_handle);
 	g_test_add_func("/kms/import/too-small", test_too_small);
@@ -563,6 +633,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/kms/size/plane-scales", test_plane_scales);
 	ADD_ROWS("/kms/size/copy-scales/", drivers, test_copy_scales);
 	g_test_add_func("/kms/copy/damage", test_copy_damage);
+	g_test_add_func("/kms/copy/after-import", test_copy_after_import);
 	g_test_add_func("/kms/copy/no-memory", test_copy_no_memory);
 	g_test_add_func("/kms/cursor/plane", test_plane_cursor);
 	g_test_add_func("/kms/cursor/drawn", test_drawn_cursor);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The KMS display on a card in memory (fake_drm.c): monitors that come and go, whose screen it is, and what cannot work. */
 #include <errno.h>
+#include <linux/netlink.h>
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
@@ -11,9 +12,12 @@
 
 #include <vitrine/log.h>
 
+#include "../ui/kms/hotplug.h"
 #include "kms_guest.h"
 #include "mute_display.h"
 #include "rows.h"
+
+int __real_kms_hotplug_open(void);
 
 /* ---- monitors ---- */
 
@@ -142,6 +146,77 @@ static void test_crtcs(void)
 	fake_drm_destroy();
 }
 
+/* Each connector stays on the CRTC that fed it: what the firmware or the console have chosen works. */
+static void test_same_crtc(void)
+{
+	struct guest guest;
+
+	fake_drm_create();
+	fake->n_connectors = fake->n_crtcs = 2;
+	fake->crtcs[1] = fake->crtcs[0];
+	fake->crossed = true;
+	fake->connectors[1].modes[0].width = 1600;
+	start(&guest);
+	WAIT_FOR(&guest, fake->crtcs[0].mode.hdisplay == 1600 && fake->crtcs[1].mode.hdisplay == WIDTH);
+	finish(&guest);
+	g_assert_cmpuint(fake->crtcs[1].fb, ==, FAKE_OLD_FB);
+	fake_drm_destroy();
+}
+
+static void hold_events(struct fake_drm *drm, uint32_t value)
+{
+	drm->hold_events = value;
+}
+
+/* The event of a flip that was on its way when the monitor was pulled is not that of what is shown on the next one. */
+static void test_late_event(void)
+{
+	struct guest guest;
+
+	fake_drm_create();
+	start(&guest);
+	expect_demand(&guest);
+	change(hold_events, true);
+	show_instead(&guest, frame_buffer());
+	present_all(&guest);
+	WAIT_FOR(&guest, fake->crtcs[0].n_events == 1);
+	plug(0, (struct fake_connector){ .connected = false });
+	WAIT_FOR(&guest, !vtr_output_connected(guest.output));
+	plug(0, (struct fake_connector){ .connected = true, .n_modes = 1, .modes = { { WIDTH, HEIGHT, 60 } } });
+	WAIT_FOR(&guest, vtr_output_connected(guest.output) && fake->crtcs[0].n_events == 2);
+	unsigned commits = fake->commits;
+	present_all(&guest);
+	fake_flip(0, 1);
+	settle(&guest);
+	g_assert_cmpuint(fake->commits, ==, commits);
+	fake_flip(0, 2);
+	WAIT_FOR(&guest, fake->commits == commits + 1);
+	change(hold_events, false);
+	fake_flip(0, 3);
+	expect_import(&guest);
+	finish(&guest);
+	fake_drm_destroy();
+}
+
+/* Whatever is in it: a message of another process, which the kernel passes on for root, is none of the kernel's. */
+static void test_foreign_message(void)
+{
+	static const char message[] = "change@/x\0ACTION=change\0SUBSYSTEM=drm\0MAJOR=0\0MINOR=0";
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK };
+	socklen_t length = sizeof(address);
+	int fd = __real_kms_hotplug_open(), sender = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
+	address.nl_groups = 0;
+	if (sendto(sender, message, sizeof(message), 0, (struct sockaddr *)&address, length) < 0)
+		g_assert_true(errno == EPERM || errno == ECONNREFUSED); /* the kernel does not even pass it on */
+	else
+		g_assert_false(kms_hotplug_read(fd, 0));
+	close(sender);
+	close(fd);
+}
+
 struct wanted_row {
 	const char *name;
 	struct vtr_mode wanted;
@@ -221,10 +296,12 @@ static void test_lost_master(void)
 	present_all(&guest);
 	WAIT_FOR(&guest, vtr_output_demand(guest.output) == VTR_DEMAND_NONE && guest.done == guest.presented);
 	g_assert_cmpuint(guest.refused, ==, 0); /* the buffer is all right */
+	g_assert_cmpuint(guest.dropped, ==, 1);
 	uint32_t fb = fake->crtcs[0].fb;
 	present_all(&guest);
 	WAIT_FOR(&guest, guest.done == guest.presented);
 	g_assert_cmpuint(fake->crtcs[0].fb, ==, fb);
+	g_assert_cmpuint(guest.dropped, ==, 2);
 	pthread_mutex_lock(&fake->lock);
 	fake->crtcs[0].fb = FAKE_OLD_FB; /* what the other one showed */
 	pthread_mutex_unlock(&fake->lock);
@@ -370,6 +447,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/kms/monitor/other", test_other_monitor);
 	ADD_ROWS("/kms/monitor/message/", messages, test_message);
 	g_test_add_func("/kms/monitor/crtcs", test_crtcs);
+	g_test_add_func("/kms/monitor/same-crtc", test_same_crtc);
+	g_test_add_func("/kms/monitor/late-event", test_late_event);
+	g_test_add_func("/kms/monitor/foreign-message", test_foreign_message);
 	ADD_ROWS("/kms/monitor/wanted/", wanted, test_wanted);
 	g_test_add_func("/kms/move", test_move);
 	g_test_add_func("/kms/master/lost", test_lost_master);

@@ -88,9 +88,10 @@ static const drmModeModeInfo *choose_mode(struct kms_output *output)
 	if (output->wanted.width) {
 		mode = find_mode(output, output->wanted.width, output->wanted.height, output->wanted.refresh_mhz);
 		if (!mode)
-			vtr_log(VTR_LOG_WARN, "kms: the monitor on %s has no mode of %ux%u: it shows %ux%u, which it prefers",
-			        output->connector->name, output->wanted.width, output->wanted.height, preferred->hdisplay,
-			        preferred->vdisplay);
+			vtr_log_limited(&output->log, VTR_LOG_WARN,
+			                "kms: the monitor on %s has no mode of %ux%u: it shows %ux%u, which it prefers",
+			                output->connector->name, output->wanted.width, output->wanted.height, preferred->hdisplay,
+			                preferred->vdisplay);
 	} else if (same_monitor) {
 		mode = find_mode(output, output->mode.hdisplay, output->mode.vdisplay, kms_mode_refresh(&output->mode));
 	}

@@ -231,8 +231,8 @@ const struct kms_dumb *kms_copy_draw(struct kms_copy *copy, unsigned which, cons
 	int result = ensure_dumb(copy, which);
 
 	if (result) {
-		vtr_error_set(error, VTR_ERROR_HOST, -result, "%s has no memory for a buffer of %ux%u: %s", copy->card->path,
-		              copy->width, copy->height, strerror(-result));
+		vtr_error_set(error, VTR_ERROR_HOST, -result, "%s gives no buffer of %ux%u: %s", copy->card->path, copy->width,
+		              copy->height, strerror(-result));
 		return NULL;
 	}
 	if (!frame || copy->stained[which])

@@ -54,6 +54,12 @@ static void move(struct kms_output *output)
 	drmModeMoveCursor(output->kms->card.fd, output->pipe.crtc->id, (int)x, (int)y);
 }
 
+void kms_cursor_place(struct kms_output *output)
+{
+	if (output->cursor.now.visible && !output->cursor.composed && output->pipe.crtc && !output->kms->away)
+		move(output);
+}
+
 /* In the plane. 0, or -errno when the driver has none or does not take the image. */
 static int show_plane(struct kms_output *output)
 {

@@ -230,6 +230,7 @@ int kms_keeper_start(struct kms_keeper *keeper, const struct kms_card *card, str
 	save(&state, card);
 	state.socket = sockets[1];
 	state.vt = kms_vt_open(&vt_number);
+	keeper->has_vt = state.vt >= 0;
 	keeper->socket = sockets[0];
 	keeper->pid = fork();
 	if (keeper->pid == 0)

@@ -13,6 +13,7 @@
 struct kms_keeper {
 	int socket; /* -1: there is none */
 	pid_t pid;
+	bool has_vt; /* else switches of terminals are not followed */
 };
 
 /* What the keeper says, and what it is told: a byte each. */

@@ -409,6 +409,8 @@ struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error)
 	int result = kms_keeper_start(&kms->keeper, &kms->card, error);
 	if (result < 0)
 		goto fail;
+	if (!kms->keeper.has_vt)
+		vtr_log(VTR_LOG_INFO, "kms: there is no virtual terminal that may be used: switches between them are not followed");
 	kms->away = kms->left = result == KMS_KEEPER_AWAY;
 	if (kms->away)
 		drmDropMaster(kms->card.fd);

@@ -114,6 +114,8 @@ const drmModeModeInfo *kms_connector_mode(const struct kms_output *output, uint3
 /* The cursor has changed, or (anew) the plane may have forgotten it. */
 void kms_cursor_update(struct kms_output *output, bool anew);
 void kms_cursor_finish(struct kms_output *output);
+/* The picture has another place on the screen. */
+void kms_cursor_place(struct kms_output *output);
 /* What the copy has to draw, or NULL. */
 const struct vtr_cursor *kms_cursor_to_draw(const struct kms_output *output);
 

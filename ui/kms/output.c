@@ -39,14 +39,23 @@ static void release(struct kms_output *output, struct kms_held *held)
 	*held = nothing;
 }
 
+static bool same_place(const struct kms_held *a, const struct kms_held *b)
+{
+	return a->width == b->width && a->height == b->height && !memcmp(&a->place, &b->place, sizeof(a->place));
+}
+
 static void arrive(struct kms_output *output, uint64_t time_ns)
 {
+	bool moved = !same_place(&output->shown, &output->coming);
+
 	release(output, &output->shown);
 	output->shown = output->coming;
 	output->coming = nothing;
 	output->flipping = false;
 	if (output->shown.frame)
 		vtr_frame_presented(output->shown.frame, time_ns);
+	if (moved)
+		kms_cursor_place(output);
 }
 
 void kms_output_flipped(struct kms_output *output, uint64_t time_ns)
