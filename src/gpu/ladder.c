@@ -251,13 +251,15 @@ enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout
 	return can_fetch(&look, VTR_PATH_FETCHED, NULL, &why) == USABLE ? VTR_PATH_FETCHED : VTR_PATH_NONE;
 }
 
-/* The refusal that matters most: of the one rung that the user wants, else of the best. */
-static const struct vtr_path_refusal *main_refusal(const struct vtr_gpu *gpu, const struct vtr_path_refusal *refusals, size_t n)
+/* The refusal that matters most: of the one rung that the user wants, else of the best; when there is no picture at all, that of
+ * the last one, which asks for the least. */
+static const struct vtr_path_refusal *main_refusal(const struct vtr_gpu *gpu, enum vtr_path path,
+                                                   const struct vtr_path_refusal *refusals, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (refusals[i].path == gpu->options.force_path)
 			return &refusals[i];
-	return refusals;
+	return n && path == VTR_PATH_NONE ? &refusals[n - 1] : refusals;
 }
 
 void vtr_ladder_log(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_path path)
@@ -272,7 +274,7 @@ void vtr_ladder_log(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_p
 	if (scanout->logged_path == choice.path) /* what failed before is only being tried */
 		return;
 	path = scanout->logged_path = choice.path;
-	const struct vtr_path_refusal *refusal = main_refusal(gpu, refusals, n);
+	const struct vtr_path_refusal *refusal = main_refusal(gpu, path, refusals, n);
 	if (vtr_scanout_frozen(scanout))
 		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
 		                "output %s: the guest's memory is not there now; the last picture stays", name);

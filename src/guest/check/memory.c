@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory that comes, goes, lies where it likes, or is none: DMA_MAP and DMA_UNMAP against live resources and rings. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -226,16 +227,61 @@ static bool fds_that_are_no_memory(struct vtr_check *check, const void *row)
 	return passed;
 }
 
+/* A screenshot where there may be no picture to be had: asked for and not waited for long. */
+static void try_shot(struct vtr_guest *guest)
+{
+	enum { SHOT_MS = 1000 };
+	int timeout_ms = guest->timeout_ms;
+	struct vtr_shot shot;
+
+	guest->timeout_ms = SHOT_MS;
+	if (guest->options.control && !vtr_shot_take(&shot, guest, 0, false, NULL))
+		vtr_shot_finish(&shot);
+	guest->timeout_ms = timeout_ms;
+}
+
+/* A picture in more pieces of remote memory than any device will ask for one by one: it need not be shown, but the device lives,
+ * has time for its control socket, and shows the next one. */
+static bool scattered(struct vtr_check *check, const void *row)
+{
+	enum { PIECE = 16, STEP = 2048, N = 50000, WIDTH = 400, HEIGHT = N * PIECE / 4 / WIDTH };
+	struct vtr_guest *guest = check->guest;
+	struct vtr_framebuffer framebuffer = { WIDTH, HEIGHT, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, WIDTH * 4, 0 };
+	struct vtr_rect all = { 0, 0, WIDTH, HEIGHT };
+	uint64_t address = vtr_guest_area_alloc(&guest->areas[VTR_GUEST_REMOTE], (uint64_t)N * STEP, PAGE);
+	struct virtio_gpu_mem_entry *entries = calloc(N, sizeof(*entries));
+	struct vtr_image image = { 0 };
+	bool passed = entries && address;
+
+	if (!passed)
+		vtr_check_fail(check, "expected memory for %d entries, got none", N);
+	for (uint32_t i = 0; i < N && passed; i++)
+		entries[i] = (struct virtio_gpu_mem_entry){ address + (uint64_t)(N - 1 - i) * STEP, PIECE, 0 };
+	passed =
+		passed &&
+		vtr_expect_ok(check, "RESOURCE_CREATE_BLOB", vtr_command_create_blob(guest, ID, (uint64_t)N * PIECE, entries, N)) &&
+		vtr_expect_ok(check, "SET_SCANOUT_BLOB", vtr_command_set_scanout_blob(guest, 0, ID, all, &framebuffer));
+	for (int i = 0; i < 3 && passed; i++) {
+		passed = vtr_expect_answer(check, "RESOURCE_FLUSH", vtr_command_flush(guest, ID, all)) && vtr_expect_alive(check);
+		if (i == 1)
+			try_shot(guest);
+	}
+	passed = passed && vtr_check_show(check, &image, &(struct vtr_image_layout){ ram, W, H, .ranges = 21 }, ID + 1, 1) &&
+	         vtr_expect_pattern(check, 0, &(struct vtr_pattern){ W, H, 1 });
+	vtr_image_finish(&image);
+	free(entries);
+	return passed;
+}
+
 /* A memory file that its owner truncates while the device shows it: no SIGBUS. */
 static bool truncated(struct vtr_check *check, const void *row)
 {
-	enum { BYTES = (W * H * 4 + PAGE - 1) / PAGE * PAGE, SHOT_MS = 1000 };
+	enum { BYTES = (W * H * 4 + PAGE - 1) / PAGE * PAGE };
 	struct vtr_guest *guest = check->guest;
 	struct virtio_gpu_mem_entry entry = { SPARE, BYTES, 0 };
 	struct vtr_framebuffer framebuffer = { W, H, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, W * 4, 0 };
 	struct vtr_rect all = { 0, 0, W, H };
-	struct vtr_shot shot;
-	int fd = memfd_create("unsealed", MFD_CLOEXEC), timeout_ms = guest->timeout_ms;
+	int fd = memfd_create("unsealed", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, BYTES) < 0)
 		return vtr_check_fail(check, "expected a memfd, got none");
@@ -245,10 +291,7 @@ static bool truncated(struct vtr_check *check, const void *row)
 	              vtr_expect_ok(check, "RESOURCE_FLUSH", vtr_command_flush(guest, ID, all));
 	if (passed && ftruncate(fd, 0) == 0) {
 		passed = vtr_expect_answer(check, "RESOURCE_FLUSH after truncating", vtr_command_flush(guest, ID, all));
-		guest->timeout_ms = SHOT_MS; /* there may be no picture to be had */
-		if (guest->options.control && !vtr_shot_take(&shot, guest, 0, false, NULL))
-			vtr_shot_finish(&shot);
-		guest->timeout_ms = timeout_ms;
+		try_shot(guest);
 		passed = passed && vtr_expect_success(check, "DMA_UNMAP", vtr_vfio_user_dma_unmap(guest->client, SPARE, BYTES)) &&
 		         vtr_expect_alive(check);
 	}
@@ -362,6 +405,7 @@ static const struct vtr_check_case cases[] = {
 	{ "map-over-other", MAP(UINT64_C(0x100000000), 65536, 0) },
 	{ "unmap-wrong", bad_unmap },
 	{ "fds-that-are-no-memory", fds_that_are_no_memory, NULL, BLOB },
+	{ "scattered-remote", scattered, NULL, BLOB },
 	{ "truncated", truncated, NULL, BLOB },
 	{ "read-only", read_only },
 	{ "adjacent-regions", adjacent_regions, NULL, BLOB },
