@@ -9,6 +9,7 @@
 #include <vitrine/vfio.h>
 
 #include "util/checked.h"
+#include "util/fourcc.h"
 
 /* ---- GEM handles ---- */
 
@@ -57,13 +58,32 @@ static bool is_device_memory(const struct vtr_frame *frame)
 	return path == VTR_PATH_VFIO_DMABUF || path == VTR_PATH_VFIO_WINDOW;
 }
 
-int kms_import_error(const struct kms_card *card, const struct vtr_frame *frame, int code, const char *what,
+/* Is the device's memory the reason? In importing, always; later when the error can mean nothing else. */
+static bool memory_is_why(const struct vtr_frame *frame, enum kms_import_step step, int code)
+{
+	if (!is_device_memory(frame))
+		return false;
+	return step == KMS_STEP_IMPORT || code == ENODEV || (step == KMS_STEP_COMMIT && (code == EOPNOTSUPP || code == EADDRINUSE));
+}
+
+int kms_import_error(const struct kms_card *card, const struct vtr_frame *frame, enum kms_import_step step, int code,
                      struct vtr_error *error)
 {
-	if (is_device_memory(frame))
+	static const char *const refusals[] = {
+		[KMS_STEP_IMPORT] = "does not import the dmabuf of",
+		[KMS_STEP_FRAMEBUFFER] = "makes no framebuffer of",
+		[KMS_STEP_COMMIT] = "does not show",
+	};
+	bool never = code == EOPNOTSUPP || code == ENOSYS || code == ENODEV || (step == KMS_STEP_FRAMEBUFFER && code == EINVAL);
+	bool unreachable = step == KMS_STEP_COMMIT && code == EINVAL && is_device_memory(frame);
+	char format[VTR_FOURCC_NAME];
+
+	if (memory_is_why(frame, step, code))
 		return vtr_vfio_import_error(error, code, vtr_buffer_ranges(frame->buffer));
-	return vtr_error_set(error, code == EOPNOTSUPP || code == ENOSYS || code == ENODEV ? VTR_ERROR_UNSUPPORTED : VTR_ERROR_HOST,
-	                     code, "%s (%s) does not %s the dmabuf: %s", card->path, card->driver, what, strerror(code));
+	return vtr_error_set(error, never ? VTR_ERROR_UNSUPPORTED : VTR_ERROR_HOST, code,
+	                     "%s (%s) %s %ux%u %s, %u bytes a row: %s%s", card->path, card->driver, refusals[step], frame->width,
+	                     frame->height, vtr_fourcc_name(frame->format, format), frame->stride, strerror(code),
+	                     unreachable ? ", or it cannot reach the assigned device" : "");
 }
 
 /* What the driver would check only when it reads: importers of memory that has no driver behind it take any size. */
@@ -111,7 +131,7 @@ static int make(struct kms_imports *imports, struct kms_import *import, const st
 	if (result)
 		return result;
 	if (drmPrimeFDToHandle(card->fd, vtr_buffer_fd(frame->buffer), &made.handle))
-		return kms_import_error(card, frame, errno, "import", error);
+		return kms_import_error(card, frame, KMS_STEP_IMPORT, errno, error);
 	result = hold_handle(imports, made.handle);
 	if (result) {
 		drmCloseBufferHandle(card->fd, made.handle);
@@ -120,7 +140,7 @@ static int make(struct kms_imports *imports, struct kms_import *import, const st
 	result = add_framebuffer(card, &made);
 	if (result) {
 		let_handle_go(imports, made.handle);
-		return kms_import_error(card, frame, -result, "make a framebuffer of", error);
+		return kms_import_error(card, frame, KMS_STEP_FRAMEBUFFER, -result, error);
 	}
 	*import = made;
 	return 0;

@@ -42,8 +42,15 @@ void kms_imports_put(struct kms_import *import);
 /* Forgets what nobody has used for KMS_IMPORT_KEEP_MS, or (all) at all; true when something without users is left. */
 bool kms_imports_sweep(struct kms_imports *imports, bool all);
 
-/* Fills *error with what code means that the card gave for frame's buffer: in importing it, or later. Returns -code. */
-int kms_import_error(const struct kms_card *card, const struct vtr_frame *frame, int code, const char *what,
+/* On the way of a dmabuf to the screen, the step that failed. */
+enum kms_import_step {
+	KMS_STEP_IMPORT,      /* whose memory it is */
+	KMS_STEP_FRAMEBUFFER, /* size, format and stride */
+	KMS_STEP_COMMIT,      /* either: some drivers look at the memory when they show it */
+};
+
+/* Fills *error with what code means that the card gave for frame's buffer in that step. Returns -code. */
+int kms_import_error(const struct kms_card *card, const struct vtr_frame *frame, enum kms_import_step step, int code,
                      struct vtr_error *error);
 
 #endif

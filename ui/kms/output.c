@@ -151,7 +151,7 @@ static void buffer_failed(struct kms_output *output, struct kms_held *held, bool
 		vtr_frame_finish(frame, 0);
 		kms_output_refuse(output, KMS_REFUSES_SIZE, true);
 	} else {
-		kms_import_error(&output->kms->card, frame, code, "show", &error);
+		kms_import_error(&output->kms->card, frame, KMS_STEP_COMMIT, code, &error);
 		refuse_buffer(output, frame, &error);
 	}
 }
