@@ -28,8 +28,8 @@
 enum vtr_region_kind {
 	VTR_REGION_RAM,    /* fd + offset, mapped */
 	VTR_REGION_VFIO,   /* part of an assigned device's BAR that the VMM did not announce: mmap of the device's fd, read-only */
-	VTR_REGION_WINDOW, /* a dmabuf of the whole region: bytes by request, through the device that it is of, or where its exporter
-	                      lets it be mapped, through itself */
+	VTR_REGION_WINDOW, /* a dmabuf of the whole region: bytes by request, through the device that it is of, or where its
+	                      exporter lets it be mapped, through itself */
 	VTR_REGION_REMOTE, /* no fd: likewise */
 };
 
@@ -245,8 +245,8 @@ VTR_API struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct v
 VTR_API void vtr_view_destroy(struct vtr_view *view);           /* NULL is fine */
 VTR_API const void *vtr_view_data(const struct vtr_view *view); /* spans->length bytes, valid until destroyed */
 VTR_API bool vtr_view_is_copy(const struct vtr_view *view);
-/* spans are those of the creation. 0 at once for a mapped view, -EFAULT when its memory's file was truncated; for a copy the errors
- * of vtr_spans_read(). */
-VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans);
+/* spans are those of the creation. 0 at once for a mapped view, or HOST EFAULT when its memory's file was truncated; for a copy
+ * -errno of vtr_spans_read(). *error (may be NULL) says why as vtr_view_create() does. */
+VTR_API int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans, struct vtr_error *error);
 
 #endif

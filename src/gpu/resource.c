@@ -227,10 +227,8 @@ const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *e
 	}
 	if (!resource->view)
 		resource->view = vtr_view_create(pixels, error);
-	else if (vtr_view_refresh(resource->view, pixels) < 0) {
-		vtr_error_set(error, VTR_ERROR_HOST, EFAULT, "the memory's file was truncated");
+	else if (vtr_view_refresh(resource->view, pixels, error) < 0)
 		return NULL;
-	}
 	return resource->view ? vtr_view_data(resource->view) : NULL;
 }
 

@@ -96,6 +96,40 @@ static void release(struct vtr_view *view)
 	*view = (struct vtr_view){ 0 };
 }
 
+/* ---- what can be read ---- */
+
+static int truncated(struct vtr_error *error)
+{
+	return vtr_error_set(error, VTR_ERROR_HOST, EFAULT,
+	                     "the file of the guest's memory was truncated; the VMM must map it again");
+}
+
+/* Spans that can be read at all: 0 or -errno. */
+static int check_spans(const struct vtr_spans *spans, struct vtr_error *error)
+{
+	if (!spans->length)
+		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "a view of no bytes");
+	for (size_t i = 0; i < spans->count; i++) {
+		if (!spans->items[i].region->mapped)
+			return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
+		if (vtr_region_faulted(spans->items[i].region) && !vtr_region_is_device_memory(spans->items[i].region))
+			return truncated(error);
+	}
+	return 0;
+}
+
+/* Why reading them failed. Returns code. */
+static int read_error(const struct vtr_spans *spans, struct vtr_error *error, int code)
+{
+	if (code == -EFAULT && check_spans(spans, error))
+		return code;
+	if (code == -EFAULT) /* every file is whole: what is left are devices */
+		return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT,
+		                     "the memory of the assigned device is away: comes back by itself");
+	return vtr_error_set(error, code == -ECANCELED ? VTR_ERROR_REVOKED : VTR_ERROR_HOST, -code, "cannot read guest memory: %s",
+	                     strerror(-code));
+}
+
 /* ---- mapped ---- */
 
 /* Why spans cannot be mapped side by side, or NULL when they can. */
@@ -161,23 +195,6 @@ fail:
 
 /* ---- copied ---- */
 
-static bool use_device(const struct vtr_spans *spans)
-{
-	for (size_t i = 0; i < spans->count; i++)
-		if (vtr_region_is_device_memory(spans->items[i].region))
-			return true;
-	return false;
-}
-
-static int copy_error(const struct vtr_spans *spans, struct vtr_error *error, int code)
-{
-	if (code == -EFAULT && use_device(spans))
-		return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT,
-		                     "the memory of the assigned device is away: comes back by itself");
-	return vtr_error_set(error, code == -ECANCELED ? VTR_ERROR_REVOKED : VTR_ERROR_HOST, -code, "cannot read guest memory: %s",
-	                     code == -EFAULT ? "its file was truncated" : strerror(-code));
-}
-
 /* Makes view a copy. 0 or -errno with nothing left behind. */
 static int copy_view(struct vtr_view *view, const struct vtr_spans *spans, struct vtr_error *error)
 {
@@ -195,27 +212,12 @@ static int copy_view(struct vtr_view *view, const struct vtr_spans *spans, struc
 	int code = vtr_spans_read(spans, 0, view->base, (size_t)length);
 	if (code) {
 		release(view);
-		return copy_error(spans, error, code);
+		return read_error(spans, error, code);
 	}
 	return 0;
 }
 
 /* ---- both ---- */
-
-/* Spans that can be read at all: 0 or -errno. */
-static int check_spans(const struct vtr_spans *spans, struct vtr_error *error)
-{
-	if (!spans->length)
-		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "a view of no bytes");
-	for (size_t i = 0; i < spans->count; i++) {
-		if (!spans->items[i].region->mapped)
-			return vtr_error_set(error, VTR_ERROR_REVOKED, EFAULT, "the VMM unmapped guest memory of the resource");
-		if (vtr_region_faulted(spans->items[i].region) && !vtr_region_is_device_memory(spans->items[i].region))
-			return vtr_error_set(error, VTR_ERROR_HOST, EFAULT,
-			                     "the file of the guest's memory was truncated; the VMM must map it again");
-	}
-	return 0;
-}
 
 struct vtr_view *vtr_view_create(const struct vtr_spans *spans, struct vtr_error *error)
 {
@@ -255,11 +257,12 @@ bool vtr_view_is_copy(const struct vtr_view *view)
 	return view->copied;
 }
 
-int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans)
+int vtr_view_refresh(struct vtr_view *view, const struct vtr_spans *spans, struct vtr_error *error)
 {
 	if (!vtr_view_is_copy(view))
-		return vtr_fault_guard_hit(view->guard) ? -EFAULT : 0;
+		return vtr_fault_guard_hit(view->guard) ? truncated(error) : 0;
 	if (spans->length != view->length)
-		return -EINVAL;
-	return vtr_spans_read(spans, 0, view->base, (size_t)view->length);
+		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "a view of other spans");
+	int code = vtr_spans_read(spans, 0, view->base, (size_t)view->length);
+	return code ? read_error(spans, error, code) : 0;
 }

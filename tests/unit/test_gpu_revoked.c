@@ -168,6 +168,28 @@ static void test_mapped(void)
 	gpu_bar_destroy(&bench);
 }
 
+/* The one image that an embedding VMM draws from: it says what is away, and that it will be back. */
+static void test_view(void)
+{
+	struct vtr_scanout_view view;
+	struct vtr_error error;
+	struct gpu_bar bench;
+
+	gpu_bar_create(&bench, BAR_OURS, VTR_PATH_NONE);
+	gpu_bar_show(&bench, 1, FRAME_SHUFFLED, 0x20);
+	g_assert_cmpint(vtr_gpu_scanout_view(bench.machine.gpu, 0, &view, &error), ==, 0);
+	g_assert_cmpuint(view.data[0], ==, 0x20);
+	g_assert_cmpint(ftruncate(bench.bar.fd, 0), ==, 0); /* a touch faults from now on, as when decoding is off */
+	g_assert_cmpint(vtr_gpu_scanout_view(bench.machine.gpu, 0, &view, &error), ==, -EFAULT);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_REVOKED);
+	g_assert_nonnull(strstr(error.text, "assigned device is away"));
+	g_assert_cmpint(ftruncate(bench.bar.fd, BAR_SIZE), ==, 0);
+	gpu_bar_paint(&bench, FRAME_SHUFFLED, 0x30);
+	g_assert_cmpint(vtr_gpu_scanout_view(bench.machine.gpu, 0, &view, &error), ==, 0);
+	g_assert_cmpuint(view.data[0], ==, 0x30);
+	gpu_bar_destroy(&bench);
+}
+
 static uint64_t post_fenced(struct gpu_bar *bench, void *request, size_t size, uint64_t fence)
 {
 	struct virtio_gpu_ctrl_hdr *header = request;
@@ -282,6 +304,7 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/unit/gpu/revoked/not-decoded-made-anew", GINT_TO_POINTER(false), test_not_decoded);
 	g_test_add_func("/unit/gpu/revoked/not-decoded-at-first", test_not_decoded_at_first);
 	g_test_add_func("/unit/gpu/revoked/mapped", test_mapped);
+	g_test_add_func("/unit/gpu/revoked/view", test_view);
 	g_test_add_func("/unit/gpu/revoked/detach-while-the-display-sleeps", test_detach_while_the_display_sleeps);
 	g_test_add_func("/unit/gpu/revoked/detach-before-the-import-fails", test_detach_before_the_import_fails);
 	g_test_add_func("/unit/gpu/revoked/unmapped-and-detached", test_unmapped_and_detached);

@@ -320,7 +320,9 @@ static void test_view(void)
 	g_assert_true(vtr_view_is_copy(view));
 	assert_pattern(vtr_view_data(view), SIZE, SEED, 0);
 	g_assert_cmpint(ftruncate(fixture.fd, 0), ==, 0);
-	g_assert_cmpint(vtr_view_refresh(view, &spans), ==, -EFAULT);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, &error), ==, -EFAULT);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_REVOKED);
+	g_assert_nonnull(strstr(error.text, "comes back by itself"));
 	vtr_view_destroy(view);
 	g_assert_null(vtr_view_create(&spans, &error));
 	g_assert_cmpint(error.owner, ==, VTR_ERROR_REVOKED);

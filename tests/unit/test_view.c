@@ -95,7 +95,7 @@ static void test_view(gconstpointer data)
 	g_assert_cmpint(vtr_memory_write(memory, row->entries[0].address, &byte, 1), ==, 0);
 	const uint8_t *bytes = vtr_view_data(view);
 	g_assert_cmpint(bytes[0] == byte, ==, !row->copy);
-	g_assert_cmpint(vtr_view_refresh(view, &spans), ==, 0);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, &error), ==, 0);
 	g_assert_cmpuint(bytes[0], ==, byte);
 	vtr_view_destroy(view);
 	g_assert_cmpuint(count_mappings("memfd:"), ==, mappings);
@@ -284,7 +284,9 @@ static void test_remote_errors(void)
 	remote.error = 0;
 	struct vtr_view *view = vtr_view_create(&spans, &error);
 	remote.error = -EIO;
-	g_assert_cmpint(vtr_view_refresh(view, &spans), ==, -EIO);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, &error), ==, -EIO);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_HOST);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, NULL), ==, -EIO);
 	vtr_view_destroy(view);
 	remote.error = 0;
 	remote.remove = memory;
@@ -326,10 +328,12 @@ static void test_truncated(void)
 	struct vtr_spans spans = scattered(memory, entries, 16); // the last pages of the image are the first of the file
 	struct vtr_view *view = vtr_view_create(&spans, NULL);
 	const uint8_t *data = vtr_view_data(view);
-	g_assert_cmpint(vtr_view_refresh(view, &spans), ==, 0);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, &error), ==, 0);
 	g_assert_cmpint(ftruncate(ours, 8 * PAGE), ==, 0);
 	g_assert_cmpuint(data[3 * PAGE], ==, 0);
-	g_assert_cmpint(vtr_view_refresh(view, &spans), ==, -EFAULT);
+	g_assert_cmpint(vtr_view_refresh(view, &spans, &error), ==, -EFAULT);
+	g_assert_cmpint(error.owner, ==, VTR_ERROR_HOST);
+	g_assert_nonnull(strstr(error.text, "truncated"));
 	for (size_t i = 3 * PAGE; i < 16 * PAGE; i++)
 		g_assert_cmpuint(data[i], ==, 0);
 	vtr_view_destroy(view);

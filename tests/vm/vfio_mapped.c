@@ -145,10 +145,10 @@ static void check_gather(void)
 	struct vtr_view *view = vtr_view_create(&spans, &error);
 	check(view && vtr_view_is_copy(view), "mapped: a view of them is a copy", "%s", error.text);
 	set_decoding(machine.fd, false);
-	code = vtr_view_refresh(view, &spans);
+	code = vtr_view_refresh(view, &spans, &error);
 	check(code == -EFAULT, "mapped: decoding off: a view is not brought up to date", "%d", code);
 	set_decoding(machine.fd, true);
-	code = vtr_view_refresh(view, &spans);
+	code = vtr_view_refresh(view, &spans, &error);
 	check(code == 0 && !memcmp((const uint8_t *)vtr_view_data(view) + PAGE, machine.data + 37 * PAGE, PAGE),
 	      "mapped: decoding on again: it is", "%d", code);
 	vtr_view_destroy(view);
