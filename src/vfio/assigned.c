@@ -81,7 +81,8 @@ static void map_changed(struct vtr_memory_listener *listener, struct vtr_region 
 
 	if (assigned->updating)
 		return;
-	assigned->used = true;
+	/* what we have put there ourselves goes with any client, also with one that was no VMM */
+	assigned->used |= region->kind != VTR_REGION_VFIO;
 	vtr_vfio_awaited_poke(&assigned->awaited);
 	if (assigned->devices->count)
 		vtr_event_raise(assigned->event);

@@ -508,8 +508,11 @@ static void test_vmm_leaves(void)
 	struct vtr_vfio_devices *devices = vtr_vfio_assigned_devices(fixture.assigned);
 	assign(&fixture, "a");
 	assign(&fixture, "b");
+	vtr_memory_remove_all(fixture.memory);
 	vtr_vfio_assigned_vmm_left(fixture.assigned); // somebody was there, but it was no VMM
 	g_assert_nonnull(vtr_vfio_devices_get(devices, 1));
+	turn(&fixture);
+	assert_map(&fixture, "0-3ffffff vfio+");
 	g_assert_cmpint(announce(&fixture, 0, MIB), ==, 0);
 	vtr_memory_remove_all(fixture.memory);
 	vtr_vfio_assigned_vmm_left(fixture.assigned);
