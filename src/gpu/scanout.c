@@ -44,6 +44,7 @@ static void unbind(struct vtr_scanout *scanout)
 	if (scanout->resource)
 		scanout->resource->shown &= ~(1u << scanout->id);
 	scanout->resource = NULL;
+	scanout->revoked = false;
 	scanout->binding++;
 }
 
