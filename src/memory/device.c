@@ -90,6 +90,13 @@ void vtr_memory_unmap_device(struct vtr_memory_file *file)
 	vtr_memory_file_unref(file);
 }
 
+/* A mapping that fails may have taken what was there before, and our addresses are not to become somebody else's. */
+static void keep_place(struct vtr_memory_file *file, void *place)
+{
+	mmap(place, vtr_memory_file_mapped(file), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	file->data = place;
+}
+
 int vtr_memory_file_restore(struct vtr_memory_file *file)
 {
 	uint8_t *data = file->data;
@@ -97,7 +104,7 @@ int vtr_memory_file_restore(struct vtr_memory_file *file)
 	if (!vtr_fault_guard_hit(file->guard))
 		return 0;
 	if (map(file, data, MAP_FIXED)) {
-		file->data = data; // the zero pages
+		keep_place(file, data);
 		return -EFAULT;
 	}
 	vtr_fault_guard_reset(file->guard);
