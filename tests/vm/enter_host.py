@@ -57,9 +57,9 @@ def enter(path):
 def start_guest(host):
     """A guest that shows moving frames, and the vitrine that scans them out."""
     vitrine = InnerVitrine(host, "imports")
-    vitrine.start("--display", f"kms={host.cards['virtio-pci']}")
-    host.start_guest(vitrine)
-    vitrine.ask(f"assign pid={host.guest_pid()}")
+    host.launch_guest([vitrine])
+    vitrine.start("--display", f"kms={host.cards['virtio-pci']}", "--assign", f"pid={host.guest_pid()}")
+    host.wait_launched()
     host.resume_guest()
     host.wait_guest()
     host.guest.send("demo")

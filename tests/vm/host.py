@@ -45,9 +45,9 @@ class InnerVitrine:
         self.host, self.name = host, name
         self.socket, self.control = f"/tmp/{name}.sock", f"/tmp/{name}.control"
 
-    def device(self, **properties):
+    def device(self, place):
         """What QEMU is given."""
-        return {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": self.socket}, **properties}
+        return {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": self.socket}, "addr": place}
 
     def start(self, *options):
         """Returns when it answers."""
@@ -167,16 +167,16 @@ class VirtualHost:
 
     # ---- the guest ----
 
-    def start_guest(self, vitrine=None):
-        """A QEMU with the assigned device and this display card, stopped before its first instruction. One more card may be plugged
-        in then; resume_guest() goes on."""
+    def launch_guest(self, vitrines=()):
+        """A process that becomes a QEMU with the assigned device and these display cards as soon as all of them are served. It stops
+        before its first instruction: wait_launched() returns then, resume_guest() goes on."""
         self.kill_guest()
-        devices = [f"vfio-pci,host={DEVICE},id=assigned,addr=05.0", "pcie-root-port,id=port1,chassis=1,addr=07.0"]
-        if vitrine:
-            devices.append(json.dumps(vitrine.device(addr="06.0")))
+        devices = [f"vfio-pci,host={DEVICE},addr=05.0"]
+        for number, vitrine in enumerate(vitrines, 6):
+            devices.append(json.dumps(vitrine.device(f"{number:02}.0")))
         self.run("rm -f /tmp/monitor.*; mkfifo /tmp/monitor.in /tmp/monitor.out; cat </tmp/monitor.out >/tmp/monitor.text &")
-        self.run(" ".join([
-            "/host/lib/ld-linux-x86-64.so.2 --library-path /host/lib /host/bin/qemu-system-x86_64 -L /host/firmware",
+        qemu = " ".join([
+            "exec /host/lib/ld-linux-x86-64.so.2 --library-path /host/lib /host/bin/qemu-system-x86_64 -L /host/firmware",
             "-M q35,kernel-irqchip=split,memory-backend=mem -accel kvm -accel tcg -cpu EPYC -smp 1",
             f"-m {GUEST_MEMORY_MB} -object memory-backend-memfd,id=mem,size={GUEST_MEMORY_MB}M,share=on",
             "-nodefaults -no-reboot -display none -S -chardev pipe,id=monitor,path=/tmp/monitor -mon monitor,mode=control",
@@ -185,8 +185,12 @@ class VirtualHost:
             *(f"-device {shlex.quote(device)}" for device in devices),
             "-kernel /host/vmlinuz -initrd /guest.gz",
             "-append 'console=ttyS1 intel_iommu=on iommu=pt panic=-1 loglevel=5 drm_kms_helper.fbdev_emulation=0'",
-            "</dev/null >/tmp/qemu.log 2>&1 & qemu=$!",
-        ]))
+        ])
+        served = " && ".join([f"[ -S {vitrine.socket} ]" for vitrine in vitrines] or ["true"])
+        script = f"until {served}; do sleep 0.1; done; {qemu}"
+        self.run(f"sh -c {shlex.quote(script)} </dev/null >/tmp/qemu.log 2>&1 & qemu=$!")
+
+    def wait_launched(self):
         self.ask_guest("qmp_capabilities")
 
     def ask_guest(self, command, **arguments):
@@ -204,11 +208,6 @@ class VirtualHost:
         if "error" in answer:
             raise Failure(f"the guest's QEMU: {command}: {answer['error']['desc']}")
         return answer["return"]
-
-    def plug(self, vitrine):
-        """One more display card, before the guest runs: its QEMU is there already."""
-        device = vitrine.device(bus="port1", id=vitrine.name)
-        self.ask_guest("device_add", **device)
 
     def resume_guest(self):
         self.ask_guest("cont")
