@@ -23,7 +23,9 @@ def desktop_of(kind):
     with contextlib.ExitStack() as stack:
         directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-desktop-")))
         if kind == "weston":
-            yield stack.enter_context(desktop.Weston(directory)).env
+            weston = stack.enter_context(desktop.Weston(directory))
+            yield {**weston.env, "VITRINE_TEST_SCREENSHOOTER": str(desktop.TREE / "usr/bin/weston-screenshooter"),
+                   "VITRINE_TEST_COMPOSITOR": str(weston.process.pid)}
         elif kind == "x11":
             yield {**stack.enter_context(desktop.Xvfb(directory)).env, "VITRINE_TEST_NO_IMPORT": "1", "SDL_VIDEODRIVER": "x11"}
         elif kind == "none":
