@@ -229,9 +229,10 @@ VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
  * be NULL) filled: HOST and what to do about it (no card, no permission, another program has the screen); UNSUPPORTED ENOSYS when
  * the library was built without it. Environment: VITRINE_KMS_LEGACY keeps from atomic commits.
  *
- * Output number i that is added shows what is plugged into connector number i: vtr_kms_connector() gives its name ("HDMI-A-1",
- * where name is not NULL) and the mode that its monitor prefers, false beyond the last. Connectors with a monitor come first. An
- * output that is added with another mode keeps to that one where the monitor has it.
+ * vtr_kms_connector() gives the name ("HDMI-A-1", where name is not NULL) of connector number i and the mode that its monitor
+ * prefers (any mode where there is none); false beyond the last. Connectors with a monitor come first. An output that is put on the
+ * display gets the connector of its name, else the first one without an output, and the monitor's mode; one with a fixed mode keeps
+ * that where the monitor has it.
  */
 VTR_API struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error);
 VTR_API bool vtr_kms_connector(const struct vtr_display *kms, size_t i, struct vtr_mode *mode, char name[32]);

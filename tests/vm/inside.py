@@ -28,6 +28,7 @@ class Inside:
         self.work = environment.work / name
         self.work.mkdir()
         self.last = 0  # the number of the frame that vitrine-guest stays on
+        self.copied_before = 0
         programs = [environment.programs[program] for program in ("vitrine", "vitrinectl", "vitrine-guest")]
         initramfs = environment.kit.initramfs(self.work / "initramfs.gz", programs=programs, modules=modules)
         self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator, memory_mb=MEMORY_MB, **machine)
@@ -56,6 +57,9 @@ class Inside:
         """A new vitrine-guest that stays on one frame in scattered RAM, when it has shown the others."""
         self.last = frames - 1
         self.host.run('[ -z "$guest" ] || kill $guest 2>/dev/null; [ -z "$guest" ] || wait $guest; true')
+        self.host.run("for i in $(seq 100); do vitrinectl --control /tmp/control.sock --json status | grep -q '\"connected\":true,\"connections' || "
+                      "break; sleep 0.1; done")
+        self.copied_before = self.scanout()["bytes_copied"]  # the last picture of the guest that left, too
         # until its standard input ends: nothing ever comes from that serial port
         self.host.run(f"vitrine-guest --vfio-user /tmp/gpu.sock demo --memory ram --ranges 63 --frames {frames} --keep "
                       f"{' '.join(options)} </dev/ttyS1 >/tmp/guest.log 2>&1 & guest=$!")
@@ -70,6 +74,10 @@ class Inside:
 
     def scanout(self, number=0):
         return self.status()["scanouts"][number]
+
+    def copied(self):
+        """Bytes that were copied since this vitrine-guest came."""
+        return self.scanout()["bytes_copied"] - self.copied_before
 
     def expect_path(self, wanted):
         scanout = self.scanout()

@@ -23,16 +23,9 @@
 #include "hotplug.h"
 #include "util/fd.h"
 
-enum { RETRY_MS = 1000 };
-
 static struct kms *kms_from(struct vtr_display *display)
 {
 	return (struct kms *)display;
-}
-
-static uint64_t in_ms(uint64_t ms)
-{
-	return vtr_now_ns() + ms * UINT64_C(1000000);
 }
 
 /* ---- events of the card ---- */
@@ -61,84 +54,6 @@ static void card_event(int fd, uint32_t events, void *data)
 		kms->events = NULL;
 		vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "%s is gone", kms->card.path);
 		vtr_display_failed(&kms->base, &error);
-	}
-}
-
-/* ---- whose screen it is ---- */
-
-static void leave(struct kms *kms)
-{
-	kms->away = true;
-	for (size_t i = 0; i < kms->n_outputs; i++)
-		kms_output_update_demand(kms->outputs[i]);
-}
-
-static void come_back(struct kms *kms)
-{
-	kms->away = false;
-	for (size_t i = 0; i < kms->n_outputs; i++) {
-		struct kms_output *output = kms->outputs[i];
-
-		kms_output_restore(output);
-		kms_connector_probe(output);
-		kms_cursor_update(output, true);
-		kms_output_update_demand(output);
-	}
-}
-
-/* Another program may take its time to let the card go. */
-static void retry(void *data)
-{
-	struct kms *kms = data;
-
-	if (!kms->away || kms->left)
-		return;
-	if (kms_card_become_master(&kms->card, NULL)) {
-		vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
-		return;
-	}
-	vtr_log(VTR_LOG_INFO, "kms: %s is ours again", kms->card.path);
-	come_back(kms);
-}
-
-void kms_lose_master(struct kms *kms)
-{
-	if (kms->away)
-		return;
-	vtr_log(VTR_LOG_WARN, "kms: another program shows its picture on %s now; waiting for it to end", kms->card.path);
-	leave(kms);
-	vtr_timer_arm(kms->retry, in_ms(RETRY_MS));
-}
-
-static void leave_terminal(struct kms *kms)
-{
-	vtr_log(VTR_LOG_INFO, "kms: another virtual terminal is on the screen now");
-	kms->left = true;
-	leave(kms);
-	drmDropMaster(kms->card.fd);
-	kms_keeper_tell(&kms->keeper, KMS_KEEPER_LEFT);
-}
-
-static void keeper_event(int fd, uint32_t events, void *data)
-{
-	struct kms *kms = data;
-
-	switch (kms_keeper_read(&kms->keeper)) {
-	case KMS_KEEPER_LEAVE:
-		leave_terminal(kms);
-		break;
-	case KMS_KEEPER_ENTER:
-		kms->left = false;
-		retry(kms);
-		break;
-	case KMS_KEEPER_GONE:
-		vtr_log(VTR_LOG_WARN,
-		        "kms: the keeper of the terminal was killed: the console may have to be restored by hand (chvt)");
-		vtr_source_remove(kms->keeper_source);
-		kms->keeper_source = NULL;
-		break;
-	default:
-		break;
 	}
 }
 
@@ -201,7 +116,7 @@ static void sweep(void *data)
 void kms_sweep_later(struct kms *kms)
 {
 	if (!kms->sweeping)
-		vtr_timer_arm(kms->sweep, in_ms(KMS_IMPORT_KEEP_MS));
+		vtr_timer_arm(kms->sweep, vtr_now_ns() + UINT64_C(1000000) * KMS_IMPORT_KEEP_MS);
 	kms->sweeping = true;
 }
 
@@ -215,10 +130,10 @@ static int start(struct vtr_display *display)
 	struct vtr_loop *loop = display->loop;
 
 	kms->sweep = vtr_loop_add_timer(loop, sweep, kms);
-	kms->retry = vtr_loop_add_timer(loop, retry, kms);
+	kms->retry = vtr_loop_add_timer(loop, kms_retry_master, kms);
 	kms->burial = vtr_loop_add_event(loop, bury, kms);
 	kms->events = vtr_loop_add_fd(loop, kms->card.fd, EPOLLIN, card_event, kms);
-	kms->keeper_source = vtr_loop_add_fd(loop, kms->keeper.socket, EPOLLIN, keeper_event, kms);
+	kms->keeper_source = vtr_loop_add_fd(loop, kms->keeper.socket, EPOLLIN, kms_keeper_event, kms);
 	if (!kms->sweep || !kms->retry || !kms->burial || !kms->events || !kms->keeper_source)
 		return -errno;
 	start_hotplug(kms);

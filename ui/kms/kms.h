@@ -127,10 +127,15 @@ void kms_captures_answer(struct kms_output *output, const struct vtr_frame *fram
 void kms_captures_fail(struct kms_output *output, const struct vtr_error *error);
 void kms_captures_give_back(struct kms_output *output); /* to the output's next display */
 
-/* ---- kms.c ---- */
+/* ---- master.c: whose screen it is ---- */
 
 /* Not the card's master any more: shows nothing until it is again. */
 void kms_lose_master(struct kms *kms);
+void kms_retry_master(void *data);                          /* a vtr_source_func, data: struct kms */
+void kms_keeper_event(int fd, uint32_t events, void *data); /* a vtr_fd_func, likewise */
+
+/* ---- kms.c ---- */
+
 /* Something is not used any more: it goes when it was not used for a while. */
 void kms_sweep_later(struct kms *kms);
 
