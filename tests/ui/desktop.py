@@ -124,8 +124,8 @@ class Xvfb(Program):
     def __init__(self, directory, width=1280, height=800):
         directory = pathlib.Path(directory)
         read, write = os.pipe()
-        super().__init__(["Xvfb", "-displayfd", write, "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"], directory,
-                         os.environ, (write,))
+        super().__init__(["Xvfb", "-displayfd", write, "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-noreset"],
+                         directory, os.environ, (write,))
         os.close(write)
         with os.fdopen(read, encoding="ascii") as number:
             display = number.readline().strip()

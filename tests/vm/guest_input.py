@@ -129,7 +129,7 @@ def check_typing(recorder):
     recorder.expect({"Keyboard": taps(A) + packets([(KEY, SHIFT, 1)], [(KEY, B, 1)], [(KEY, B, 0)], [(KEY, SHIFT, 0)]) + taps(TAB, ENTER)},
                     ("type", "aB\t\n"))
     text = "".join(map(chr, range(32, 127))) * 4
-    events = recorder.record(("type", text, "--interval", "1"))["Keyboard"]
+    events = recorder.record(("type", text))["Keyboard"]
     presses = [code for kind, code, value in events if kind == KEY and value == 1 and code != SHIFT]
     releases = [code for kind, code, value in events if kind == KEY and value == 0 and code != SHIFT]
     expect(len(presses) == len(text) and presses == releases, f"{len(presses)} presses, {len(releases)} releases of {len(text)} keys")
