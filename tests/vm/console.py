@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tap import Failure  # noqa: E402
 
-COMMAND_TIMEOUT = 60
+COMMAND_TIMEOUT = 120
 
 
 class Console:

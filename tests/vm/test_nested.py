@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 1280, 800
 LARGE = (3840, 2160)
 ZERO_COPY = ("vfio-dmabuf", "vfio-window")
 # flips of a measurement, and how many measurements it may take until two sizes cost the same
-FLIPS, ROUNDS, RATIO = 60, 12, 1.1
+FLIPS, ROUNDS, RATIO = 60, 20, 1.1
 
 
 class Nested:

