@@ -189,6 +189,17 @@ static uint64_t read_features(const uint8_t *bytes, uint16_t length)
 	return features | UINT64_C(1) << VIRTIO_F_VERSION_1;
 }
 
+/* The VMM dies: nothing but pictures is left. */
+static void abandon(void)
+{
+	const struct vtr_resource_table *resources = &machine.gpu->resources;
+
+	vtr_virtio_abandon(machine.device);
+	g_assert_true(!resources->entries && !resources->spans && !resources->hostmem && !resources->buffers);
+	g_assert_cmpuint(resources->count, <=, machine.gpu->n_scanouts);
+	gpu_machine_settle(&machine);
+}
+
 static void step(uint8_t what, uint32_t room, const uint8_t *bytes, uint16_t length)
 {
 	switch (what & 7) {
@@ -218,6 +229,8 @@ static void step(uint8_t what, uint32_t room, const uint8_t *bytes, uint16_t len
 		atomic_store(&machine.display.demand, (unsigned)(what >> 3) % (VTR_DEMAND_PIXELS + 1));
 		break;
 	case 7:
+		if (what >> 3 & 1)
+			abandon();
 		gpu_machine_start(&machine, read_features(bytes, length));
 		break;
 	}

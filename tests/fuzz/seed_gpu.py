@@ -76,6 +76,7 @@ TIME = [step(5)] * 3
 SHUFFLED = [step(0, create_blob(1, 16384, *((BAR0 + page * 4096, 4096) for page in (9, 3, 7, 1)))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
 WINDOW = [step(0, create_blob(1, 16384, (BAR2 + 0x5000, 16384))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
 FLUSH = [step(0, flush(1, 0, 0, 64, 64))] + TIME
+KILLED = step(7 | 1 << 3, struct.pack("<Q", 15))
 BLOB = [step(0, create_blob(1, 16384, (0, 8192), (65536, 8192))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
 IMAGE = [step(0, create_2d(1)), step(0, attach(1, (4096, 16384))), step(0, transfer(1, 0, 0, 64, 64)), step(0, set_scanout(0, 1, 0, 0, 64, 64))]
 
@@ -110,6 +111,10 @@ SEEDS = {
     "bar-import-fails": [DMABUFS, toggle(6)] + WINDOW + FLUSH + [step(5 | 2 << 3)] + FLUSH + [toggle(6), step(5 | 31 << 3)] + FLUSH,
     "bar-import-revoked": [DMABUFS, toggle(7)] + SHUFFLED + FLUSH + [toggle(7)] + FLUSH,
     "bar-other-display": [DMABUFS, toggle(6)] + SHUFFLED + FLUSH + [toggle(6), toggle(8)] + TIME,
+    "vmm-dies": [PIXELS] + BLOB + FLUSH + [step(0, flush(1, 0, 0, 64, 64)), KILLED] + BLOB + FLUSH + [KILLED],
+    "vmm-dies-unread": BLOB + [step(0, flush(1, 0, 0, 64, 64)), KILLED, DMABUFS] + SHUFFLED + FLUSH + [KILLED],
+    "vmm-dies-2d": [DMABUFS] + IMAGE + FLUSH + [KILLED, toggle(8)] + TIME + IMAGE + FLUSH,
+    "vmm-dies-revoked": [DMABUFS] + SHUFFLED + FLUSH + [toggle(1)] + FLUSH + [KILLED] + SHUFFLED + FLUSH,
     "no-blob": [step(7, struct.pack("<Q", 2))] + BLOB,
     "short": [step(0, command(0x10C)[:20]), step(0, command(0x103)), step(0, b"")],
     "no-room": [step(0, command(0x100), 0), step(0, command(0x100), 3), step(0, command(0x100), 2)],
