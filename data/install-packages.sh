@@ -7,9 +7,9 @@
 #   test    compilers and tools that only the tests need
 set -eu
 
-build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev libsdl2-dev libepoxy-dev libwayland-dev wayland-protocols'
+build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev libsdl2-dev libx11-dev libepoxy-dev libwayland-dev wayland-protocols'
 kit='python3 kmod cpio xz-utils gzip util-linux e2fsprogs debian-archive-keyring'
-test='clang llvm edid-decode xvfb'
+test='clang llvm edid-decode xvfb openbox xdotool x11-apps x11-utils'
 
 say() { echo "packages: $*" >&2; }
 fail() { say "$1"; say "what to do: $2"; exit 1; }

@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A vitrine of its own for a test: two headless outputs, a vfio-user socket and a control socket in a directory."""
+"""A vitrine of its own for a test: two headless outputs or what a test wants, a vfio-user socket and a control socket in a directory."""
 import signal
 import subprocess
 import time
 
 START_SECONDS = 30
 END_SECONDS = 20
+HEADLESS = ("--display", "headless", "--output", "1280x800", "--output", "1024x768,name=second")
 
 
 class Device:
-    """A running vitrine."""
+    """A running vitrine. display: what replaces the two headless outputs; env: its environment."""
 
-    def __init__(self, program, directory, *options):
+    def __init__(self, program, directory, *options, display=HEADLESS, env=None):
         self.socket = directory / "gpu.sock"
         self.control = directory / "control.sock"
         self.input = directory / "input"
         self.log_path = directory / "vitrine.log"
         self.log = self.log_path.open("w", encoding="utf-8")
-        command = [program, "--vfio-user", self.socket, "--control", self.control, "--display", "headless",
-                   "--input", self.input,
-                   "--output", "1280x800", "--output", "1024x768,name=second", *options]
-        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        command = [program, "--vfio-user", self.socket, "--control", self.control, "--input", self.input, *display, *options]
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env)
 
     def wait_ready(self):
         """True when both sockets are there."""

@@ -44,7 +44,7 @@ void sdl_gl_stop(struct sdl_display *display)
 		vtr_egl_caps_finish(&display->caps);
 		SDL_GL_DeleteContext(display->context);
 	}
-	if (display->hidden)
+	if (display->hidden && !display->ended)
 		SDL_DestroyWindow(display->hidden);
 	display->context = NULL;
 	display->hidden = NULL;
@@ -84,7 +84,7 @@ static bool load(struct sdl_window *window, const struct vtr_frame *frame, struc
 	case VTR_FRAME_PIXELS:
 		window->import = NULL;
 		return vtr_egl_upload_pixels(&window->upload, caps, frame->pixels, frame->stride, frame->width, frame->height,
-		                             frame->format, &frame->damage, error);
+		                             frame->format, &frame->damage, error) >= 0;
 	case VTR_FRAME_BLANK:
 		forget_picture(window);
 		return true;

@@ -35,7 +35,8 @@ static void set_grabbed(struct sdl_window *window, bool grabbed)
 
 void sdl_window_release(struct sdl_window *window)
 {
-	set_grabbed(window, false);
+	if (!window->display->ended)
+		set_grabbed(window, false);
 	if (window->display->options.input)
 		vtr_input_release_all(window->display->options.input);
 }

@@ -12,12 +12,10 @@
  */
 #include "sdl.h"
 
-#include <SDL_syswm.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <wayland-client-core.h>
 
 #include <vitrine/log.h>
 
@@ -49,45 +47,32 @@ static void pump(void *data)
 	vtr_timer_arm(display->pump, vtr_now_ns() + UINT64_C(1000000) * (display->watch ? PUMP_WATCHED_MS : PUMP_MS));
 }
 
+void sdl_connection_lost(struct sdl_display *display)
+{
+	struct vtr_error error;
+
+	if (display->ended)
+		return;
+	vtr_error_set(&error, VTR_ERROR_HOST, ECONNRESET, "the connection to the desktop was lost");
+	display->ended = true;
+	vtr_source_remove(display->watch);
+	display->watch = NULL;
+	vtr_display_failed(&display->base, &error);
+}
+
 static void connection_ready(int fd, uint32_t events, void *data)
 {
 	struct sdl_display *display = data;
 
 	pump(display);
-	if (events & (EPOLLHUP | EPOLLERR)) {
-		struct vtr_error error;
-
-		vtr_error_set(&error, VTR_ERROR_HOST, ECONNRESET, "the connection to the desktop was lost");
-		display->ended = true;
-		vtr_source_remove(display->watch);
-		display->watch = NULL;
-		vtr_display_failed(&display->base, &error);
-	}
-}
-
-/* The fd of the window system's connection, or -1. */
-static int connection_fd(SDL_Window *window)
-{
-	SDL_SysWMinfo info;
-
-	SDL_VERSION(&info.version);
-	if (!SDL_GetWindowWMInfo(window, &info))
-		return -1;
-#ifdef SDL_VIDEO_DRIVER_WAYLAND
-	if (info.subsystem == SDL_SYSWM_WAYLAND)
-		return wl_display_get_fd(info.info.wl.display);
-#endif
-#ifdef SDL_VIDEO_DRIVER_X11
-	if (info.subsystem == SDL_SYSWM_X11)
-		return ConnectionNumber(info.info.x11.display);
-#endif
-	return -1;
+	if (events & (EPOLLHUP | EPOLLERR))
+		sdl_connection_lost(display);
 }
 
 /* Every window has the same connection: the first one tells. */
 static void watch_connection(struct sdl_display *display, SDL_Window *window)
 {
-	int fd = display->watch ? -1 : connection_fd(window);
+	int fd = display->watch ? -1 : sdl_connection_fd(display, window);
 
 	if (fd >= 0)
 		display->watch = vtr_loop_add_fd(display->base.loop, fd, EPOLLIN, connection_ready, display);
@@ -134,6 +119,8 @@ static int start(struct vtr_display *base)
 	struct sdl_display *display = sdl_from(base);
 
 	set_hints();
+	if (SDL_WasInit(SDL_INIT_VIDEO))
+		return -EBUSY;
 	if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
 		return -ENODEV; /* SDL_GetError() is this thread's, see vtr_sdl_create() */
 	SDL_EventState(SDL_DROPFILE, SDL_IGNORE);
@@ -148,7 +135,8 @@ static void stop(struct vtr_display *base)
 	struct sdl_display *display = sdl_from(base);
 
 	sdl_gl_stop(display);
-	SDL_QuitSubSystem(SDL_INIT_VIDEO);
+	if (!display->ended) /* Xlib would end the program, connection.c */
+		SDL_QuitSubSystem(SDL_INIT_VIDEO);
 }
 
 static int attach(struct vtr_display *base, struct vtr_output *output)
@@ -237,6 +225,9 @@ struct vtr_display *vtr_sdl_create(const struct vtr_window_options *options, str
 	if (code == -ENODEV)
 		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV,
 		              "SDL finds no desktop: set DISPLAY or WAYLAND_DISPLAY, or use --display headless");
+	else if (code == -EBUSY)
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EBUSY,
+		              "SDL is in use already, or has lost its desktop: windows need a new process, or --display wayland");
 	else
 		vtr_error_set(error, VTR_ERROR_HOST, -code, "SDL cannot be started: %s", strerror(-code));
 	destroy(&display->base);

@@ -94,6 +94,11 @@ struct sdl_window {
 
 /* sdl.c */
 struct sdl_window *sdl_find_window(struct sdl_display *display, uint32_t id); /* by SDL's number; NULL */
+void sdl_connection_lost(struct sdl_display *display);                        /* the window system is gone */
+
+/* connection.c: the fd of the window system's connection, or -1. From here on its loss does not end the program, but calls
+ * sdl_connection_lost(). */
+int sdl_connection_fd(struct sdl_display *display, SDL_Window *window);
 
 /* gl.c: the context and what it can do. 0, or -errno with *error. */
 int sdl_gl_start(struct sdl_display *display, struct vtr_error *error);

@@ -132,12 +132,24 @@ static void note_picture(struct sdl_window *window, const struct vtr_frame *fram
 	sdl_window_set_title(window);
 }
 
+static void fail_captures(struct sdl_window *window, const struct vtr_error *error)
+{
+	if (!window->visible)
+		vtr_output_set_demand(window->output, VTR_DEMAND_NONE);
+	for (size_t i = 0; i < window->n_captures; i++)
+		vtr_capture_finish(window->captures[i], NULL, 0, error);
+	window->n_captures = 0;
+}
+
+/* A buffer that is of no use comes again as pixels; captures wait for them. */
 static void give_up(struct sdl_window *window, struct vtr_frame *frame, const struct vtr_error *error)
 {
-	if (frame->content == VTR_FRAME_BUFFER)
+	if (frame->content == VTR_FRAME_BUFFER) {
 		vtr_frame_import_failed(frame, error);
-	else
+	} else {
 		vtr_log_limited(&window->log, VTR_LOG_WARN, "sdl: output %s: %s", vtr_output_name(window->output), error->text);
+		fail_captures(window, error);
+	}
 	vtr_frame_finish(frame, 0);
 }
 
@@ -325,7 +337,7 @@ static void window_destroy(struct sdl_window *window)
 {
 	vtr_source_remove(window->tick);
 	vtr_source_remove(window->idle);
-	if (window->window)
+	if (window->window && !window->display->ended) /* SDL waits for the window system's answer for ever */
 		SDL_DestroyWindow(window->window);
 	free(window);
 }
