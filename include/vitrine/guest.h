@@ -79,6 +79,7 @@ enum { VTR_GUEST_DEMO_BUFFERS = 2 };
 struct vtr_guest_demo {
 	uint32_t width, height; /* 0: the mode the device prefers */
 	uint32_t scanout;
+	uint32_t heads; /* the same picture on so many scanouts, from that one on; 0: one */
 	uint32_t ranges;  /* mem entries of each blob; 0: 63 */
 	uint64_t frames;  /* stop after so many; 0: no limit */
 	uint32_t seconds; /* stop after so long; 0: no limit */

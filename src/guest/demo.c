@@ -59,6 +59,15 @@ static uint32_t count_buffers(const struct vtr_guest_demo *demo)
 	return demo->buffers ? demo->buffers : VTR_GUEST_DEMO_BUFFERS;
 }
 
+static uint32_t show(struct vtr_image *image, uint32_t resource, const struct vtr_guest_demo *demo)
+{
+	uint32_t response = vtr_image_show(image, resource, demo->scanout);
+
+	for (uint32_t head = 1; head < demo->heads && response == VIRTIO_GPU_RESP_OK_NODATA; head++)
+		response = vtr_image_show(image, resource, demo->scanout + head);
+	return response;
+}
+
 static int play(struct vtr_guest *guest, const struct vtr_guest_demo *demo, struct vtr_image images[], FILE *out)
 {
 	struct vtr_framebuffer *size = &images[0].framebuffer;
@@ -69,7 +78,7 @@ static int play(struct vtr_guest *guest, const struct vtr_guest_demo *demo, stru
 		struct vtr_image *image = &images[buffer];
 
 		vtr_image_draw_all(image, &(struct vtr_pattern){ size->width, size->height, (uint32_t)frame });
-		uint32_t response = vtr_image_show(image, FIRST_ID + buffer, demo->scanout);
+		uint32_t response = show(image, FIRST_ID + buffer, demo);
 		if (response != VIRTIO_GPU_RESP_OK_NODATA)
 			return fail(guest, "showing a frame", response);
 	}

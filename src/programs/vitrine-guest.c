@@ -35,6 +35,7 @@ static const char usage[] =
 	"  --seconds S          stop after S seconds; without --frames and --seconds: 10\n"
 	"  --size WxH           in place of the size the device prefers\n"
 	"  --scanout N          in place of 0\n"
+	"  --heads N            the same picture on N scanouts, from that one on\n"
 	"  --memory KIND        ram, bar (an assigned device's), remote (without an fd)\n"
 	"  --ranges N           mem entries of each buffer (63)\n"
 	"  --buffers N          1: draw into the framebuffer that is shown, 2: flip between two (default)\n"
@@ -72,6 +73,7 @@ enum option_id {
 	OPTION_SECONDS,
 	OPTION_SIZE,
 	OPTION_SCANOUT,
+	OPTION_HEADS,
 	OPTION_MEMORY,
 	OPTION_RANGES,
 	OPTION_BUFFERS,
@@ -98,6 +100,7 @@ static const struct option options[] = {
 	{ "seconds", required_argument, NULL, OPTION_SECONDS },
 	{ "size", required_argument, NULL, OPTION_SIZE },
 	{ "scanout", required_argument, NULL, OPTION_SCANOUT },
+	{ "heads", required_argument, NULL, OPTION_HEADS },
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "ranges", required_argument, NULL, OPTION_RANGES },
 	{ "buffers", required_argument, NULL, OPTION_BUFFERS },
@@ -195,6 +198,8 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return parse_size(value, &arguments->demo);
 	case OPTION_SCANOUT:
 		return parse_number(value, VTR_MAX_SCANOUTS - 1, &arguments->demo.scanout);
+	case OPTION_HEADS:
+		return parse_number(value, VTR_MAX_SCANOUTS, &arguments->demo.heads) && arguments->demo.heads;
 	case OPTION_MEMORY:
 		return !vtr_guest_memory_from_name(value, &arguments->demo.memory);
 	case OPTION_RANGES:

@@ -61,6 +61,9 @@ def main():
             wanted = {path.name for path in (arguments.source / "include/vitrine").glob("*.h")}
             installed = {path.name for path in root.glob("**/include/vitrine/*.h")}
             expect(wanted <= installed, f"not installed: {sorted(wanted - installed)}")
+        with tap.case("the desktop's files"):
+            one_file(root, "**/share/applications/vitrine.desktop")
+            one_file(root, "**/share/icons/hicolor/scalable/apps/vitrine.svg")
         with tap.case("the programs run"):
             library = one_file(root, "**/libvitrine.so").parent
             environment = dict(os.environ, LD_LIBRARY_PATH=str(library))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An X desktop with a window manager, and what a person does there: by xdotool, looked at by xwd."""
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -46,6 +47,15 @@ def parse_xwd(data):
     return Image(width, height, bytes(rgb))
 
 
+# Of the window manager's own keys only the one that closes a window.
+MANAGER_SETTINGS = """<?xml version="1.0"?>
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <desktops><number>1</number></desktops>
+  <keyboard><keybind key="A-F4"><action name="Close"/></keybind></keyboard>
+</openbox_config>
+"""
+
+
 class Desktop:
     """Xvfb with openbox: moves, resizes, iconifies and closes windows as a person's desktop does."""
 
@@ -55,8 +65,10 @@ class Desktop:
         self.env = self.server.env
         # the machine's own tools, with its own libraries
         self.tool_env = {name: value for name, value in self.env.items() if name != "LD_LIBRARY_PATH"}
+        settings = directory / "openbox.xml"
+        settings.write_text(MANAGER_SETTINGS, encoding="ascii")
         try:
-            self.manager = desktop.Program(["openbox", "--sm-disable"], directory, self.tool_env)
+            self.manager = desktop.Program(["openbox", "--sm-disable", "--config-file", settings], directory, self.tool_env)
             until(lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox runs")
         except BaseException:
             self.server.__exit__()
@@ -102,9 +114,17 @@ class Window:
     def title(self):
         return self.desktop.run("xdotool", "getwindowname", self.number).strip()
 
-    def size(self):
+    def _geometry(self, *names):
         lines = dict(line.split("=", 1) for line in self.desktop.run("xdotool", "getwindowgeometry", "--shell", self.number).split())
-        return int(lines["WIDTH"]), int(lines["HEIGHT"])
+        return tuple(int(lines[name]) for name in names)
+
+    def size(self):
+        return self._geometry("WIDTH", "HEIGHT")
+
+    def position(self):
+        """Of its upper left pixel on the screen."""
+        lines = self.desktop.run("xwininfo", "-id", self.number)
+        return tuple(int(re.search(rf"Absolute upper-left {axis}: +(-?\d+)", lines)[1]) for axis in "XY")
 
     def pixels(self):
         """What X shows in it; None when it is not on the screen."""
