@@ -17,8 +17,15 @@ KIT = pathlib.Path(os.environ.get("VITRINE_KIT") or
                    pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "vitrine" / "kit")
 TREE = KIT / "desktop"
 LIBRARIES = TREE / "usr/lib/x86_64-linux-gnu"
+HERE = pathlib.Path(__file__).resolve().parent
 START_SECONDS = 60
 END_SECONDS = 20
+
+
+def sanitizer_options():
+    """With what libraries leak and race, for programs that are built with a sanitizer."""
+    return {variable: f"{os.environ.get(variable, '')}:suppressions={HERE / file}".lstrip(":")
+            for variable, file in (("LSAN_OPTIONS", "lsan.supp"), ("TSAN_OPTIONS", "tsan.supp"))}
 
 
 def missing():
@@ -33,6 +40,7 @@ def environment(runtime_directory):
     modules = [path for room in ("libweston-14", "weston") for path in sorted((LIBRARIES / room).glob("*.so"))]
     return {
         **{name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")},
+        **sanitizer_options(),
         "XDG_RUNTIME_DIR": str(runtime_directory),
         "LD_LIBRARY_PATH": ":".join(map(str, (LIBRARIES, LIBRARIES / "weston", LIBRARIES / "libweston-14"))),
         "__EGL_VENDOR_LIBRARY_DIRS": str(TREE / "usr/share/glvnd/egl_vendor.d"),

@@ -137,6 +137,7 @@ static void stop(struct vtr_display *base)
 	sdl_gl_stop(display);
 	if (!display->ended) /* Xlib would end the program, connection.c */
 		SDL_QuitSubSystem(SDL_INIT_VIDEO);
+	SDL_TLSCleanup(); /* this thread is not SDL's */
 }
 
 static int attach(struct vtr_display *base, struct vtr_output *output)
