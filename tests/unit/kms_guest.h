@@ -8,7 +8,7 @@
 
 /* The device thread's part in tests of the KMS display: a guest's scanout, presented as the gpu does it. */
 
-enum { WIDTH = 1280, HEIGHT = 800, SECONDS = 5, OFFSET = 4096 };
+enum { WIDTH = 1280, HEIGHT = 800, SECONDS = 20, OFFSET = 4096 };
 
 /* A guest's scanout, its output, and what came back. */
 struct guest {
