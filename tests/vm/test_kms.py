@@ -267,13 +267,13 @@ def check_refusals(inside):
 
 @contextlib.contextmanager
 def machine(tap, environment, name, modules, **options):
-    """A machine with a card, and its screen by QEMU's monitor; ended when it is left."""
+    """A machine with a card, its screen, and QEMU's monitor; ended when it is left."""
     monitor = Monitor(environment.work / f"{name}.qmp")
     options["extra"] = [*options.get("extra", ()), *monitor.arguments()]
     inside = Inside(tap, environment, name, "kms", modules, **options)
     screen = Screen(inside, lambda: monitor.screen(inside.work / "screen.ppm"))
     try:
-        yield inside, screen
+        yield inside, screen, monitor
     finally:
         monitor.close()
         inside.host.stop()
@@ -281,7 +281,7 @@ def machine(tap, environment, name, modules, **options):
 
 def session_bochs(tap, environment):
     """bochs-display: a framebuffer in memory, no cursor plane; scans out whatever can be mapped."""
-    with machine(tap, environment, "bochs", ["bochs"], extra=["-device", "bochs-display,edid=on"]) as (inside, screen):
+    with machine(tap, environment, "bochs", ["bochs"], extra=["-device", "bochs-display,edid=on"]) as (inside, screen, _):
         with inside.case("a stock kernel boots to its console", alive=False):
             console = boot(inside, screen)
         check_frames(inside, screen)
@@ -316,8 +316,8 @@ def check_drawn_cursor(inside, screen):
 def session_virtio(tap, environment):
     """QEMU's virtio-gpu: a cursor plane, monitors of any size; imports nothing, so everything is copied."""
     socket = environment.work / "vnc.sock"
-    with machine(tap, environment, "virtio", ["virtio_gpu"], extra=["-device", "virtio-gpu-pci,edid=on", "-vnc", f"unix:{socket}"]
-                 ) as (inside, screen):
+    card = ["-device", "virtio-gpu-pci,edid=on,max_outputs=2,id=card", "-vnc", f"unix:{socket}"]
+    with machine(tap, environment, "virtio", ["virtio_gpu"], extra=card) as (inside, screen, monitor):
         with inside.case("a stock kernel boots to its console", alive=False):
             console = boot(inside, screen)
         with inside.case("what the card does not import is copied"):
@@ -331,6 +331,7 @@ def session_virtio(tap, environment):
         check_plane_cursor(inside, screen, viewer)
         check_resize(inside, screen, viewer)
         viewer.close()
+        check_second(inside, monitor)
         with inside.case("the conformance suite's pictures and cursors"):
             inside.start_vitrine()
             inside.host.run("vitrine-guest --vfio-user /tmp/gpu.sock --control /tmp/control.sock check "
@@ -357,6 +358,22 @@ def check_plane_cursor(inside, screen, viewer):
                 wanted = picture.demo_cursor(x, y)
                 expect(opaque == (wanted is not None), f"pixel {x}, {y} of the cursor is {'opaque' if opaque else 'transparent'}")
                 expect(not opaque or int.from_bytes(pixels[at:at + 3], "little") == wanted, f"pixel {x}, {y} of the cursor is wrong")
+
+
+def check_second(inside, monitor):
+    """The card's second connector."""
+    status = CONNECTOR.replace("Virtual-1", "Virtual-2")
+    with inside.case("a second monitor is plugged in"):
+        inside.start_vitrine()
+        expect(not inside.scanout(1)["output"]["connected"], "there is one already")
+        inside.host.run(f"echo on >{status} && echo change >/sys/class/drm/card0/uevent")
+        wait_until(lambda: inside.scanout(1)["output"]["connected"], SETTLE, "the connection")
+        inside.show_frame("--scanout", "1")
+        output = inside.scanout(1)["output"]
+        second = Screen(inside, lambda: monitor.screen(inside.work / "second.ppm", "card", 1))
+        second.expect_frame(output["width"], output["height"])
+        inside.host.run(f"echo detect >{status} && echo change >/sys/class/drm/card0/uevent")
+        wait_until(lambda: not inside.scanout(1)["output"]["connected"], SETTLE, "the disconnection")
 
 
 def check_resize(inside, screen, viewer):
