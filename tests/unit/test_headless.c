@@ -472,6 +472,26 @@ static void test_black(void)
 	scanout_finish(&scanout);
 }
 
+/* The guest's first frame waits for its tick when somebody asks: black is not the answer any more. */
+static void test_first_frame_waits(void)
+{
+	struct scanout scanout;
+	struct answer answer;
+	uint8_t *pixels = g_malloc0(WIDTH * HEIGHT * 4);
+
+	scanout_init(&scanout, 4000);
+	scanout.pixels = pixels;
+	draw(pixels, WIDTH * 4, &format_rows[1]);
+	vtr_output_submit(scanout.output, begin_frame(&scanout, VTR_FRAME_BLANK));
+	run_until(&scanout, &scanout.done, 1);
+	present(&scanout);
+	take_picture(&scanout, false, &answer);
+	assert_colours(&answer);
+	answer_finish(&answer);
+	scanout_finish(&scanout);
+	g_free(pixels);
+}
+
 /* The guest disables the scanout while somebody waits for its picture. */
 static void test_disabled_while_waiting(void)
 {
@@ -766,6 +786,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/headless/refused/picture-beyond-buffer", test_picture_beyond_buffer);
 	g_test_add_func("/headless/refused/truncated", test_truncated);
 	g_test_add_func("/headless/capture/black", test_black);
+	g_test_add_func("/headless/capture/first-frame-waits", test_first_frame_waits);
 	g_test_add_func("/headless/capture/disabled-while-waiting", test_disabled_while_waiting);
 	g_test_add_func("/headless/capture/cursor", test_cursor);
 	g_test_add_func("/headless/capture/frozen", test_frozen);

@@ -8,7 +8,8 @@
  * Demand: nobody looks, so the outputs ask for no pixels, and a frame costs the same however large it is. A capture raises the
  * demand; the device thread presents the scanout again with everything that was not read (FRAME_NEEDED), the damaged rectangles are
  * read into the output's picture, all waiting captures get that picture, and the demand falls again. A picture is therefore always
- * that of a frame which was made after somebody asked. While the guest shows nothing the answer is black, as soon as that is known.
+ * that of a frame which was made after somebody asked. While the guest shows nothing the answer is black, as soon as that is known;
+ * a frame whose tick has not come may be the guest's first.
  *
  * Reading: dmabufs are mapped and read by the CPU; what cannot be mapped is refused (IMPORT_FAILED) and comes back as pixels.
  * Frames are never held: they are read and finished in one go. Everything here runs on the display's thread.
@@ -101,7 +102,7 @@ static void capture(struct vtr_display *display, struct vtr_output *output, stru
 {
 	struct headless_output *state = vtr_output_user(output);
 
-	if (state->told && state->blank) {
+	if (state->told && state->blank && !state->ticking) {
 		finish_capture(state, capture, 0);
 		return;
 	}
