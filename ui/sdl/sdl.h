@@ -70,6 +70,7 @@ struct sdl_window {
 	bool ticking; /* a frame waits for the next tick */
 	uint64_t painted_ns;
 	bool visible;
+	bool current; /* the picture is that of the newest frame: a capture need not wait */
 	bool integer_scaling, smooth;
 	char title[160];
 	struct vtr_log_limit log;

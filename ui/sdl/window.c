@@ -120,6 +120,7 @@ static void note_picture(struct sdl_window *window, const struct vtr_frame *fram
 	bool blank = frame->content == VTR_FRAME_BLANK;
 	bool resized = !blank && (window->width != frame->width || window->height != frame->height);
 
+	window->current = frame->content != VTR_FRAME_UNREAD || (window->width && vtr_output_is_current(window->output));
 	if (frame->content == VTR_FRAME_UNREAD)
 		return;
 	window->told = true;
@@ -206,15 +207,34 @@ static void paint(struct sdl_window *window, struct vtr_frame *frame)
 	vtr_timer_arm(window->idle, window->painted_ns + IDLE_NS);
 }
 
+/* Nobody sees it. Pixels are taken over all the same: what is damaged was read for this frame only. */
+static void skip(struct sdl_window *window, struct vtr_frame *frame)
+{
+	bool keep = frame->content == VTR_FRAME_PIXELS || frame->content == VTR_FRAME_BLANK;
+	struct vtr_error error;
+
+	if (keep && window->display->renderer->load(window, frame, &error))
+		note_picture(window, frame);
+	else
+		window->current = false;
+	if (!window->width && window->held) {
+		vtr_frame_finish(window->held, 0);
+		window->held = NULL;
+	}
+	vtr_frame_finish(frame, 0);
+}
+
 static void show_newest(struct sdl_window *window)
 {
 	struct vtr_frame *frame = vtr_output_take_frame(window->output);
 	struct vtr_error error;
 
 	if (frame && !window->visible && !window->n_captures) {
-		vtr_frame_finish(frame, 0);
+		skip(window, frame);
 		return;
 	}
+	if (!frame && !window->visible)
+		return;
 	if (frame && !window->display->renderer->load(window, frame, &error)) {
 		give_up(window, frame, &error);
 		return;
@@ -287,14 +307,17 @@ pixman_image_t *sdl_window_picture(struct sdl_window *window, bool cursor)
 /* What is on the window is the newest, once the frame that waits was taken; a hidden one has to be given a picture first. */
 void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture)
 {
+	bool first = !window->n_captures;
+
+	if (first && !window->visible)
+		show_newest(window);                      /* to know whether there is something new */
 	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
-	if (window->visible) {
+	if (window->visible)
 		show_newest(window);
-		return;
-	}
-	vtr_output_set_demand(window->output, window->display->demand);
-	if (!window->width)
-		answer_captures(window); /* black, once that is known */
+	else if (window->current)
+		answer_captures(window);
+	else if (first)
+		vtr_output_set_demand(window->output, window->display->demand);
 }
 
 /* ---- opening and closing ---- */
@@ -329,6 +352,7 @@ static struct sdl_window *window_create(struct sdl_display *display, struct vtr_
 		.integer_scaling = display->options.integer_scaling,
 		.smooth = !display->options.integer_scaling,
 		.visible = true,
+		.current = true,
 	};
 	return window;
 }
