@@ -350,8 +350,7 @@ static void test_two_windows(void)
 	scanout_new_buffer(&scanout, 0);
 	scanout_draw(&scanout, 5);
 	scanout_present_all(&scanout);
-	scanout_run_until(&scanout, &scanout.done, 1);
-	check_picture(&scanout, 5);
+	check_picture(&scanout, 5); /* also when the second window hides the first, whose frame is then not called back */
 	scanout_finish(&scanout);
 }
 
