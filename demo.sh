@@ -3,7 +3,8 @@
 #
 # demo.sh [--keep]   Vitrine shown on a Debian 12 machine that need not have anything installed, nor KVM, nor a GPU:
 # installs packages, builds, fetches a kit with QEMU and a stock kernel (cached), boots a small Linux guest with an emulated
-# assigned device, shows moving frames that the guest draws in that device's memory, prints what happened and writes demo.png.
+# assigned device, shows moving frames that the guest draws in that device's memory - in a window when there is a desktop - prints
+# what happened and writes demo.png.
 #
 #   --keep   leaves guest and display running until Ctrl-C, with the control socket's path printed
 set -eu
@@ -12,7 +13,7 @@ keep=
 case ${1-} in
 '') ;;
 --keep) keep=--keep ;;
-*) sed -n 's/^# \{0,1\}//; 3,7p' "$0" >&2; case $1 in -h | --help) exit 0 ;; *) exit 2 ;; esac ;;
+*) sed -n 's/^# \{0,1\}//; 3,9p' "$0" >&2; case $1 in -h | --help) exit 0 ;; *) exit 2 ;; esac ;;
 esac
 
 top=$(cd "$(dirname "$0")" && pwd)

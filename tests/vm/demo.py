@@ -61,11 +61,12 @@ def run(arguments, work):
     accelerator = kit.accelerator(work)
     say("KVM works here" if accelerator == "kvm" else "KVM does not work here: software emulation, the guest is slow")
     initramfs = kit.initramfs(work / "initramfs.gz", files=[build / "tests/vm/guest-scanout"])
-    vitrine = Vitrine(programs, work)
+    vitrine = Vitrine(programs, work, options=["--name", "Vitrine demo"], display="auto")
     guest = Guest(kit, work, initramfs, accelerator, gpu=vitrine.socket)
     try:
         vitrine.start()
-        say("vitrine is up; booting the guest")
+        display = vitrine.scanout()["display"]
+        say(f"vitrine is up, {'without a desktop' if display == 'headless' else f'with a window ({display})'}; booting the guest")
         guest.start()
         guest.wait_ready()
         guest.enter("guest-scanout")

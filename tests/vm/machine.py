@@ -217,18 +217,18 @@ class Guest(Console):
 
 
 class Vitrine:
-    """A running vitrine with a headless display, and vitrinectl to talk to it."""
+    """A running vitrine, with a headless display if nothing else is said, and vitrinectl to talk to it."""
 
-    def __init__(self, programs, work, options=(), size="1280x800"):
+    def __init__(self, programs, work, options=(), size="1280x800", display="headless"):
         self.program, self.ctl = programs["vitrine"], programs["vitrinectl"]
         self.work = pathlib.Path(work)
         self.socket, self.control = self.work / "gpu.sock", self.work / "control.sock"
-        self.options, self.size = list(options), size
+        self.options, self.size, self.display = list(options), size, display
         self.process = None
 
     def start(self, timeout=20):
         command = [str(self.program), "--vfio-user", str(self.socket), "--control", str(self.control),
-                   "--display", "headless", "--output", self.size, *self.options]
+                   "--display", self.display, "--output", self.size, *self.options]
         with open(self.work / "vitrine.log", "wb") as log:
             self.process = subprocess.Popen(ENDS_WITH_US + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + timeout
