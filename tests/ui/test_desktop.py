@@ -115,6 +115,22 @@ def check_fixed(tap, session, screen):
             expect(mode(session) == (320, 200), mode(session))
 
 
+def check_size_stays(tap, session, screen):
+    """The person's size of a window, when the guest shows nothing for a while; another picture makes another window."""
+    window = screen.window(f"^{NAME} - left")
+    window.focus()
+    with tap.case("a window keeps its size when the guest starts again"):
+        window.do("windowsize", 420, 300)
+        until(lambda: window.size() == (420, 300), window.size)
+        with session.picture(2):
+            until(lambda: "mapped" in window.title() and any(window.pixels().rgb), window.title)
+            expect(window.size() == (420, 300), window.size())
+    with tap.case("a picture of another size makes the window as large"), session.picture(1, "--size", "200x150"):
+        window.wait_pixels(moving(200, 150, 0))
+    with tap.case("and back"), session.picture(1):
+        window.wait_pixels(moving(320, 200, 0))
+
+
 def check_two_heads(tap, session, screen):
     left, right = screen.window(f"^{NAME} - left"), screen.window(f"^{NAME} - right")
     left.do("windowmove", 20, 40)
@@ -202,7 +218,7 @@ def run(tap, programs, directory):
         with session("automatic", "--name", NAME) as one:
             check_automatic(tap, one, screen)
         with session("fixed", "--name", NAME, "--on-close", "hide", "--output", "320x200,name=left", "--output", "400x300,name=right") as two:
-            for check in (check_fixed, check_two_heads, check_close, check_hidden):
+            for check in (check_fixed, check_size_stays, check_two_heads, check_close, check_hidden):
                 check(tap, two, screen)
         with session("quit") as three:
             check_quit(tap, three, screen)

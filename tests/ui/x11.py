@@ -33,17 +33,17 @@ def until(condition, what):
 
 
 def parse_xwd(data):
-    """A picture of X's window dump (X11/XWDFile.h): four bytes per pixel, as Xvfb has it."""
+    """A picture of X's window dump (X11/XWDFile.h). Pixels have four bytes, or three where windows of several visuals overlap."""
     fields = struct.unpack(">25I", data[:100])
-    header, width, height, order, stride, colors = (fields[i] for i in (0, 4, 5, 7, 12, 19))
-    if stride != width * 4:
-        raise ValueError(f"a window dump of {stride / width} bytes per pixel")
-    at = header + 12 * colors
+    header, width, height, order, bits, stride, colors = (fields[i] for i in (0, 4, 5, 7, 11, 12, 19))
+    if bits not in (24, 32):
+        raise ValueError(f"a window dump of {bits} bits per pixel")
+    at, size = header + 12 * colors, bits // 8
     rgb = bytearray(width * height * 3)
     for y in range(height):
-        row = data[at + y * stride:at + y * stride + width * 4]
-        for channel in range(3):  # the last byte of a pixel is padding when the first is blue
-            rgb[y * width * 3 + channel:(y + 1) * width * 3:3] = row[(1 + channel if order else 2 - channel)::4]
+        row = data[at + y * stride:at + y * stride + width * size]
+        for channel in range(3):  # blue is first, or last and padding before red
+            rgb[y * width * 3 + channel:(y + 1) * width * 3:3] = row[(size - 3 + channel if order else 2 - channel)::size]
     return Image(width, height, bytes(rgb))
 
 

@@ -60,9 +60,10 @@ struct sdl_window {
 	struct vtr_output *output;
 	unsigned number; /* of the output */
 	SDL_Window *window;
-	struct vtr_frame *held; /* the frame whose buffer is on screen */
-	bool told;              /* whether the guest shows something is known: a frame came */
-	uint32_t width, height; /* of the picture; 0: none */
+	struct vtr_frame *held;               /* the frame whose buffer is on screen */
+	bool told;                            /* whether the guest shows something is known: a frame came */
+	uint32_t width, height;               /* of the picture; 0: none */
+	uint32_t fitted_width, fitted_height; /* of the picture that the window was made as large as */
 	enum vtr_path path;
 	uint64_t sequence;              /* of the frame that is shown */
 	struct vtr_placement placement; /* of the picture, or of the output's mode while there is none */

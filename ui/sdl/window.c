@@ -73,6 +73,8 @@ void sdl_window_fit(struct sdl_window *window)
 	int pixels, pixels_high, units, units_high, monitor = SDL_GetWindowDisplayIndex(window->window);
 	SDL_Rect room;
 
+	window->fitted_width = width;
+	window->fitted_height = height;
 	if (SDL_GetWindowFlags(window->window) & (SDL_WINDOW_FULLSCREEN_DESKTOP | SDL_WINDOW_MAXIMIZED))
 		return;
 	window->display->renderer->size(window, &pixels, &pixels_high);
@@ -118,7 +120,8 @@ static uint64_t interval_ns(const struct sdl_window *window)
 static void note_picture(struct sdl_window *window, const struct vtr_frame *frame)
 {
 	bool blank = frame->content == VTR_FRAME_BLANK;
-	bool resized = !blank && (window->width != frame->width || window->height != frame->height);
+	/* A person's own size of the window outlives a guest that shows nothing for a while. */
+	bool resized = !blank && (window->fitted_width != frame->width || window->fitted_height != frame->height);
 
 	window->current = frame->content != VTR_FRAME_UNREAD || (window->width && vtr_output_is_current(window->output));
 	if (frame->content == VTR_FRAME_UNREAD)
