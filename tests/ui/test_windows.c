@@ -157,12 +157,12 @@ static void test_damage(void)
 	scanout_new_buffer(&scanout, 0);
 	scanout_draw(&scanout, 1);
 	scanout_show(&scanout);
+	scanout.nothing_new = true;
 	pixman_region32_init_rect(&damage, 10, 20, 30, 40);
 	pixman_region32_union_rect(&damage, &damage, 300, 190, 20, 10);
 	scanout_draw(&scanout, 2);
 	scanout_present(&scanout, &damage);
 	scanout_run_until(&scanout, &scanout.done, scanout.done + 1);
-	scanout.nothing_new = true;
 	take_picture(&scanout, &answer);
 	for (int y = 0; y < HEIGHT; y++)
 		for (int x = 0; x < WIDTH; x++) {

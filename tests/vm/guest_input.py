@@ -128,7 +128,7 @@ def check_typing(recorder):
     """A text with everything on a US keyboard: as many presses as releases, and shift where it belongs."""
     recorder.expect({"Keyboard": taps(A) + packets([(KEY, SHIFT, 1)], [(KEY, B, 1)], [(KEY, B, 0)], [(KEY, SHIFT, 0)]) + taps(TAB, ENTER)},
                     ("type", "aB\t\n"))
-    text = "".join(map(chr, range(32, 127))) * 4
+    text = "".join(map(chr, range(32, 127)))
     events = recorder.record(("type", text))["Keyboard"]
     presses = [code for kind, code, value in events if kind == KEY and value == 1 and code != SHIFT]
     releases = [code for kind, code, value in events if kind == KEY and value == 0 and code != SHIFT]
