@@ -57,8 +57,8 @@ class Inside:
         """A new vitrine-guest that stays on one frame in scattered RAM, when it has shown the others."""
         self.last = frames - 1
         self.host.run('[ -z "$guest" ] || kill $guest 2>/dev/null; [ -z "$guest" ] || wait $guest; true')
-        self.host.run("for i in $(seq 100); do vitrinectl --control /tmp/control.sock --json status | grep -q '\"connected\":true,\"connections' || "
-                      "break; sleep 0.1; done")
+        self.host.run("for i in $(seq 100); do vitrinectl --control /tmp/control.sock --json status | "
+                      "grep -q '\"connected\":true,\"connections' || break; sleep 0.1; done")
         self.copied_before = self.scanout()["bytes_copied"]  # the last picture of the guest that left, too
         # until its standard input ends: nothing ever comes from that serial port
         self.host.run(f"vitrine-guest --vfio-user /tmp/gpu.sock demo --memory ram --ranges 63 --frames {frames} --keep "
