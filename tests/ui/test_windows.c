@@ -157,6 +157,8 @@ static void test_damage(void)
 	scanout_new_buffer(&scanout, 0);
 	scanout_draw(&scanout, 1);
 	scanout_show(&scanout);
+	scanout_settle(&scanout);
+	scanout_show(&scanout);
 	scanout.nothing_new = true;
 	pixman_region32_init_rect(&damage, 10, 20, 30, 40);
 	pixman_region32_union_rect(&damage, &damage, 300, 190, 20, 10);

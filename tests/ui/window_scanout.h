@@ -196,6 +196,21 @@ static inline void scanout_run_until(struct scanout *scanout, const unsigned *co
 	}
 }
 
+/* Handles events until the window system has had its time to map, size and expose a new window. */
+static inline void scanout_settle(struct scanout *scanout)
+{
+	struct pollfd poll_fd = { .fd = vtr_outputs_event_fd(scanout->outputs), .events = POLLIN };
+	uint64_t quiet = UINT64_C(300000000), end = vtr_now_ns() + quiet;
+	struct vtr_event event;
+
+	while (vtr_now_ns() < end) {
+		if (poll(&poll_fd, 1, 20) > 0)
+			end = vtr_now_ns() + quiet;
+		while (vtr_outputs_next_event(scanout->outputs, &event))
+			scanout_handle(scanout, &event);
+	}
+}
+
 /* Presents the whole picture and waits until it was shown, one way or another. */
 static inline void scanout_show(struct scanout *scanout)
 {
