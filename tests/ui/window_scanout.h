@@ -30,6 +30,9 @@ struct scanout {
 	bool no_dmabuf;   /* the ladder is at mapped */
 	bool nothing_new; /* what was damaged was read: pixels that are asked for are those there are */
 
+	void (*idle)(void *data); /* called while waiting; NULL: nothing to do */
+	void *idle_data;
+
 	unsigned needed, import_failed, done, dropped;
 	bool answered[4096]; /* by sequence: frames that wait are dropped before those on the screen are done */
 	struct vtr_error error;
@@ -190,7 +193,9 @@ static inline void scanout_run_until(struct scanout *scanout, const unsigned *co
 
 	while (*counter < value) {
 		g_assert_cmpuint(vtr_now_ns(), <, end);
-		poll(&poll_fd, 1, 50);
+		poll(&poll_fd, 1, scanout->idle ? 2 : 50);
+		if (scanout->idle)
+			scanout->idle(scanout->idle_data);
 		while (vtr_outputs_next_event(scanout->outputs, &event))
 			scanout_handle(scanout, &event);
 	}

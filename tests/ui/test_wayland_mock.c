@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/* The Wayland display and compositors that no machine here has: other protocols, other orders, refusals, errors. */
+#include <errno.h>
+
+#include <vitrine/log.h>
+
+#include "mock_compositor.h"
+#include "window_scanout.h"
+
+enum { WIDTH = 320, HEIGHT = 200, PATIENCE_SECONDS = 60 };
+
+/* Presented as scanned out; linux-dmabuf's feedback flags and the others are not of interest. */
+enum { ZERO_COPY = 8 };
+
+struct session {
+	struct mock mock;
+	struct scanout scanout;
+	struct vtr_display *headless;
+	uint64_t end; /* by then it is over, or it hangs */
+};
+
+static char log_text[65536];
+
+static GMutex log_lock;
+
+static void keep_log(enum vtr_log_level level, const char *text, void *data)
+{
+	g_mutex_lock(&log_lock);
+	g_strlcat(log_text, text, sizeof(log_text));
+	g_mutex_unlock(&log_lock);
+}
+
+static bool logged(const char *text)
+{
+	g_mutex_lock(&log_lock);
+	bool found = strstr(log_text, text);
+	g_mutex_unlock(&log_lock);
+	return found;
+}
+
+/* ---- a session ---- */
+
+struct creation {
+	const char *socket;
+	gint done;
+};
+
+static gpointer create(gpointer data)
+{
+	struct vtr_window_options options = { .guest = "test" };
+	struct creation *creation = data;
+	struct vtr_error error = { 0 };
+	struct vtr_display *display = vtr_wayland_create(creation->socket, &options, &error);
+
+	if (!display)
+		g_error("%s", error.text);
+	g_atomic_int_set(&creation->done, 1);
+	return display;
+}
+
+static void idle(void *data)
+{
+	mock_dispatch(data, 0);
+}
+
+/* Of a loop that waits for something. */
+static void step(struct session *session)
+{
+	struct vtr_event event;
+
+	g_assert_cmpuint(vtr_now_ns(), <, session->end);
+	mock_dispatch(&session->mock, 2);
+	while (vtr_outputs_next_event(session->scanout.outputs, &event))
+		scanout_handle(&session->scanout, &event);
+}
+
+/* Whatever is under way has arrived. */
+static void settle(struct session *session)
+{
+	for (int i = 0; i < 50; i++)
+		step(session);
+}
+
+static const struct mock_format formats[] = {
+	{ DRM_FORMAT_XRGB8888, 0, DRM_FORMAT_MOD_LINEAR },
+	{ DRM_FORMAT_XBGR8888, 0, DRM_FORMAT_MOD_LINEAR },
+	{ DRM_FORMAT_XRGB8888, 0, I915_FORMAT_MOD_X_TILED },
+};
+
+static void start(struct session *session, const struct mock_options *options)
+{
+	struct mock *mock = &session->mock;
+
+	*session = (struct session){ .end = vtr_now_ns() + PATIENCE_SECONDS * UINT64_C(1000000000) };
+	mock_start(mock, options);
+	struct creation creation = { .socket = mock->socket };
+	GThread *creator = g_thread_new("creator", create, &creation); /* it waits for the compositor, which is us */
+	bool told = options->dmabuf_version < 4;
+	while (!g_atomic_int_get(&creation.done)) {
+		mock_dispatch(mock, 5);
+		if (!told && mock->dmabuf_feedback) {
+			mock_send_formats(mock, formats, G_N_ELEMENTS(formats), 1, 0);
+			told = true;
+		}
+	}
+	scanout_init(&session->scanout, g_thread_join(creator), WIDTH, HEIGHT);
+	session->scanout.idle = idle;
+	session->scanout.idle_data = mock;
+	scanout_run_until(&session->scanout, &session->scanout.needed, 1);
+	scanout_new_buffer(&session->scanout, 0);
+	scanout_draw(&session->scanout, 1);
+}
+
+static void finish(struct session *session)
+{
+	struct vtr_display *display = session->scanout.display;
+
+	vtr_display_destroy(display);
+	vtr_display_destroy(session->headless);
+	session->scanout.display = NULL;
+	scanout_finish(&session->scanout);
+	mock_finish(&session->mock);
+	log_text[0] = '\0';
+}
+
+static const struct mock_options plain = { .dmabuf_version = 3 };
+
+/* ---- buffers ---- */
+
+static void test_hand_off(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.scanout.stride = 2048;
+	session.scanout.offset = 4096;
+	scanout_new_buffer(&session.scanout, 0);
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+	g_assert_cmpint(session.mock.current_params.width, ==, WIDTH);
+	g_assert_cmpuint(session.mock.current_params.stride, ==, 2048);
+	g_assert_cmpuint(session.mock.current_params.offset, ==, 4096);
+	for (int i = 0; i < 5; i++)
+		scanout_show(&session.scanout);
+	g_assert_cmpuint(session.mock.n_params, ==, 1); /* asked for once */
+	finish(&session);
+}
+
+static bool shows_pixels(const struct session *session)
+{
+	return session->mock.pixels && (session->mock.pixels[5] & 0xffffff) == scanout_color(5, 0, session->scanout.seed);
+}
+
+static void test_failed(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.mock.fail = true;
+	scanout_show(&session.scanout);
+	g_assert_cmpuint(session.scanout.import_failed, ==, 1);
+	g_assert_nonnull(strstr(session.scanout.error.text, "does not import a dmabuf of 320x200 XR24"));
+	while (!shows_pixels(&session))
+		step(&session);
+	finish(&session);
+}
+
+static void test_no_dmabuf(void)
+{
+	struct session session;
+	struct vtr_error error;
+
+	start(&session, &(struct mock_options){ 0 });
+	g_assert_cmpint(vtr_output_demand(session.scanout.output), ==, VTR_DEMAND_PIXELS);
+	g_assert_false(vtr_output_accepts(session.scanout.output, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR, &error));
+	scanout_show(&session.scanout);
+	while (!shows_pixels(&session))
+		step(&session);
+	finish(&session);
+}
+
+static bool accepts(const struct session *session, uint32_t format, uint64_t modifier)
+{
+	struct vtr_error error;
+
+	return vtr_output_accepts(session->scanout.output, format, modifier, &error);
+}
+
+static void test_feedback(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 4 });
+	g_assert_true(accepts(&session, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR));
+	g_assert_false(accepts(&session, DRM_FORMAT_XRGB8888, I915_FORMAT_MOD_X_TILED));
+	g_assert_false(accepts(&session, DRM_FORMAT_XBGR8888, DRM_FORMAT_MOD_LINEAR));
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+
+	/* other entries of the same table: what is shown comes in another way now, without the guest's doing */
+	mock_send_formats(&session.mock, NULL, 0, 6, 0);
+	while (!shows_pixels(&session))
+		step(&session);
+	g_assert_true(accepts(&session, DRM_FORMAT_XBGR8888, DRM_FORMAT_MOD_LINEAR));
+	g_assert_true(accepts(&session, DRM_FORMAT_XRGB8888, I915_FORMAT_MOD_X_TILED));
+	g_assert_false(accepts(&session, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR));
+
+	mock_send_formats(&session.mock, formats, G_N_ELEMENTS(formats), 1 | 1 << 20, 0); /* the latter is beyond its end */
+	while (!session.mock.current)
+		step(&session);
+	/* a file that is shorter than its table */
+	mock_send_formats(&session.mock, formats, G_N_ELEMENTS(formats), 7, 4);
+	while (!shows_pixels(&session))
+		step(&session);
+	finish(&session);
+}
+
+/* ---- windows ---- */
+
+static void test_no_viewporter(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 3, .no_viewporter = true, .width = 400, .height = 260 });
+	scanout_show(&session.scanout);
+	g_assert_cmpint(session.mock.position[0], ==, 40);
+	g_assert_cmpint(session.mock.position[1], ==, 30);
+	/* what would have to be cropped comes as pixels */
+	session.scanout.stride = WIDTH * 8;
+	session.scanout.offset = WIDTH * 4;
+	session.scanout.tight = true;
+	scanout_new_buffer(&session.scanout, 0);
+	scanout_draw(&session.scanout, 2);
+	scanout_show(&session.scanout);
+	g_assert_nonnull(strstr(session.scanout.error.text, "wants the last row whole"));
+	while (!shows_pixels(&session))
+		step(&session);
+	finish(&session);
+}
+
+static void test_cropped(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.scanout.stride = WIDTH * 8;
+	session.scanout.offset = WIDTH * 4;
+	session.scanout.tight = true;
+	scanout_new_buffer(&session.scanout, 0);
+	scanout_show(&session.scanout);
+	g_assert_cmpint(session.mock.current_params.width, ==, WIDTH * 2);
+	g_assert_cmpuint(session.mock.current_params.offset, ==, 0);
+	g_assert_cmpfloat(session.mock.source[0], ==, WIDTH);
+	g_assert_cmpfloat(session.mock.source[2], ==, WIDTH);
+	g_assert_cmpint(session.mock.committed_damage[0], ==, WIDTH);
+	/* and one that is not */
+	session.scanout.offset = 0;
+	session.scanout.tight = false;
+	scanout_new_buffer(&session.scanout, 0);
+	scanout_show(&session.scanout);
+	g_assert_cmpfloat(session.mock.source[0], ==, -1);
+	finish(&session);
+}
+
+/* A window of 400x260 units at 1.5: the guest is asked for 600x390 pixels, and those are shown one to one. */
+static void test_fractional_scale(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 3, .scale = 180, .width = 400, .height = 260 });
+	g_assert_cmpint(vtr_output_resize(session.scanout.output, NULL), ==, 0);
+	g_assert_cmpint(vtr_output_move(session.scanout.output, session.headless = vtr_headless_create()), ==, 0);
+	g_assert_cmpint(vtr_output_move(session.scanout.output, session.scanout.display), ==, 0);
+	while (vtr_output_mode(session.scanout.output).width != 600)
+		step(&session);
+	g_assert_cmpuint(vtr_output_mode(session.scanout.output).height, ==, 390);
+	session.scanout.width = 600;
+	session.scanout.height = 390;
+	session.scanout.stride = 2400;
+	munmap(session.scanout.memory, session.scanout.size);
+	session.scanout.memory = NULL;
+	scanout_new_buffer(&session.scanout, 0);
+	scanout_show(&session.scanout);
+	g_assert_cmpint(session.mock.destination[0], ==, 400);
+	g_assert_cmpint(session.mock.destination[1], ==, 260);
+	finish(&session);
+}
+
+/* ---- orders ---- */
+
+/* A window that nobody sees has no callbacks: one frame is committed, and when it is seen again the newest one. */
+static void test_hidden(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.mock.hold_callbacks = true;
+	scanout_present_all(&session.scanout);
+	while (session.mock.commits != 1)
+		step(&session);
+	for (int i = 0; i < 20; i++)
+		scanout_present_all(&session.scanout);
+	settle(&session);
+	g_assert_cmpuint(session.mock.commits, ==, 1);
+	g_assert_cmpuint(session.scanout.dropped, ==, 19);
+	session.mock.hold_callbacks = false;
+	mock_callbacks(&session.mock);
+	scanout_run_until(&session.scanout, &session.scanout.done, 21);
+	g_assert_cmpuint(session.mock.commits, ==, 2);
+	finish(&session);
+}
+
+/* New memory for the scanout; the last one stays where the caller has it. */
+static struct vtr_buffer *another_buffer(struct session *session)
+{
+	struct vtr_buffer *last = session->scanout.buffer;
+
+	session->scanout.buffer = NULL;
+	scanout_new_buffer(&session->scanout, 0);
+	return last;
+}
+
+/* A compositor that keeps every buffer: those that it has no room for wait until it gives some back. */
+static void test_never_released(void)
+{
+	struct vtr_buffer *buffers[12];
+	struct session session;
+
+	start(&session, &plain);
+	session.mock.hold_releases = true;
+	for (size_t i = 0; i < G_N_ELEMENTS(buffers); i++) {
+		scanout_present_all(&session.scanout);
+		settle(&session);
+		buffers[i] = another_buffer(&session);
+	}
+	g_assert_cmpuint(session.mock.commits, ==, 8);
+	scanout_present_all(&session.scanout);
+	session.mock.hold_releases = false;
+	mock_release_held(&session.mock);
+	scanout_run_until(&session.scanout, &session.scanout.done, G_N_ELEMENTS(buffers) + 1);
+	g_assert_cmpuint(session.mock.commits, ==, 9);
+	for (size_t i = 0; i < G_N_ELEMENTS(buffers); i++)
+		vtr_buffer_drop(buffers[i]);
+	finish(&session);
+}
+
+/* The compositor copies, and gives back before it calls back; or it gives back what is on the screen again. */
+static void test_released_early(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.mock.hold_callbacks = true;
+	scanout_present_all(&session.scanout);
+	while (!session.mock.current)
+		step(&session);
+	wl_buffer_send_release(session.mock.current);
+	wl_buffer_send_release(session.mock.current);
+	settle(&session);
+	g_assert_cmpuint(session.scanout.done, ==, 0);
+	mock_callbacks(&session.mock);
+	scanout_run_until(&session.scanout, &session.scanout.done, 1);
+	g_assert_cmpuint(session.scanout.dropped, ==, 0);
+	/* nothing is shown for longer than imports are kept: this one is on the screen */
+	uint64_t end = vtr_now_ns() + UINT64_C(2500000000);
+	while (vtr_now_ns() < end)
+		step(&session);
+	g_assert_nonnull(session.mock.current);
+	finish(&session);
+}
+
+/* The window goes while the compositor thinks about a buffer, and comes back; the answer is for neither. */
+static void test_answered_too_late(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.headless = vtr_headless_create();
+	session.mock.hold_answers = true;
+	scanout_present_all(&session.scanout);
+	while (session.mock.n_asked != 1)
+		step(&session);
+	g_assert_cmpint(vtr_output_move(session.scanout.output, session.headless), ==, 0);
+	while (session.mock.content)
+		step(&session);
+	unsigned needed = session.scanout.needed;
+	g_assert_cmpint(vtr_output_move(session.scanout.output, session.scanout.display), ==, 0);
+	while (session.scanout.needed == needed || session.mock.n_asked < 2)
+		step(&session);
+	session.mock.hold_answers = false;
+	mock_answer(&session.mock);
+	while (!session.mock.current)
+		step(&session);
+	g_assert_true(vtr_display_alive(session.scanout.display));
+	finish(&session);
+}
+
+/* What a frame would have changed that was replaced before its commit is in the next one's damage. */
+static void test_damage(void)
+{
+	pixman_region32_t damage;
+	struct session session;
+
+	start(&session, &plain);
+	scanout_show(&session.scanout);
+	scanout_new_buffer(&session.scanout, 0);
+	session.mock.hold_answers = true;
+	pixman_region32_init_rect(&damage, 10, 20, 30, 40);
+	scanout_present(&session.scanout, &damage);
+	while (session.mock.n_asked != 1)
+		step(&session);
+	pixman_region32_fini(&damage);
+	pixman_region32_init_rect(&damage, 100, 50, 1, 1);
+	scanout_present(&session.scanout, &damage);
+	pixman_region32_fini(&damage);
+	scanout_run_until(&session.scanout, &session.scanout.done, 2); /* the first of the two was dropped */
+	session.mock.hold_answers = false;
+	mock_answer(&session.mock);
+	scanout_run_until(&session.scanout, &session.scanout.done, 3);
+	g_assert_cmpint(session.mock.committed_damage[0], ==, 10);
+	g_assert_cmpint(session.mock.committed_damage[1], ==, 20);
+	g_assert_cmpint(session.mock.committed_damage[2], ==, 101);
+	g_assert_cmpint(session.mock.committed_damage[3], ==, 60);
+	finish(&session);
+}
+
+/* ---- what the compositor tells ---- */
+
+static void test_presentation(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	session.mock.hold_feedbacks = true;
+	g_assert_cmpint(vtr_output_resize(session.scanout.output, NULL), ==, 0);
+	for (int i = 0; i < 10; i++)
+		scanout_show(&session.scanout);
+	settle(&session);
+	g_assert_cmpuint(session.mock.n_feedbacks, ==, 4); /* no more are asked for meanwhile */
+	for (int i = 0; i < 30; i++) {                     /* frames do not keep the monitor's rate from settling */
+		mock_feedback(&session.mock, 6944444, ZERO_COPY);
+		scanout_show(&session.scanout);
+	}
+	g_assert_true(logged("scans out (zero copy)"));
+	while (vtr_output_mode(session.scanout.output).refresh_mhz != 144000)
+		step(&session);
+
+	/* told of a window that is gone */
+	scanout_show(&session.scanout);
+	while (!session.mock.n_feedbacks)
+		step(&session);
+	mock_feedback(&session.mock, 16666667, 0);
+	g_assert_cmpint(vtr_output_move(session.scanout.output, session.headless = vtr_headless_create()), ==, 0);
+	while (session.mock.content)
+		step(&session);
+	finish(&session);
+}
+
+static void test_protocol_error(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	scanout_show(&session.scanout);
+	wl_resource_post_error(session.mock.xdg_surface, 3, "made up");
+	while (vtr_display_alive(session.scanout.display))
+		step(&session);
+	while (!logged("error 3 of xdg_surface"))
+		step(&session);
+	finish(&session);
+}
+
+int main(int argc, char **argv)
+{
+	g_autofree char *directory = g_dir_make_tmp("vitrine-mock-XXXXXX", NULL);
+
+	g_test_init(&argc, &argv, NULL);
+	g_setenv("XDG_RUNTIME_DIR", directory, true);
+	vtr_log_set_handler(keep_log, NULL);
+	g_test_add_func("/wayland/hand-off", test_hand_off);
+	g_test_add_func("/wayland/failed", test_failed);
+	g_test_add_func("/wayland/no-dmabuf", test_no_dmabuf);
+	g_test_add_func("/wayland/feedback", test_feedback);
+	g_test_add_func("/wayland/no-viewporter", test_no_viewporter);
+	g_test_add_func("/wayland/cropped", test_cropped);
+	g_test_add_func("/wayland/fractional-scale", test_fractional_scale);
+	g_test_add_func("/wayland/hidden", test_hidden);
+	g_test_add_func("/wayland/never-released", test_never_released);
+	g_test_add_func("/wayland/released-early", test_released_early);
+	g_test_add_func("/wayland/answered-too-late", test_answered_too_late);
+	g_test_add_func("/wayland/damage", test_damage);
+	g_test_add_func("/wayland/presentation", test_presentation);
+	g_test_add_func("/wayland/protocol-error", test_protocol_error);
+	int failed = g_test_run();
+	rmdir(directory);
+	return failed;
+}
