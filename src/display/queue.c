@@ -62,12 +62,20 @@ static bool deliver_import_failed(struct vtr_event_node *node)
 	return true;
 }
 
-/* The owner is done with the frame: gives back what it holds. */
-static void release(struct vtr_frame *frame)
+/* Gives back what the frame holds. */
+static void give_back(struct vtr_frame *frame)
 {
 	vtr_buffer_unlock(frame->buffer);
 	if (frame->staging)
 		vtr_staging_release(frame->staging);
+	frame->buffer = NULL;
+	frame->staging = NULL;
+}
+
+/* The owner is done with the frame. */
+static void release(struct vtr_frame *frame)
+{
+	give_back(frame);
 	pixman_region32_fini(&frame->damage);
 	unref(queue_frame(frame));
 }
@@ -254,6 +262,8 @@ void vtr_frame_finish(struct vtr_frame *frame, uint64_t presented_ns)
 
 	if (given_up && has_pixels(frame) && vtr_layout_equal(layout_of(frame), output->unread_layout))
 		vtr_damage_add(&output->unread, &frame->damage, output->unread_layout);
+	give_back(
+		frame); /* first: who hears of it presents again, in the image that is free now and has nearly all of the picture */
 	report(frame, presented_ns);
 	release(frame);
 }

@@ -32,6 +32,7 @@ static void destroyed(struct wl_resource *resource)
 	for (size_t i = 0; i < G_N_ELEMENTS(single); i++)
 		if (*single[i] == resource)
 			*single[i] = NULL;
+	forget(resource, mock->asked_callbacks, &mock->n_asked_callbacks);
 	forget(resource, mock->callbacks, &mock->n_callbacks);
 	forget(resource, mock->feedbacks, &mock->n_feedbacks);
 	forget(resource, mock->held, &mock->n_held);
@@ -192,6 +193,10 @@ static void commit(struct mock *mock)
 	mock->commits += mock->attach || mock->damaged;
 	if (mock->attach)
 		take_buffer(mock);
+	/* those of a surface that is not mapped never come */
+	for (size_t i = 0; i < mock->n_asked_callbacks && (mock->current || mock->pixels); i++)
+		keep(mock->asked_callbacks[i], mock->callbacks, &mock->n_callbacks);
+	mock->n_asked_callbacks = 0;
 	if (mock->damaged)
 		memcpy(mock->committed_damage, mock->damage, sizeof(mock->damage));
 	mock->damaged = false;
@@ -214,7 +219,9 @@ static void surface_request(struct mock *mock, struct wl_resource *resource, con
 {
 	bool content = resource == mock->content;
 
-	if (!strcmp(name, "frame"))
+	if (!strcmp(name, "frame") && content)
+		keep(made, mock->asked_callbacks, &mock->n_asked_callbacks);
+	else if (!strcmp(name, "frame"))
 		keep(made, mock->callbacks, &mock->n_callbacks);
 	if (content && !strcmp(name, "attach")) {
 		mock->attached = (struct wl_resource *)arguments[0].o;

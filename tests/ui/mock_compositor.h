@@ -50,8 +50,10 @@ struct mock {
 
 	/* what came */
 	struct wl_resource *toplevel, *xdg_surface, *content, *content_viewport, *dmabuf_feedback, *fractional_scale;
-	struct mock_params asked[MOCK_MAX]; /* not answered */
-	size_t n_asked, n_params;           /* n_params: ever */
+	struct mock_params asked[MOCK_MAX];            /* not answered */
+	size_t n_asked, n_params;                      /* n_params: ever */
+	struct wl_resource *asked_callbacks[MOCK_MAX]; /* of the content's next commit */
+	size_t n_asked_callbacks;
 	struct wl_resource *callbacks[MOCK_MAX], *feedbacks[MOCK_MAX], *held[MOCK_MAX];
 	size_t n_callbacks, n_feedbacks, n_held;
 	struct wl_resource *attached, *current; /* buffers of the content; none of shared memory, which are copied */

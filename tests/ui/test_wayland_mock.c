@@ -310,6 +310,54 @@ static void test_hidden(void)
 	finish(&session);
 }
 
+/* The first frame of an output that was headless has no pixels: there is nothing to map, and no callback. */
+static void test_unread_first(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	struct vtr_frame *frame = vtr_output_begin_frame(session.scanout.output);
+	frame->content = VTR_FRAME_UNREAD;
+	frame->width = WIDTH;
+	frame->height = HEIGHT;
+	frame->format = DRM_FORMAT_XRGB8888;
+	vtr_output_submit(session.scanout.output, frame);
+	scanout_run_until(&session.scanout, &session.scanout.done, 1);
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+	finish(&session);
+}
+
+static void keep_color(const struct vtr_picture *picture, const struct vtr_error *error, void *data)
+{
+	uint32_t color;
+
+	g_assert_null(error);
+	g_assert_cmpint(pread(picture->fd, &color, sizeof(color), 5 * 4), ==, sizeof(color));
+	*(unsigned *)data = 1 + (color & 0xffffff);
+	close(picture->fd);
+}
+
+/* A window that was black when it was hidden: what the guest shows now is what a screenshot has. */
+static void test_captured_while_hidden(void)
+{
+	struct session session;
+	unsigned color = 0;
+
+	start(&session, &plain);
+	session.mock.hold_callbacks = true;
+	struct vtr_frame *frame = vtr_output_begin_frame(session.scanout.output);
+	frame->content = VTR_FRAME_BLANK;
+	vtr_output_submit(session.scanout.output, frame);
+	settle(&session);
+	scanout_present_all(&session.scanout);
+	settle(&session);
+	g_assert_nonnull(vtr_output_capture(session.scanout.output, false, keep_color, &color));
+	scanout_run_until(&session.scanout, &color, 1);
+	g_assert_cmphex(color - 1, ==, scanout_color(5, 0, 1));
+	finish(&session);
+}
+
 /* New memory for the scanout; the last one stays where the caller has it. */
 static struct vtr_buffer *another_buffer(struct session *session)
 {
@@ -485,6 +533,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/wayland/cropped", test_cropped);
 	g_test_add_func("/wayland/fractional-scale", test_fractional_scale);
 	g_test_add_func("/wayland/hidden", test_hidden);
+	g_test_add_func("/wayland/unread-first", test_unread_first);
+	g_test_add_func("/wayland/captured-while-hidden", test_captured_while_hidden);
 	g_test_add_func("/wayland/never-released", test_never_released);
 	g_test_add_func("/wayland/released-early", test_released_early);
 	g_test_add_func("/wayland/answered-too-late", test_answered_too_late);

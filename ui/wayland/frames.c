@@ -180,12 +180,37 @@ static void answer_captures(struct wayland_window *window, const struct vtr_fram
 		pixman_image_unref(picture);
 }
 
+static void take_newest(struct wayland_window *window)
+{
+	struct vtr_frame *frame = vtr_output_take_frame(window->output);
+
+	if (!frame)
+		return;
+	if (window->waiting) {
+		/* taken before it: what it would have changed is not in frame's damage */
+		pixman_region32_union(&frame->damage, &frame->damage, &window->waiting->damage);
+		pixman_region32_intersect_rect(&frame->damage, &frame->damage, 0, 0, frame->width, frame->height);
+		vtr_frame_finish(window->waiting, 0);
+	}
+	window->waiting = frame;
+	answer_captures(window, frame);
+}
+
+/* So far as is known. */
+static bool is_blank(const struct wayland_window *window)
+{
+	if (window->waiting)
+		return window->waiting->content == VTR_FRAME_BLANK;
+	return window->told && !window->picture_width;
+}
+
 void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
 {
 	struct vtr_frame blank = { .content = VTR_FRAME_BLANK };
 
 	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
-	if (window->told && !window->picture_width && !window->waiting)
+	take_newest(window);
+	if (is_blank(window))
 		answer_captures(window, &blank);
 	else
 		wayland_update_demand(window, false);
@@ -226,6 +251,7 @@ static void attach(struct wayland_window *window, struct wl_buffer *buffer, cons
 	uint32_t source[3] = { left, left ? frame->width : 0, left ? frame->height : 0 };
 
 	wl_surface_attach(window->content, buffer, 0, 0);
+	window->mapped = buffer;
 	if (!memcmp(source, window->source, sizeof(source)))
 		return;
 	memcpy(window->source, source, sizeof(source));
@@ -240,13 +266,13 @@ static void attach(struct wayland_window *window, struct wl_buffer *buffer, cons
 /* Takes frame. */
 static void commit(struct wayland_window *window, struct vtr_frame *frame)
 {
-	/* while the window is blank, the content is not mapped and has no callbacks */
-	struct wl_surface *surface = frame->content == VTR_FRAME_BLANK ? window->background : window->content;
+	/* without a buffer the content is not mapped, and has no callbacks */
+	struct wl_surface *surface = window->mapped ? window->content : window->background;
 
 	damage(window, frame, (int32_t)window->source[0]);
 	window->callback = wl_surface_frame(surface);
 	wl_callback_add_listener(window->callback, &callback_listener, window);
-	if (frame->content != VTR_FRAME_BLANK)
+	if (window->mapped)
 		ask_feedback(window);
 	wl_surface_commit(window->content);
 	if (surface == window->background)
@@ -316,22 +342,6 @@ static void show_nothing_new(struct wayland_window *window, struct vtr_frame *fr
 		attach(window, NULL, frame, 0);
 	}
 	commit(window, frame);
-}
-
-static void take_newest(struct wayland_window *window)
-{
-	struct vtr_frame *frame = vtr_output_take_frame(window->output);
-
-	if (!frame)
-		return;
-	if (window->waiting) {
-		/* taken before it: what it would have changed is not in frame's damage */
-		pixman_region32_union(&frame->damage, &frame->damage, &window->waiting->damage);
-		pixman_region32_intersect_rect(&frame->damage, &frame->damage, 0, 0, frame->width, frame->height);
-		vtr_frame_finish(window->waiting, 0);
-	}
-	window->waiting = frame;
-	answer_captures(window, frame);
 }
 
 void wayland_show(struct wayland_window *window)

@@ -195,6 +195,7 @@ struct wayland_window {
 	struct wayland_import imports[WAYLAND_IMPORTS];
 	struct wayland_shm_buffer pixels[WAYLAND_SHM_BUFFERS];
 	uint64_t import_uses;
+	bool mapped;                  /* the content has a buffer */
 	struct wayland_import *shown; /* whose buffer the content has; NULL: none's */
 	uint32_t source[3];           /* of the content's viewport: left, width, height; 0: all of the buffer */
 	struct wp_presentation_feedback *feedbacks[WAYLAND_FEEDBACKS];
