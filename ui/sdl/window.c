@@ -252,6 +252,8 @@ static void tick(void *data)
 {
 	struct sdl_window *window = data;
 
+	if (window->display->ended)
+		return;
 	window->ticking = false;
 	show_newest(window);
 	vtr_timer_arm(window->display->pump, vtr_now_ns()); /* swapping may have read events */
@@ -274,7 +276,8 @@ static void idle(void *data)
 {
 	struct sdl_window *window = data;
 
-	window->display->renderer->idle(window);
+	if (!window->display->ended)
+		window->display->renderer->idle(window);
 }
 
 void sdl_window_set_visible(struct sdl_window *window, bool visible)
