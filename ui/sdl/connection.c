@@ -3,7 +3,10 @@
  * The connection to the window system, as far as SDL lets us at it. libwayland gives errors when the compositor dies, which SDL
  * ignores. Xlib ends the program when the X server does, unless two handlers are set: one of the process, and one of the
  * connection, whose functions do nothing from then on. SDL has a second connection that it does not show; it is used at the end
- * only, so after a loss SDL is not ended.
+ * only, so after a loss SDL is not ended, and windows are forgotten without being destroyed, for which SDL would wait for ever.
+ *
+ * Where OpenGL's library has written to the connection last, Xlib's next request crashes on a dead one, which no handler prevents.
+ * So the connection is looked at before SDL is called (sdl_alive()). What is left is a server that dies between the two.
  */
 #include <SDL_syswm.h>
 #include <wayland-client-core.h>

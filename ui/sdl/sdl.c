@@ -13,6 +13,7 @@
 #include "sdl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,9 +43,10 @@ static void pump(void *data)
 	struct sdl_display *display = data;
 	SDL_Event event;
 
-	while (!display->ended && SDL_PollEvent(&event))
+	while (sdl_alive(display) && SDL_PollEvent(&event))
 		sdl_handle_event(display, &event);
-	vtr_timer_arm(display->pump, vtr_now_ns() + UINT64_C(1000000) * (display->watch ? PUMP_WATCHED_MS : PUMP_MS));
+	if (!display->ended)
+		vtr_timer_arm(display->pump, vtr_now_ns() + UINT64_C(1000000) * (display->watch ? PUMP_WATCHED_MS : PUMP_MS));
 }
 
 void sdl_connection_lost(struct sdl_display *display)
@@ -60,22 +62,32 @@ void sdl_connection_lost(struct sdl_display *display)
 	vtr_display_failed(&display->base, &error);
 }
 
+bool sdl_alive(struct sdl_display *display)
+{
+	struct pollfd connection = { .fd = display->watch ? display->watched_fd : -1 };
+
+	if (!display->ended && poll(&connection, 1, 0) > 0 && connection.revents & (POLLHUP | POLLERR))
+		sdl_connection_lost(display);
+	return !display->ended;
+}
+
 static void connection_ready(int fd, uint32_t events, void *data)
 {
 	struct sdl_display *display = data;
 
-	pump(display);
 	if (events & (EPOLLHUP | EPOLLERR))
 		sdl_connection_lost(display);
+	else
+		pump(display);
 }
 
 /* Every window has the same connection: the first one tells. */
 static void watch_connection(struct sdl_display *display, SDL_Window *window)
 {
-	int fd = display->watch ? -1 : sdl_connection_fd(display, window);
-
-	if (fd >= 0)
-		display->watch = vtr_loop_add_fd(display->base.loop, fd, EPOLLIN, connection_ready, display);
+	if (!display->watch)
+		display->watched_fd = sdl_connection_fd(display, window);
+	if (!display->watch && display->watched_fd >= 0)
+		display->watch = vtr_loop_add_fd(display->base.loop, display->watched_fd, EPOLLIN, connection_ready, display);
 	pump(display);
 }
 
@@ -162,17 +174,22 @@ static void frame(struct vtr_display *base, struct vtr_output *output)
 
 static void cursor(struct vtr_display *base, struct vtr_output *output)
 {
-	sdl_cursor_changed(vtr_output_user(output));
+	if (sdl_alive(sdl_from(base)))
+		sdl_cursor_changed(vtr_output_user(output));
 }
 
 static void mode(struct vtr_display *base, struct vtr_output *output)
 {
-	sdl_window_fit(vtr_output_user(output));
+	if (sdl_alive(sdl_from(base)))
+		sdl_window_fit(vtr_output_user(output));
 }
 
 static void capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
 {
-	sdl_window_capture(vtr_output_user(output), capture);
+	if (sdl_alive(sdl_from(base)))
+		sdl_window_capture(vtr_output_user(output), capture);
+	else
+		vtr_capture_give_back(capture);
 }
 
 static bool accepts(struct vtr_display *base, uint32_t format, uint64_t modifier, struct vtr_error *error)

@@ -97,6 +97,8 @@ struct sdl_window {
 /* sdl.c */
 struct sdl_window *sdl_find_window(struct sdl_display *display, uint32_t id); /* by SDL's number; NULL */
 void sdl_connection_lost(struct sdl_display *display);                        /* the window system is gone */
+/* False, from then on, when it is gone. To be asked before SDL is: Xlib may crash on a connection that was lost (connection.c). */
+bool sdl_alive(struct sdl_display *display);
 
 /* connection.c: the fd of the window system's connection, or -1. From here on its loss does not end the program, but calls
  * sdl_connection_lost(). */

@@ -252,7 +252,7 @@ static void tick(void *data)
 {
 	struct sdl_window *window = data;
 
-	if (window->display->ended)
+	if (!sdl_alive(window->display))
 		return;
 	window->ticking = false;
 	show_newest(window);
@@ -276,7 +276,7 @@ static void idle(void *data)
 {
 	struct sdl_window *window = data;
 
-	if (!window->display->ended)
+	if (sdl_alive(window->display))
 		window->display->renderer->idle(window);
 }
 
