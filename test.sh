@@ -76,7 +76,7 @@ run_suites asan --suite unit --suite protocol --suite check --suite ui --suite f
 
 # shellcheck disable=SC2086
 compile tsan $sanitize -Db_sanitize=thread
-run_suites tsan --suite unit --suite protocol --suite check
+run_suites tsan --suite unit --suite protocol --suite check --suite ui
 
 # shellcheck disable=SC2086
 targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-60}"
