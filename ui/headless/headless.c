@@ -21,7 +21,7 @@
 
 #include <vitrine/dmabuf.h>
 
-#include "display/display.h"
+#include "display/capture_set.h"
 #include "display/picture.h"
 #include "mapping.h"
 #include "util/checked.h"
@@ -45,8 +45,7 @@ struct headless_output {
 	bool told;               /* a frame came: what the scanout shows is known */
 	bool blank;              /* the scanout is disabled, or never was enabled */
 	pixman_image_t *picture; /* what was read, current but for the damage still to come; NULL before */
-	struct vtr_capture *captures[VTR_MAX_CAPTURES];
-	size_t n_captures;
+	struct vtr_capture_set captures;
 };
 
 static struct headless *headless_from(struct vtr_display *display)
@@ -59,42 +58,18 @@ static struct headless *headless_from(struct vtr_display *display)
 static void fail_captures(struct headless_output *state, const struct vtr_error *error)
 {
 	vtr_output_set_demand(state->output, VTR_DEMAND_NONE);
-	for (size_t i = 0; i < state->n_captures; i++)
-		vtr_capture_finish(state->captures[i], NULL, 0, error);
-	state->n_captures = 0;
-}
-
-static void finish_capture(struct headless_output *state, struct vtr_capture *capture, uint64_t sequence)
-{
-	pixman_image_t *image = NULL;
-	struct vtr_error error;
-
-	if (state->blank) {
-		struct vtr_mode mode = vtr_output_mode(state->output);
-
-		image = vtr_picture_create(mode.width, mode.height);
-	} else if (vtr_capture_wants_cursor(capture)) {
-		struct vtr_cursor cursor;
-
-		vtr_output_get_cursor(state->output, &cursor);
-		image = vtr_picture_with_cursor(state->picture, &cursor);
-	} else {
-		image = pixman_image_ref(state->picture);
-	}
-	vtr_error_set(&error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
-	vtr_capture_finish(capture, image, sequence, image ? NULL : &error);
-	if (image)
-		pixman_image_unref(image);
+	vtr_capture_set_fail(&state->captures, error);
 }
 
 static void finish_captures(struct headless_output *state, uint64_t sequence)
 {
-	if (!state->n_captures)
+	if (!state->captures.count)
 		return;
-	vtr_output_set_demand(state->output, VTR_DEMAND_NONE); /* before the answers: who gets one sees that it fell */
-	for (size_t i = 0; i < state->n_captures; i++)
-		finish_capture(state, state->captures[i], sequence);
-	state->n_captures = 0;
+	vtr_output_set_demand(state->output, VTR_DEMAND_NONE);
+	if (state->blank)
+		vtr_capture_set_answer_pixels(&state->captures, NULL, sequence);
+	else
+		vtr_capture_set_answer(&state->captures, state->picture, sequence);
 	vtr_timer_arm(state->headless->idle, vtr_now_ns() + IDLE_NS);
 }
 
@@ -102,12 +77,11 @@ static void capture(struct vtr_display *display, struct vtr_output *output, stru
 {
 	struct headless_output *state = vtr_output_user(output);
 
-	if (state->told && state->blank && !state->ticking) {
-		finish_capture(state, capture, 0);
-		return;
-	}
-	state->captures[state->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
-	vtr_output_set_demand(output, VTR_DEMAND_DMABUF);
+	vtr_capture_set_add(&state->captures, capture);
+	if (state->told && state->blank && !state->ticking)
+		finish_captures(state, 0);
+	else
+		vtr_output_set_demand(output, VTR_DEMAND_DMABUF);
 }
 
 static void idle(void *data)
@@ -275,6 +249,7 @@ static int attach(struct vtr_display *display, struct vtr_output *output)
 		.start_ns = vtr_now_ns(),
 		.blank = true,
 	};
+	vtr_capture_set_init(&state->captures, output);
 	if (!state->tick || !headless->idle) {
 		int error = -errno;
 
@@ -290,8 +265,7 @@ static void detach(struct vtr_display *display, struct vtr_output *output)
 {
 	struct headless_output *state = vtr_output_user(output);
 
-	for (size_t i = 0; i < state->n_captures; i++)
-		vtr_capture_give_back(state->captures[i]);
+	vtr_capture_set_give_back(&state->captures);
 	vtr_source_remove(state->tick);
 	if (state->picture)
 		pixman_image_unref(state->picture);

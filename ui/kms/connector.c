@@ -152,7 +152,7 @@ static void disconnect(struct kms_output *output)
 	turn_off(output);
 	kms_output_release(output);
 	vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "nothing is plugged into connector %s", output->connector->name);
-	kms_captures_fail(output, &error);
+	vtr_capture_set_fail(&output->captures, &error);
 }
 
 void kms_connector_probe(struct kms_output *output)

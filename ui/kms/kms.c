@@ -190,6 +190,7 @@ static int attach(struct vtr_display *display, struct vtr_output *vtr_output)
 	output->kms = kms;
 	output->output = vtr_output;
 	output->connector = connector;
+	vtr_capture_set_init(&output->captures, vtr_output);
 	read_wanted(output);
 	int error = kms_output_init(output);
 	if (error) {
@@ -219,7 +220,7 @@ static void detach(struct vtr_display *display, struct vtr_output *vtr_output)
 	struct kms *kms = kms_from(display);
 	struct kms_output *output = vtr_output_user(vtr_output);
 
-	kms_captures_give_back(output);
+	vtr_capture_set_give_back(&output->captures);
 	kms_output_release(output);
 	if (output->refusals)
 		vtr_output_refuse_dmabufs(vtr_output, NULL);
@@ -263,7 +264,15 @@ static void mode(struct vtr_display *display, struct vtr_output *output)
 
 static void capture(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture)
 {
-	kms_capture_add(vtr_output_user(output), capture);
+	struct kms_output *state = vtr_output_user(output);
+	struct vtr_error error;
+
+	vtr_capture_set_add(&state->captures, capture);
+	if (!state->pipe.crtc) {
+		vtr_error_set(&error, VTR_ERROR_HOST, ENODEV, "nothing is plugged into connector %s", state->connector->name);
+		vtr_capture_set_fail(&state->captures, &error);
+	}
+	kms_output_update_demand(state);
 }
 
 static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)

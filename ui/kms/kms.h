@@ -8,7 +8,7 @@
 #include "card.h"
 #include "commit.h"
 #include "copy.h"
-#include "display/display.h"
+#include "display/capture_set.h"
 #include "import.h"
 #include "keeper.h"
 
@@ -78,8 +78,7 @@ struct kms_output {
 	struct vtr_log_limit log;
 
 	struct kms_cursor cursor;
-	struct vtr_capture *captures[VTR_MAX_CAPTURES];
-	size_t n_captures;
+	struct vtr_capture_set captures;
 };
 
 /* ---- output.c: from frames to the screen ---- */
@@ -118,14 +117,6 @@ void kms_cursor_finish(struct kms_output *output);
 void kms_cursor_place(struct kms_output *output);
 /* What the copy has to draw, or NULL. */
 const struct vtr_cursor *kms_cursor_to_draw(const struct kms_output *output);
-
-/* ---- capture.c ---- */
-
-void kms_capture_add(struct kms_output *output, struct vtr_capture *capture);
-/* Ends all captures with what is in frame (NULL: black of the mode's size). */
-void kms_captures_answer(struct kms_output *output, const struct vtr_frame *frame, uint64_t sequence);
-void kms_captures_fail(struct kms_output *output, const struct vtr_error *error);
-void kms_captures_give_back(struct kms_output *output); /* to the output's next display */
 
 /* ---- master.c: whose screen it is ---- */
 

@@ -14,6 +14,9 @@
  *
  * What the driver does not take is refused: a buffer by IMPORT_FAILED; all buffers, where it is the picture's size or the cursor
  * that is in the way, through the path ladder. The pixels then come by themselves and are copied (copy.c).
+ *
+ * Captures: this thread does not read guest memory, so it asks for pixels, shows that frame as a copy, and goes back to dmabufs
+ * with the one that follows.
  */
 #include <errno.h>
 #include <string.h>
@@ -219,10 +222,10 @@ static void show_pixels(struct kms_output *output, struct vtr_frame *frame)
 {
 	const drmModeModeInfo *mode = kms_connector_mode(output, frame->width, frame->height);
 	struct kms_held held = { .frame = frame, .dumb = -1, .width = frame->width, .height = frame->height };
-	bool asked = output->n_captures;
+	bool asked = output->captures.count;
 	struct vtr_error error;
 
-	kms_captures_answer(output, frame, frame->sequence);
+	vtr_capture_set_answer_pixels(&output->captures, frame, frame->sequence);
 	/* the device thread needs the image of the last one more than we do */
 	if (output->shown.frame && output->shown.frame->content == VTR_FRAME_PIXELS) {
 		vtr_frame_finish(output->shown.frame, 0);
@@ -282,9 +285,8 @@ static void show_unread(struct kms_output *output, struct vtr_frame *frame)
 {
 	const struct kms_held *newest = output->flipping ? &output->coming : &output->shown;
 
-	if (output->n_captures && vtr_output_is_current(output->output) && newest->frame &&
-	    newest->frame->content == VTR_FRAME_PIXELS)
-		kms_captures_answer(output, newest->frame, frame->sequence);
+	if (vtr_output_is_current(output->output) && newest->frame && newest->frame->content == VTR_FRAME_PIXELS)
+		vtr_capture_set_answer_pixels(&output->captures, newest->frame, frame->sequence);
 	kms_output_update_demand(output);
 	rest(output, frame);
 }
@@ -295,7 +297,7 @@ static void show_nothing(struct kms_output *output, struct vtr_frame *frame)
 	struct vtr_error error;
 
 	output->zero_copy = false;
-	kms_captures_answer(output, NULL, frame ? frame->sequence : 0);
+	vtr_capture_set_answer_pixels(&output->captures, NULL, frame ? frame->sequence : 0);
 	kms_output_update_demand(output);
 	kms_copy_set_size(&output->copy, output->mode.hdisplay, output->mode.vdisplay, output->mode.hdisplay,
 	                  output->mode.vdisplay);
@@ -313,9 +315,9 @@ void kms_output_show_black(struct kms_output *output)
 static void show_nowhere(struct kms_output *output, struct vtr_frame *frame)
 {
 	if (frame->content == VTR_FRAME_PIXELS)
-		kms_captures_answer(output, frame, frame->sequence);
+		vtr_capture_set_answer_pixels(&output->captures, frame, frame->sequence);
 	else if (frame->content == VTR_FRAME_BLANK)
-		kms_captures_answer(output, NULL, frame->sequence);
+		vtr_capture_set_answer_pixels(&output->captures, NULL, frame->sequence);
 	kms_output_update_demand(output);
 	vtr_frame_finish(frame, 0); /* what changed is shown later */
 }
@@ -380,7 +382,7 @@ void kms_output_update_demand(struct kms_output *output)
 
 	if (!vtr_output_connected(output->output))
 		demand = VTR_DEMAND_NONE;
-	else if (output->n_captures)
+	else if (output->captures.count)
 		demand = VTR_DEMAND_PIXELS;
 	vtr_output_set_demand(output->output, demand);
 }

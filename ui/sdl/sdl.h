@@ -8,7 +8,7 @@
 #include <vitrine/log.h>
 #include <vitrine/window.h>
 
-#include "display/display.h"
+#include "display/capture_set.h"
 #include "display/placement.h"
 #include "egl/egl.h"
 
@@ -75,8 +75,7 @@ struct sdl_window {
 	bool integer_scaling, smooth;
 	char title[160];
 	struct vtr_log_limit log;
-	struct vtr_capture *captures[VTR_MAX_CAPTURES];
-	size_t n_captures;
+	struct vtr_capture_set captures;
 
 	/* input.c */
 	bool grabbed;
@@ -118,8 +117,6 @@ void sdl_window_set_visible(struct sdl_window *window, bool visible);
 void sdl_window_set_title(struct sdl_window *window);
 void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture);
 void sdl_window_fit(struct sdl_window *window); /* as large as its picture */
-/* What is shown; black while there is nothing. The caller's; NULL when out of memory. */
-pixman_image_t *sdl_window_picture(struct sdl_window *window, bool cursor);
 
 /* input.c */
 void sdl_handle_event(struct sdl_display *display, const SDL_Event *event);

@@ -67,7 +67,8 @@ static bool paint(struct sdl_window *window, struct vtr_error *error)
 	}
 	SDL_FillRect(surface, NULL, SDL_MapRGB(surface->format, 0, 0, 0));
 	if (window->image) {
-		pixman_image_t *image = sdl_window_picture(window, sdl_cursor_is_drawn(window));
+		pixman_image_t *image = sdl_cursor_is_drawn(window) ? vtr_picture_with_cursor(window->image, &window->cursor)
+		                                                    : pixman_image_ref(window->image);
 
 		if (image) {
 			blit(window, image, surface);

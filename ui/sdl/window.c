@@ -20,7 +20,6 @@
 
 #include <vitrine/log.h>
 
-#include "display/picture.h"
 #include "sdl.h"
 
 #define IDLE_NS UINT64_C(2000000000)
@@ -140,9 +139,7 @@ static void fail_captures(struct sdl_window *window, const struct vtr_error *err
 {
 	if (!window->visible)
 		vtr_output_set_demand(window->output, VTR_DEMAND_NONE);
-	for (size_t i = 0; i < window->n_captures; i++)
-		vtr_capture_finish(window->captures[i], NULL, 0, error);
-	window->n_captures = 0;
+	vtr_capture_set_fail(&window->captures, error);
 }
 
 /* A buffer that is of no use comes again as pixels; captures wait for them. */
@@ -176,21 +173,17 @@ static void shown(struct sdl_window *window, struct vtr_frame *frame, uint64_t n
 
 static void answer_captures(struct sdl_window *window)
 {
-	if (!window->n_captures || !window->told)
+	if (!window->captures.count || !window->told)
 		return;
 	if (!window->visible)
-		vtr_output_set_demand(window->output, VTR_DEMAND_NONE); /* before the answers: who gets one sees that it fell */
-	for (size_t i = 0; i < window->n_captures; i++) {
-		struct vtr_capture *capture = window->captures[i];
-		pixman_image_t *image = sdl_window_picture(window, vtr_capture_wants_cursor(capture));
-		struct vtr_error error;
-
-		vtr_error_set(&error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
-		vtr_capture_finish(capture, image, window->sequence, image ? NULL : &error);
-		if (image)
-			pixman_image_unref(image);
-	}
-	window->n_captures = 0;
+		vtr_output_set_demand(window->output, VTR_DEMAND_NONE);
+	pixman_image_t *picture = window->width ? window->display->renderer->read(window) : NULL;
+	if (window->width)
+		vtr_capture_set_answer(&window->captures, picture, window->sequence);
+	else
+		vtr_capture_set_answer_pixels(&window->captures, NULL, window->sequence);
+	if (picture)
+		pixman_image_unref(picture);
 }
 
 static void paint(struct sdl_window *window, struct vtr_frame *frame)
@@ -232,7 +225,7 @@ static void show_newest(struct sdl_window *window)
 	struct vtr_frame *frame = vtr_output_take_frame(window->output);
 	struct vtr_error error;
 
-	if (frame && !window->visible && !window->n_captures) {
+	if (frame && !window->visible && !window->captures.count) {
 		skip(window, frame);
 		return;
 	}
@@ -292,32 +285,14 @@ void sdl_window_set_visible(struct sdl_window *window, bool visible)
 
 /* ---- captures ---- */
 
-static pixman_image_t *black(const struct sdl_window *window)
-{
-	struct vtr_mode mode = vtr_output_mode(window->output);
-
-	return vtr_picture_create(mode.width, mode.height);
-}
-
-pixman_image_t *sdl_window_picture(struct sdl_window *window, bool cursor)
-{
-	pixman_image_t *image = window->width ? window->display->renderer->read(window) : black(window);
-
-	if (!image || !cursor || !window->width)
-		return image;
-	pixman_image_t *with_cursor = vtr_picture_with_cursor(image, &window->cursor);
-	pixman_image_unref(image);
-	return with_cursor;
-}
-
 /* What is on the window is the newest, once the frame that waits was taken; a hidden one has to be given a picture first. */
 void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture)
 {
-	bool first = !window->n_captures;
+	bool first = !window->captures.count;
 
 	if (first && !window->visible)
-		show_newest(window);                      /* to know whether there is something new */
-	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
+		show_newest(window); /* to know whether there is something new */
+	vtr_capture_set_add(&window->captures, capture);
 	if (window->visible)
 		show_newest(window);
 	else if (window->current)
@@ -360,6 +335,7 @@ static struct sdl_window *window_create(struct sdl_display *display, struct vtr_
 		.visible = true,
 		.current = true,
 	};
+	vtr_capture_set_init(&window->captures, output);
 	return window;
 }
 
@@ -403,8 +379,7 @@ void sdl_window_close(struct sdl_window *window)
 	struct sdl_display *display = window->display;
 
 	sdl_window_release(window);
-	for (size_t i = 0; i < window->n_captures; i++)
-		vtr_capture_give_back(window->captures[i]);
+	vtr_capture_set_give_back(&window->captures);
 	if (window->held)
 		vtr_frame_finish(window->held, 0);
 	display->renderer->close(window);

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "display/picture.h"
 #include "wayland/wayland.h"
 
 #define IDLE_NS UINT64_C(2000000000)
@@ -129,55 +128,26 @@ static void ask_feedback(struct wayland_window *window)
 
 /* ---- captures ---- */
 
-static pixman_image_t *make_picture(const struct wayland_window *window, const struct vtr_frame *frame)
+static enum vtr_output_demand usual_demand(const struct wayland_window *window)
 {
-	struct vtr_mode mode = vtr_output_mode(window->output);
-	bool pixels = frame && frame->content == VTR_FRAME_PIXELS;
-	pixman_image_t *picture = vtr_picture_create(pixels ? frame->width : mode.width, pixels ? frame->height : mode.height);
-	pixman_region32_t all;
-
-	if (!picture || !pixels)
-		return picture;
-	pixman_region32_init_rect(&all, 0, 0, frame->width, frame->height);
-	bool ok = vtr_picture_read(picture, &all, frame->pixels, frame->stride, frame->format);
-	pixman_region32_fini(&all);
-	if (ok)
-		return picture;
-	pixman_image_unref(picture);
-	return NULL;
+	return window->display->formats.any ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS;
 }
 
 void wayland_update_demand(struct wayland_window *window, bool present)
 {
-	bool dmabufs = window->display->formats.any && !window->n_captures;
-
 	if (present)
 		vtr_output_set_demand(window->output, VTR_DEMAND_NONE); /* it is a rise that has the picture presented */
-	vtr_output_set_demand(window->output, dmabufs ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
+	vtr_output_set_demand(window->output, window->captures.count ? VTR_DEMAND_PIXELS : usual_demand(window));
 }
 
-/* frame: with pixels, or blank. */
 static void answer_captures(struct wayland_window *window, const struct vtr_frame *frame)
 {
-	size_t n = window->n_captures;
-	struct vtr_error error;
+	bool pixels = frame->content == VTR_FRAME_PIXELS;
 
-	if (!n || frame->content == VTR_FRAME_BUFFER || frame->content == VTR_FRAME_UNREAD)
+	if (!window->captures.count || (!pixels && frame->content != VTR_FRAME_BLANK))
 		return;
-	pixman_image_t *picture = make_picture(window, frame);
-	vtr_error_set(&error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
-	window->n_captures = 0;
-	wayland_update_demand(window, false); /* before the answers: who gets one sees that it fell */
-	for (size_t i = 0; i < n; i++) {
-		bool cursor = vtr_capture_wants_cursor(window->captures[i]);
-		pixman_image_t *image = picture && cursor ? vtr_picture_with_cursor(picture, &window->cursor) : picture;
-
-		vtr_capture_finish(window->captures[i], image, frame->sequence, image ? NULL : &error);
-		if (image && image != picture)
-			pixman_image_unref(image);
-	}
-	if (picture)
-		pixman_image_unref(picture);
+	vtr_output_set_demand(window->output, usual_demand(window));
+	vtr_capture_set_answer_pixels(&window->captures, pixels ? frame : NULL, frame->sequence);
 }
 
 static void take_newest(struct wayland_window *window)
@@ -208,7 +178,7 @@ void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
 {
 	struct vtr_frame blank = { .content = VTR_FRAME_BLANK };
 
-	window->captures[window->n_captures++] = capture; /* there are never more than VTR_MAX_CAPTURES */
+	vtr_capture_set_add(&window->captures, capture);
 	take_newest(window);
 	if (is_blank(window))
 		answer_captures(window, &blank);
@@ -347,7 +317,7 @@ static void show_nothing_new(struct wayland_window *window, struct vtr_frame *fr
 void wayland_show(struct wayland_window *window)
 {
 	/* A capture needs the newest frame, also while the compositor wants none. */
-	if (window->n_captures || !window->callback)
+	if (window->captures.count || !window->callback)
 		take_newest(window);
 	struct vtr_frame *frame = window->waiting;
 	if (!frame || window->callback || !window->configured)
@@ -376,7 +346,5 @@ void wayland_frames_release(struct wayland_window *window)
 		vtr_frame_finish(window->waiting, 0);
 	window->waiting = NULL;
 	wayland_pixels_clear(window);
-	for (size_t i = 0; i < window->n_captures; i++)
-		vtr_capture_give_back(window->captures[i]);
-	window->n_captures = 0;
+	vtr_capture_set_give_back(&window->captures);
 }

@@ -9,7 +9,7 @@
 #include <vitrine/log.h>
 #include <vitrine/window.h>
 
-#include "display/display.h"
+#include "display/capture_set.h"
 #include "display/placement.h"
 
 #include "fractional-scale-v1-client-protocol.h"
@@ -205,8 +205,7 @@ struct wayland_window {
 	bool zero_copy; /* the compositor said so of a frame */
 	struct vtr_source *idle;
 	struct vtr_log_limit log;
-	struct vtr_capture *captures[VTR_MAX_CAPTURES];
-	size_t n_captures;
+	struct vtr_capture_set captures;
 	struct vtr_cursor cursor;
 };
 

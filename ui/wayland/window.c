@@ -253,6 +253,7 @@ int wayland_window_open(struct wayland_display *display, struct vtr_output *outp
 		.integer_scaling = display->options.integer_scaling,
 		.idle = vtr_loop_add_timer(display->base.loop, idle, window),
 	};
+	vtr_capture_set_init(&window->captures, output);
 	if (!window->idle) {
 		free(window);
 		return -ENOMEM;
