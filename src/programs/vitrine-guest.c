@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --timeout SECONDS    of every wait (10)\n"
 	"  --log-level LEVEL    error, warn, info, debug\n"
 	"  --json               probe, bench: print JSON\n"
+	"  --help, --version\n"
 	"\n"
 	"probe                  print the device\n"
 	"demo                   show a moving picture\n"
