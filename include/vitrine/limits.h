@@ -38,6 +38,9 @@ enum {
 	VTR_MAX_DATA_XFER = 1048576,
 	VTR_MAX_MESSAGE = VTR_MAX_DATA_XFER + 4096,
 
+	/* vhost-user */
+	VTR_MAX_MEM_SLOTS = 256, /* pieces of the guest's memory: no more than VTR_MAX_FILES */
+
 	/* assigned devices */
 	VTR_MAX_VFIO_DEVICES = 16,
 	VTR_MAX_VFIO_MAPPINGS = 64,       /* of one device by an embedding VMM; a BAR with an MSI-X table in it takes two */

@@ -108,6 +108,19 @@ VTR_API void vtr_memory_remove_listener(struct vtr_memory *memory, struct vtr_me
  */
 VTR_API int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable);
 
+/*
+ * The same in two steps, for a transport that is given a file once and then told of many ranges of it.
+ * vtr_memory_open() takes fd (also on failure) and looks at it: [offset, offset + size) of it has to be memory, as vtr_memory_add()
+ * says. Files that are the same share one mapping. The caller ends it with vtr_memory_close() before the map is destroyed; regions
+ * go on using it until they are removed. NULL with errno (EINVAL, ENOSPC, ENOMEM).
+ * vtr_memory_add_file() adds a region that lies at offset of file. 0 or -errno as vtr_memory_add(); EINVAL, too, when file does not
+ * reach that far.
+ */
+VTR_API struct vtr_memory_file *vtr_memory_open(struct vtr_memory *memory, int fd, uint64_t offset, uint64_t size);
+VTR_API void vtr_memory_close(struct vtr_memory_file *file); /* NULL is fine */
+VTR_API int vtr_memory_add_file(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file,
+                                uint64_t offset, bool writable);
+
 /* Removes all regions inside [address, address + size), but for those of devices: listeners are told, then the file is let go,
  * which closes and unmaps it unless other regions lie in it; the region's object lives on while spans refer to it, but nothing is
  * read through it any more. EINVAL (nothing is removed) when a region lies across a border, size is 0 or the range wraps; ENOENT

@@ -298,6 +298,41 @@ int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, i
 	return region ? insert(memory, region) : -code;
 }
 
+static bool file_holds(const struct vtr_memory_file *file, uint64_t offset, uint64_t size)
+{
+	return offset >= file->start && vtr_range_fits(offset - file->start, size, file->length);
+}
+
+struct vtr_memory_file *vtr_memory_open(struct vtr_memory *memory, int fd, uint64_t offset, uint64_t size)
+{
+	int code = EINVAL;
+	struct vtr_memory_file *file = fd < 0 || !size ? NULL : vtr_memory_file_open(&memory->files, fd, offset, size, &code);
+
+	if (fd >= 0 && !size)
+		vtr_fd_close(&fd);
+	if (!file)
+		errno = code;
+	return file;
+}
+
+void vtr_memory_close(struct vtr_memory_file *file)
+{
+	vtr_memory_file_unref(file);
+}
+
+int vtr_memory_add_file(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file, uint64_t offset,
+                        bool writable)
+{
+	int error = prepare_add(memory, address, size);
+
+	if (error)
+		return error;
+	if (!file_holds(file, offset, size))
+		return -EINVAL;
+	struct vtr_region *region = vtr_region_create_in_file(memory, address, size, file, offset, writable);
+	return region ? insert(memory, region) : -ENOMEM;
+}
+
 /* The first region of the VMM's from entry i on, inside last; NULL. */
 static struct vtr_region *next_announced(const struct vtr_memory *memory, size_t i, uint64_t last)
 {
@@ -341,11 +376,6 @@ void vtr_memory_remove_all(struct vtr_memory *memory)
 }
 
 /* ---- memory of devices ---- */
-
-static bool file_holds(const struct vtr_memory_file *file, uint64_t offset, uint64_t size)
-{
-	return offset >= file->start && vtr_range_fits(offset - file->start, size, file->length);
-}
 
 /* The region that begins at address, and whether it is of a device. */
 static struct vtr_region *find_begin(struct vtr_memory *memory, uint64_t address, bool device)

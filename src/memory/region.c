@@ -61,21 +61,13 @@ static void map_window(struct vtr_region *region)
 		region->data = region->cpu->data;
 }
 
-struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
-                                     bool writable, int *code)
+struct vtr_region *vtr_region_create_in_file(struct vtr_memory *memory, uint64_t address, uint64_t size,
+                                             struct vtr_memory_file *file, uint64_t offset, bool writable)
 {
-	struct vtr_memory_file *file =
-		fd < 0 ? NULL : vtr_memory_file_open(memory ? vtr_memory_files(memory) : NULL, fd, offset, size, code);
-	struct vtr_region *region;
+	struct vtr_region *region = malloc(sizeof(*region));
 
-	if (fd >= 0 && !file)
+	if (!region)
 		return NULL;
-	region = malloc(sizeof(*region));
-	if (!region) {
-		vtr_memory_file_unref(file);
-		*code = ENOMEM;
-		return NULL;
-	}
 	*region = (struct vtr_region){
 		.address = address,
 		.size = size,
@@ -87,26 +79,35 @@ struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address
 		.refs = 1,
 		.memory = memory,
 	};
-	if (file)
+	if (file) {
+		file->refs++;
 		set_file(region, file);
+	}
 	if (region->kind == VTR_REGION_WINDOW)
 		map_window(region);
+	return region;
+}
+
+struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
+                                     bool writable, int *code)
+{
+	struct vtr_memory_file *file =
+		fd < 0 ? NULL : vtr_memory_file_open(memory ? vtr_memory_files(memory) : NULL, fd, offset, size, code);
+	struct vtr_region *region;
+
+	if (fd >= 0 && !file)
+		return NULL;
+	region = vtr_region_create_in_file(memory, address, size, file, offset, writable);
+	vtr_memory_file_unref(file); // the region has its own reference
+	if (!region)
+		*code = ENOMEM;
 	return region;
 }
 
 struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t address, uint64_t size,
                                             struct vtr_memory_file *file, uint64_t offset)
 {
-	struct vtr_region *region = malloc(sizeof(*region));
-
-	if (!region)
-		return NULL;
-	*region = (struct vtr_region){
-		.address = address, .size = size, .offset = offset, .mapped = true, .refs = 1, .memory = memory
-	};
-	file->refs++;
-	set_file(region, file);
-	return region;
+	return vtr_region_create_in_file(memory, address, size, file, offset, false);
 }
 
 bool vtr_region_is_device(const struct vtr_region *region)

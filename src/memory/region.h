@@ -19,6 +19,10 @@ struct vtr_remote {
 struct vtr_region *vtr_region_create(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset,
                                      bool writable, int *code);
 
+/* The same at offset of file, which reaches that far, and is not taken. NULL when out of memory. */
+struct vtr_region *vtr_region_create_in_file(struct vtr_memory *memory, uint64_t address, uint64_t size,
+                                             struct vtr_memory_file *file, uint64_t offset, bool writable);
+
 /* A region of kind VTR_REGION_VFIO at offset of a device's fd, which file has mapped, with one reference. NULL when out of memory.
  */
 struct vtr_region *vtr_region_create_device(struct vtr_memory *memory, uint64_t address, uint64_t size,
