@@ -44,12 +44,14 @@ static void serve_help(struct vtr_control_client *client);
 
 static const struct command commands[] = {
 	{ { "status", "status", "what is shown, how, and what it costs" }, 0, 0, serve_status },
-	{ { "screenshot", "screenshot [--scanout N] [--cursor] [--timeout S] FILE.png", "saves what is shown" },
+	{ { "screenshot", "screenshot [--scanout N] [--cursor] [--region WxH+X+Y] [--timeout S] FILE.png", "saves what is shown" },
 	  BIT(SCANOUT) | BIT(CURSOR) | BIT(AFTER) | BIT(TIMEOUT),
 	  0,
 	  vtr_control_screenshot },
-	{ { "wait", "wait --frames N | --image REF.png [--tolerance T] [--cursor] [--save FILE.png] [--scanout N] [--timeout S]",
-	    "returns when N frames were shown since the device started, or when the picture is REF" },
+	{ { "wait",
+	    "wait --image REF.png [--anywhere] [--save FILE.png] | --still S | --frames N\n"
+	    "       [--region WxH+X+Y] [--tolerance T] [--differ N|N%] [--cursor] [--scanout N] [--timeout S]",
+	    "returns when the picture is REF, or does not change for S seconds, or N frames were shown since the device started" },
 	  BIT(SCANOUT) | BIT(FRAMES) | BIT(TIMEOUT),
 	  BIT(FRAMES),
 	  vtr_control_wait },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,11 @@ enum option_id {
 	OPTION_FRAMES,
 	OPTION_IMAGE,
 	OPTION_SAVE,
+	OPTION_STILL,
+	OPTION_REGION,
+	OPTION_ANYWHERE,
 	OPTION_TOLERANCE,
+	OPTION_DIFFER,
 	OPTION_TIMEOUT,
 	OPTION_FD,
 	OPTION_REMOVE,
@@ -50,7 +55,11 @@ static const struct {
 	[OPTION_FRAMES] = { "frames", required_argument, "wait" },
 	[OPTION_IMAGE] = { "image", required_argument, "wait" },
 	[OPTION_SAVE] = { "save", required_argument, "wait" },
+	[OPTION_STILL] = { "still", required_argument, "wait" },
+	[OPTION_REGION] = { "region", required_argument, "screenshot wait" },
+	[OPTION_ANYWHERE] = { "anywhere", no_argument, "wait" },
 	[OPTION_TOLERANCE] = { "tolerance", required_argument, "wait" },
+	[OPTION_DIFFER] = { "differ", required_argument, "wait" },
 	[OPTION_TIMEOUT] = { "timeout", required_argument, NULL },
 	[OPTION_FD] = { "fd", required_argument, "assign" },
 	[OPTION_REMOVE] = { "remove", required_argument, "assign" },
@@ -83,7 +92,10 @@ static void print_help(void)
 	     "  --cursor         with the cursor in the picture\n"
 	     "  --display NAME   which shows the new output (default: the one vitrine was started with)\n"
 	     "  --timeout S      seconds, with decimals (default 10; wait: 30)\n"
+	     "  --region WxH+X+Y only this part of the picture\n"
+	     "  --anywhere       REF may be smaller than the picture, and at any place in it; prints the place's middle: X,Y\n"
 	     "  --tolerance T    how far each of red, green, blue may be off, 0 to 255 (default 0)\n"
+	     "  --differ N|N%    how many pixels may differ all the same (default 0)\n"
 	     "  --fd N           a VFIO device that vitrinectl was started with\n"
 	     "  --remove NAME    the device to be let go, as status names it\n"
 	     "  --output N       the output whose pixels X,Y are, from 0 (default 0)\n"
@@ -128,6 +140,34 @@ static int parse_seconds(const char *text, int64_t *milliseconds)
 	return 0;
 }
 
+/* "640x16+0+32" */
+static int parse_region(const char *text, struct ctl_area *region)
+{
+	int end = 0;
+
+	if (strspn(text, "0123456789x+") != strlen(text) ||
+	    sscanf(text, "%5" SCNu32 "x%5" SCNu32 "+%5" SCNu32 "+%5" SCNu32 "%n", &region->width, &region->height, &region->x,
+	           &region->y, &end) != 4 ||
+	    text[end] || !region->width || !region->height)
+		return -EINVAL;
+	return 0;
+}
+
+/* "120" or "5%" */
+static int parse_differ(const char *text, struct ctl_options *options)
+{
+	char number[24];
+	size_t length = strlen(text);
+
+	options->differ_in_percent = length && text[length - 1] == '%';
+	if (length >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, length + 1);
+	if (options->differ_in_percent)
+		number[length - 1] = '\0';
+	return parse_integer(number, options->differ_in_percent ? 100 : INT32_MAX, &options->differ);
+}
+
 /* Applies one option; -EINVAL when its argument is wrong. */
 static int apply(struct ctl_options *options, int id, const char *argument)
 {
@@ -154,6 +194,15 @@ static int apply(struct ctl_options *options, int id, const char *argument)
 	case OPTION_SAVE:
 		options->save = argument;
 		return 0;
+	case OPTION_STILL:
+		return parse_seconds(argument, &options->still_ms);
+	case OPTION_REGION:
+		return parse_region(argument, &options->region);
+	case OPTION_ANYWHERE:
+		options->anywhere = true;
+		return 0;
+	case OPTION_DIFFER:
+		return parse_differ(argument, options);
 	case OPTION_TOLERANCE:
 		return parse_integer(argument, 255, &options->tolerance);
 	case OPTION_FD:
@@ -222,6 +271,21 @@ static bool check_assign(struct ctl_options *options, int argc, char **argv)
 	return given == 1;
 }
 
+/* What belongs to pictures, and what to those that are compared with a file. */
+static int check_wait(const struct ctl_options *options, unsigned given, int *status)
+{
+	const unsigned images = 1u << OPTION_SAVE | 1u << OPTION_ANYWHERE;
+	const unsigned pictures = 1u << OPTION_REGION | 1u << OPTION_TOLERANCE | 1u << OPTION_DIFFER | 1u << OPTION_CURSOR;
+
+	if ((options->frames >= 0) + (options->image != NULL) + (options->still_ms >= 0) != 1)
+		return wrong(status, "wait for one thing: --image REF.png, --still S or --frames N%s%s", "", "");
+	if (!options->image && given & images)
+		return wrong(status, "--save and --anywhere belong to --image%s%s", "", "");
+	if (options->frames >= 0 && given & pictures)
+		return wrong(status, "--region, --tolerance, --differ and --cursor belong to --image and --still%s%s", "", "");
+	return 0;
+}
+
 /* What the command line holds besides options, and what only makes sense together. given: a bit per option. */
 static int check(struct ctl_options *options, unsigned given, int argc, char **argv, int *status)
 {
@@ -239,14 +303,12 @@ static int check(struct ctl_options *options, unsigned given, int argc, char **a
 			return wrong(status, "%s takes no --%s", command->name, option_rows[i].name);
 	options->arguments = argv + words;
 	options->n_arguments = argc - words;
-	bool screenshot = !strcmp(command->name, "screenshot"), assign = !strcmp(command->name, "assign");
+	bool assign = !strcmp(command->name, "assign");
 	if (options->n_arguments < command->min_arguments || options->n_arguments > command->max_arguments ||
 	    (assign && !check_assign(options, options->n_arguments, options->arguments)))
 		return wrong(status, "usage: vitrinectl %s%s", usage_of(command->name), "");
-	if (!strcmp(command->name, "wait") && (options->frames >= 0) == (options->image != NULL))
-		return wrong(status, "wait for one thing: --frames N or --image REF.png%s%s", "", "");
-	if (!options->image && given & (1u << OPTION_SAVE | 1u << OPTION_TOLERANCE | 1u << OPTION_CURSOR) && !screenshot)
-		return wrong(status, "--save, --tolerance and --cursor belong to --image%s%s", "", "");
+	if (!strcmp(command->name, "wait") && check_wait(options, given, status))
+		return -1;
 	if (options->timeout_ms < 0)
 		options->timeout_ms = !strcmp(command->name, "wait") ? WAIT_TIMEOUT_MS : DEFAULT_TIMEOUT_MS;
 	return 0;
@@ -260,7 +322,7 @@ int ctl_options_parse(struct ctl_options *options, int argc, char **argv, int *s
 
 	for (int i = 0; i < OPTIONS; i++)
 		long_options[i] = (struct option){ option_rows[i].name, option_rows[i].has_argument, NULL, i };
-	*options = (struct ctl_options){ .frames = -1, .timeout_ms = -1, .interval_ms = -1 };
+	*options = (struct ctl_options){ .frames = -1, .still_ms = -1, .timeout_ms = -1, .interval_ms = -1 };
 	*status = CTL_OK;
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {

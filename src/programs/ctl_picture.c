@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pictures: from the device, from and to PNG files, compared. */
+/* Pictures: from the device, from and to PNG files, and parts of them. ctl_match.c compares them. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
@@ -13,14 +13,35 @@ enum { MAX_DIMENSION = 16384 };
 
 static int allocate(struct ctl_picture *picture, uint32_t width, uint32_t height)
 {
-	*picture = (struct ctl_picture){ .width = width, .height = height, .pixels = malloc((size_t)width * height * 3) };
+	*picture = (struct ctl_picture){
+		.width = width,
+		.height = height,
+		.stride = (size_t)width * 3,
+		.pixels = malloc((size_t)width * height * 3),
+	};
 	return picture->pixels ? 0 : ctl_fail("no memory for a picture of %ux%u", width, height);
 }
 
 void ctl_picture_finish(struct ctl_picture *picture)
 {
 	free(picture->pixels);
+	free(picture->opaque);
 	*picture = (struct ctl_picture){ 0 };
+}
+
+bool ctl_picture_part(const struct ctl_picture *picture, const struct ctl_area *area, struct ctl_picture *part)
+{
+	*part = *picture;
+	part->opaque = NULL;
+	if (!area->width)
+		return true;
+	if (area->width > picture->width || area->x > picture->width - area->width || area->height > picture->height ||
+	    area->y > picture->height - area->height)
+		return false;
+	part->width = area->width;
+	part->height = area->height;
+	part->pixels = picture->pixels + area->y * picture->stride + (size_t)area->x * 3;
+	return true;
 }
 
 /* XRGB8888, which in memory is blue, green, red, nothing. */
@@ -62,23 +83,43 @@ out:
 	return status;
 }
 
+/* Red, green, blue, and how opaque: 0 is a hole. */
+static int split(struct ctl_picture *picture, const uint8_t *rgba)
+{
+	size_t count = (size_t)picture->width * picture->height;
+
+	picture->opaque = malloc(count);
+	if (!picture->opaque)
+		return ctl_fail("no memory for a picture of %ux%u", picture->width, picture->height);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(picture->pixels + i * 3, rgba + i * 4, 3);
+		picture->opaque[i] = rgba[i * 4 + 3];
+	}
+	return 0;
+}
+
 int ctl_picture_from_png(struct ctl_picture *picture, const char *path)
 {
-	png_color black = { 0 };
 	png_image image = { .version = PNG_IMAGE_VERSION };
+	uint8_t *rgba = NULL;
 	int status;
 
 	if (!png_image_begin_read_from_file(&image, path))
 		return ctl_fail("%s: %s", path, image.message);
-	image.format = PNG_FORMAT_RGB;
+	image.format = PNG_FORMAT_RGBA;
 	if (image.width > MAX_DIMENSION || image.height > MAX_DIMENSION)
 		status = ctl_fail("%s: %ux%u is larger than any scanout", path, image.width, image.height);
+	else if (!(rgba = malloc(PNG_IMAGE_SIZE(image))))
+		status = ctl_fail("no memory for a picture of %ux%u", image.width, image.height);
 	else
 		status = allocate(picture, image.width, image.height);
-	if (!status && !png_image_finish_read(&image, &black, picture->pixels, 0, NULL)) {
+	if (!status && !png_image_finish_read(&image, NULL, rgba, 0, NULL))
 		status = ctl_fail("%s: %s", path, image.message);
+	else if (!status)
+		status = split(picture, rgba);
+	if (status)
 		ctl_picture_finish(picture);
-	}
+	free(rgba);
 	png_image_free(&image);
 	return status;
 }
@@ -92,35 +133,7 @@ int ctl_picture_to_png(const struct ctl_picture *picture, const char *path)
 		.format = PNG_FORMAT_RGB,
 	};
 
-	if (!png_image_write_to_file(&image, path, 0, picture->pixels, 0, NULL))
+	if (!png_image_write_to_file(&image, path, 0, picture->pixels, (png_int_32)picture->stride, NULL))
 		return ctl_fail("%s: %s", path, image.message);
 	return 0;
-}
-
-static bool differs(const uint8_t *a, const uint8_t *b, unsigned tolerance)
-{
-	for (int i = 0; i < 3; i++)
-		if ((unsigned)abs(a[i] - b[i]) > tolerance)
-			return true;
-	return false;
-}
-
-bool ctl_picture_compare(const struct ctl_picture *a, const struct ctl_picture *b, unsigned tolerance,
-                         struct ctl_difference *difference)
-{
-	if (a->width != b->width || a->height != b->height)
-		return false;
-	*difference = (struct ctl_difference){ 0 };
-	for (uint32_t y = 0; y < a->height; y++)
-		for (uint32_t x = 0; x < a->width; x++) {
-			size_t at = ((size_t)y * a->width + x) * 3;
-
-			if (!differs(a->pixels + at, b->pixels + at, tolerance))
-				continue;
-			if (!difference->pixels++) {
-				difference->x = x;
-				difference->y = y;
-			}
-		}
-	return true;
 }

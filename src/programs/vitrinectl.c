@@ -75,8 +75,7 @@ static json_t *parse(int error, char *reply, char **line)
 	return parsed;
 }
 
-/* Sends request (taken). As parse(); *fd as vtr_control_call() says. */
-static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
+json_t *ctl_call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd)
 {
 	char *text = NULL, *reply = NULL;
 
@@ -91,12 +90,12 @@ static json_t *call(int socket, json_t *request, int64_t timeout_ms, char **line
 	return parse(error, reply, line);
 }
 
-static bool is_ok(const json_t *reply)
+bool ctl_is_ok(const json_t *reply)
 {
 	return json_is_true(json_object_get(reply, "ok"));
 }
 
-static int fail_with(const json_t *reply)
+int ctl_fail_with(const json_t *reply)
 {
 	const char *error = json_string_value(json_object_get(reply, "error"));
 
@@ -112,8 +111,8 @@ static int show(const struct ctl_options *options, json_t *reply, char *line, vo
 		return CTL_FAILED;
 	if (options->json)
 		puts(line);
-	if (!is_ok(reply))
-		status = fail_with(reply);
+	if (!ctl_is_ok(reply))
+		status = ctl_fail_with(reply);
 	else if (!options->json && print)
 		print(reply);
 	free(line);
@@ -124,7 +123,7 @@ static int show(const struct ctl_options *options, json_t *reply, char *line, vo
 int ctl_ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply))
 {
 	char *line = NULL;
-	json_t *reply = call(socket, request, options->timeout_ms, &line, NULL);
+	json_t *reply = ctl_call(socket, request, options->timeout_ms, &line, NULL);
 
 	return show(options, reply, line, print);
 }
@@ -173,130 +172,6 @@ static int do_assign(const struct ctl_options *options, int socket)
 	return show(options, parsed, line, ctl_print_assigned);
 }
 
-static json_t *screenshot_request(const struct ctl_options *options, int64_t after, int64_t timeout_ms)
-{
-	json_t *request = json_pack("{s:s, s:I, s:b, s:I}", "command", "screenshot", "scanout", (json_int_t)options->scanout,
-	                            "cursor", options->cursor, "timeout_ms", (json_int_t)timeout_ms);
-
-	if (after >= 0)
-		json_object_set_new(request, "after", json_integer(after));
-	return request;
-}
-
-static int do_screenshot(const struct ctl_options *options, int socket)
-{
-	char *line = NULL;
-	int fd = -1;
-	json_t *reply = call(socket, screenshot_request(options, -1, options->timeout_ms), options->timeout_ms, &line, &fd);
-	struct ctl_picture picture = { 0 };
-	int status;
-
-	if (!reply)
-		return CTL_FAILED;
-	if (is_ok(reply))
-		status = ctl_picture_from_fd(&picture, reply, fd);
-	else
-		status = fail_with(reply);
-	if (!status)
-		status = ctl_picture_to_png(&picture, options->arguments[0]);
-	if (options->json)
-		puts(line);
-	else if (!status && !json_is_true(json_object_get(reply, "enabled")))
-		fprintf(stderr, "vitrinectl: the guest shows nothing on scanout %" PRId64 ": the picture is black\n",
-		        options->scanout);
-	ctl_picture_finish(&picture);
-	free(line);
-	json_decref(reply);
-	return status;
-}
-
-static int wait_frames(const struct ctl_options *options, int socket)
-{
-	json_t *request = json_pack("{s:s, s:I, s:I, s:I}", "command", "wait", "scanout", (json_int_t)options->scanout, "frames",
-	                            (json_int_t)options->frames, "timeout_ms", (json_int_t)options->timeout_ms);
-
-	return ctl_ask(options, socket, request, NULL);
-}
-
-/* Why the last picture that was seen is not the one that was waited for. */
-static int explain(const struct ctl_options *options, const struct ctl_picture *seen, const struct ctl_picture *wanted,
-                   unsigned pictures)
-{
-	struct ctl_difference difference;
-	double seconds = (double)options->timeout_ms / 1000;
-
-	if (!seen->pixels)
-		return ctl_fail("no picture came within %g s", seconds);
-	if (!ctl_picture_compare(seen, wanted, (unsigned)options->tolerance, &difference))
-		return ctl_fail("%s did not come within %g s: it is %ux%u, and what is shown is %ux%u", options->image, seconds,
-		                wanted->width, wanted->height, seen->width, seen->height);
-	size_t at = ((size_t)difference.y * seen->width + difference.x) * 3;
-	const uint8_t *is = seen->pixels + at, *should = wanted->pixels + at;
-	return ctl_fail("%s did not come within %g s: in the last of %u pictures %" PRIu64 " of %" PRIu64
-	                " pixels differ, the first at %u,%u, which is #%02x%02x%02x and should be #%02x%02x%02x",
-	                options->image, seconds, pictures, difference.pixels, (uint64_t)seen->width * seen->height, difference.x,
-	                difference.y, is[0], is[1], is[2], should[0], should[1], should[2]);
-}
-
-/* Takes pictures, each of a newer frame, until one matches. 0: it did. */
-static int watch(const struct ctl_options *options, int socket, const struct ctl_picture *wanted, struct ctl_picture *seen,
-                 unsigned *pictures)
-{
-	uint64_t deadline = vtr_now_ns() + (uint64_t)options->timeout_ms * 1000000;
-	int64_t after = -1;
-
-	for (;;) {
-		uint64_t now = vtr_now_ns();
-		int64_t left_ms = now < deadline ? (int64_t)((deadline - now) / 1000000) : 0;
-		struct ctl_difference difference;
-		int fd = -1;
-		json_t *reply = call(socket, screenshot_request(options, after, left_ms), left_ms, NULL, &fd);
-
-		if (!reply)
-			return CTL_FAILED;
-		if (!is_ok(reply)) {
-			const char *code = json_string_value(json_object_get(reply, "code"));
-			bool late = code && !strcmp(code, "timeout");
-			int status = late && seen->pixels ? explain(options, seen, wanted, *pictures) : fail_with(reply);
-
-			json_decref(reply);
-			return status;
-		}
-		ctl_picture_finish(seen);
-		int status = ctl_picture_from_fd(seen, reply, fd);
-		after = json_integer_value(json_object_get(reply, "frames"));
-		json_decref(reply);
-		if (status)
-			return status;
-		++*pictures;
-		if (ctl_picture_compare(seen, wanted, (unsigned)options->tolerance, &difference) && !difference.pixels)
-			return CTL_OK;
-	}
-}
-
-static int wait_image(const struct ctl_options *options, int socket)
-{
-	struct ctl_picture wanted = { 0 }, seen = { 0 };
-	unsigned pictures = 0;
-	int status = ctl_picture_from_png(&wanted, options->image);
-
-	if (!status) {
-		status = watch(options, socket, &wanted, &seen, &pictures);
-		if (status && options->save && seen.pixels && !ctl_picture_to_png(&seen, options->save))
-			fprintf(stderr, "vitrinectl: what was seen last is in %s\n", options->save);
-		if (options->json)
-			printf("{\"ok\":%s,\"pictures\":%u}\n", status ? "false" : "true", pictures);
-	}
-	ctl_picture_finish(&wanted);
-	ctl_picture_finish(&seen);
-	return status;
-}
-
-static int do_wait(const struct ctl_options *options, int socket)
-{
-	return options->image ? wait_image(options, socket) : wait_frames(options, socket);
-}
-
 static int ask_for_input(const struct ctl_options *options, int socket, json_t *request, int64_t more_ms)
 {
 	struct ctl_options patient = *options;
@@ -312,8 +187,8 @@ static int do_input(const struct ctl_options *options, int socket)
 
 static const struct ctl_command commands[] = {
 	{ "status", 0, 0, do_status },
-	{ "screenshot", 1, 1, do_screenshot },
-	{ "wait", 0, 0, do_wait },
+	{ "screenshot", 1, 1, ctl_screenshot },
+	{ "wait", 0, 0, ctl_wait },
 	{ "output-list", 0, 0, ctl_output_list },
 	{ "output-add", 0, 1, ctl_output_add },
 	{ "output-remove", 1, 1, ctl_output_remove },

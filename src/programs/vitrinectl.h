@@ -10,6 +10,19 @@
 /* Exit status. */
 enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
+/* A part of a picture, in its pixels; width 0: all of it. */
+struct ctl_area {
+	uint32_t x, y, width, height;
+};
+
+/* Eight bits each of red, green, blue. */
+struct ctl_picture {
+	uint32_t width, height;
+	size_t stride;   /* bytes from row to row */
+	uint8_t *pixels; /* owned, but not by a part */
+	uint8_t *opaque; /* a byte per pixel, 0: transparent; owned; NULL: all are opaque */
+};
+
 struct ctl_options {
 	const char *control; /* socket path, or NULL */
 	bool json;
@@ -28,20 +41,25 @@ struct ctl_options {
 	int64_t frames;    /* -1: not given */
 	const char *image; /* NULL: not given */
 	const char *save;
+	int64_t still_ms;       /* -1: not given */
+	struct ctl_area region; /* width 0: not given */
+	bool anywhere;
 	int64_t tolerance;
+	int64_t differ;
+	bool differ_in_percent;
 	int64_t timeout_ms;
-};
-
-/* Eight bits each of red, green, blue; rows without padding. */
-struct ctl_picture {
-	uint32_t width, height;
-	uint8_t *pixels; /* owned */
 };
 
 /* ---- vitrinectl.c ---- */
 
 /* Prints to standard error and returns CTL_FAILED. */
 int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Sends request (taken) and returns its reply, refused or not; NULL when there is none, which was reported. *line, when not NULL,
+ * gets the reply's text, to be freed; *fd as vtr_control_call() says. */
+json_t *ctl_call(int socket, json_t *request, int64_t timeout_ms, char **line, int *fd);
+bool ctl_is_ok(const json_t *reply);
+int ctl_fail_with(const json_t *reply); /* says why it was refused; CTL_FAILED */
 
 /* Does one request (taken) and prints its reply if --json; then hands the reply to print (may be NULL). Returns the exit status. */
 int ctl_ask(const struct ctl_options *options, int socket, json_t *request, void (*print)(const json_t *reply));
@@ -85,13 +103,32 @@ int ctl_picture_from_png(struct ctl_picture *picture, const char *path);
 int ctl_picture_to_png(const struct ctl_picture *picture, const char *path);
 void ctl_picture_finish(struct ctl_picture *picture);
 
-struct ctl_difference {
-	uint64_t pixels; /* that differ by more than the tolerance in some channel */
-	uint32_t x, y;   /* the first of them */
+/* What lies in the area, as a picture that is valid as long as this one and is not to be finished; false: the area is not within.
+ */
+bool ctl_picture_part(const struct ctl_picture *picture, const struct ctl_area *area, struct ctl_picture *part);
+
+/* ---- ctl_match.c ---- */
+
+struct ctl_match {
+	const struct ctl_picture *wanted;
+	bool anywhere;      /* smaller than what is seen, and at any place in it */
+	unsigned tolerance; /* of each channel */
+	uint64_t differ;    /* so many pixels may differ all the same */
 };
 
-/* False when the sizes differ, *difference is then left alone. */
-bool ctl_picture_compare(const struct ctl_picture *a, const struct ctl_picture *b, unsigned tolerance,
-                         struct ctl_difference *difference);
+struct ctl_difference {
+	uint32_t left, top;         /* where it was found */
+	uint64_t pixels;            /* that differ by more than the tolerance in some channel, when it is not to be anywhere */
+	uint32_t x, y;              /* the first of them, in what is seen */
+	const uint8_t *is, *should; /* its colours */
+};
+
+enum ctl_match_result { CTL_MATCH_YES, CTL_MATCH_NO, CTL_MATCH_SIZE /* it cannot: another size, or too large */ };
+
+enum ctl_match_result ctl_match(const struct ctl_match *match, const struct ctl_picture *seen, struct ctl_difference *difference);
+
+/* ---- ctl_wait.c ---- */
+int ctl_screenshot(const struct ctl_options *options, int socket);
+int ctl_wait(const struct ctl_options *options, int socket);
 
 #endif

@@ -39,6 +39,16 @@ WRONG_USAGE = (
     ("wait", "--frames", "-1"),
     ("wait", "--frames", "1x"),
     ("wait", "--image", "a.png", "--tolerance", "256"),
+    ("wait", "--image", "a.png", "--still", "1"),
+    ("wait", "--still", "1", "--anywhere"),
+    ("wait", "--frames", "1", "--region", "1x1+0+0"),
+    ("wait", "--image", "a.png", "--region", "10x10"),
+    ("wait", "--image", "a.png", "--region", "0x10+0+0"),
+    ("wait", "--image", "a.png", "--region", "10x10+-1+0"),
+    ("wait", "--image", "a.png", "--region", "10x10+1+0 "),
+    ("wait", "--image", "a.png", "--differ", "101%"),
+    ("wait", "--image", "a.png", "--differ", "%"),
+    ("status", "--region", "1x1+0+0"),
     ("wait", "--frames", "1", "--timeout", "soon"),
     ("wait", "--frames", "1", "--timeout", "nan"),
     ("wait", "--frames"),
@@ -112,6 +122,16 @@ class Device:
         self.leave()
         self.player = subprocess.Popen([self.guest, "--vfio-user", self.socket, "demo", "--frames", str(frames), "--keep"],
                                        stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
+
+    @contextlib.contextmanager
+    def playing(self):
+        """A guest whose picture moves for as long as the block takes."""
+        self.play(1000000)
+        try:
+            yield
+        finally:
+            self.player.terminate()
+            self.leave()
 
     def leave(self):
         if self.player:
@@ -345,11 +365,62 @@ def test_wait_image(tap, device):
         (work / "no.png").write_text("no picture")
         device.expect(1, "wait", "--image", work / "no.png", say="no.png")
         device.expect(1, "wait", "--image", work / "missing.png", say="missing.png")
+    test_parts(tap, device, shown)
     with tap.case("wait for a picture that comes"):
         picture.write_png(work / "later.png", picture.moving(WIDTH, HEIGHT, 59))
         with subprocess.Popen([device.ctl, "--control", str(device.control), "wait", "--image", str(work / "later.png")]) as waiting:
             device.play(60)
             expect(waiting.wait(PATIENCE) == 0, "it did not come")
+
+
+def part_of(image, left, top, width, height):
+    rows = (image.rgb[(y * image.width + left) * 3:][:width * 3] for y in range(top, top + height))
+    return picture.Image(width, height, b"".join(rows))
+
+
+def test_parts(tap, device, shown):
+    """Regions, references that are anywhere in the picture, with holes, and not quite right."""
+    work = device.work
+    part, noise = part_of(shown, 100, 50, 20, 10), off_by(part_of(shown, 100, 50, 20, 10), 9, [(0, 0), (19, 9)])
+    picture.write_png(work / "part.png", part)
+    picture.write_png(work / "noise.png", noise)
+    with tap.case("screenshot of a region"):
+        device.expect(0, "screenshot", "--region", "20x10+100+50", work / "region.png")
+        seen = picture.read_png(work / "region.png")
+        expect((seen.width, seen.height, seen.rgb) == (20, 10, part.rgb), "another part was saved")
+        device.expect(1, "screenshot", "--region", f"20x10+{WIDTH - 19}+0", work / "region.png",
+                      say=f"is not within the picture, which is {WIDTH}x{HEIGHT}")
+    with tap.case("wait for a region"):
+        device.expect(0, "wait", "--image", work / "part.png", "--region", "20x10+100+50")
+        device.expect(1, "wait", "--image", work / "part.png", "--region", "20x10+101+50", "--timeout", "0.3", say="the first at 101,50")
+        device.expect(1, "wait", "--image", work / "part.png", "--region", f"20x10+{WIDTH}+0", "--timeout", "0.3", say="is not within")
+    with tap.case("wait for a picture anywhere prints its middle"):
+        expect(device.expect(0, "wait", "--image", work / "part.png", "--anywhere") == "110,55\n", "it is elsewhere")
+        answer = json.loads(device.expect(0, "--json", "wait", "--image", work / "part.png", "--anywhere", "--region", "60x70+100+50"))
+        expect(answer == {"ok": True, "pictures": 1, "x": 100, "y": 50, "width": 20, "height": 10}, answer)
+        picture.write_png(work / "whole.png", shown)
+        expect(device.expect(0, "wait", "--image", work / "whole.png", "--anywhere") == f"{WIDTH // 2},{HEIGHT // 2}\n", "a whole picture")
+        device.expect(1, "wait", "--image", work / "part.png", "--anywhere", "--region", "60x69+100+51", "--timeout", "0.3",
+                      say="it is nowhere in the last of")
+    with tap.case("pixels that may differ"):
+        device.expect(1, "wait", "--image", work / "noise.png", "--anywhere", "--timeout", "0.3", say="nowhere")
+        device.expect(1, "wait", "--image", work / "noise.png", "--region", "20x10+100+50", "--differ", "1", "--timeout", "0.3", say="2 of 200")
+        for differ in ("2", "1%"):
+            device.expect(0, "wait", "--image", work / "noise.png", "--region", "20x10+100+50", "--differ", differ)
+            expect(device.expect(0, "wait", "--image", work / "noise.png", "--anywhere", "--differ", differ) == "110,55\n", "elsewhere")
+    with tap.case("transparent pixels match everything"):
+        picture.write_png(work / "holes.png", noise, holes={(0, 0), (19, 9)})
+        device.expect(0, "wait", "--image", work / "holes.png", "--region", "20x10+100+50")
+        expect(device.expect(0, "wait", "--image", work / "holes.png", "--anywhere") == "110,55\n", "it is elsewhere")
+        picture.write_png(work / "nothing.png", noise, holes={(x, y) for x in range(20) for y in range(10)})
+        expect(device.expect(0, "wait", "--image", work / "nothing.png", "--anywhere") == "10,5\n", "nothing is not at once")
+    with tap.case("wait until the picture is still"):
+        started = time.monotonic()
+        device.expect(0, "wait", "--still", "0.4")
+        expect(time.monotonic() - started >= 0.4, "it was not waited for")
+        with device.playing():
+            device.expect(1, "wait", "--still", "5", "--timeout", "1", say="never still for 5 s")
+            device.expect(0, "wait", "--still", "0.2", "--differ", "100%")  # so much it may move
 
 
 def outputs(device):

@@ -131,15 +131,20 @@ def difference(shown, expected, seed=None):
     return f"{text}; the shown colour belongs at {place}" if place else text
 
 
-def write_png(path, image):
-    stride = image.width * 3
-    rows = b"".join(b"\0" + image.rgb[y * stride:(y + 1) * stride] for y in range(image.height))
+def write_png(path, image, holes=()):
+    """holes: pixels (x, y) that are transparent."""
+    rows = bytearray()
+    for y in range(image.height):
+        row = image.rgb[y * image.width * 3:(y + 1) * image.width * 3]
+        if holes:
+            row = b"".join(row[3 * x:3 * x + 3] + (b"\0" if (x, y) in holes else b"\xff") for x in range(image.width))
+        rows += b"\0" + row
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     with open(path, "wb") as file:
-        file.write(PNG_MAGIC + chunk(b"IHDR", struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)) +
+        file.write(PNG_MAGIC + chunk(b"IHDR", struct.pack(">IIBBBBB", image.width, image.height, 8, 6 if holes else 2, 0, 0, 0)) +
                    chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
 
 
