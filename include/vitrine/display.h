@@ -199,6 +199,10 @@ struct vtr_cursor {
 VTR_API void vtr_output_set_cursor(struct vtr_output *output, const uint32_t *image, uint32_t hot_x, uint32_t hot_y);
 VTR_API void vtr_output_move_cursor(struct vtr_output *output, int32_t x, int32_t y);
 
+/* The picture is an old one, because the memory of what the guest shows is not there (true), or not any more. The display is told
+ * when this changes: a person may want to know why nothing moves. */
+VTR_API void vtr_output_set_frozen(struct vtr_output *output, bool frozen);
+
 /*
  * Capture: what the output shows, as XRGB8888. The display makes it on its own thread; func runs on the thread that dispatches the
  * outputs' events (vtr_outputs_next_event() calls it). On success fd is a sealed memfd of stride * height bytes, the callee's to

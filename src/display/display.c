@@ -138,6 +138,8 @@ static void deliver(struct vtr_display *display, struct vtr_output *output, unsi
 		display->impl->frame(display, output);
 	if (mail & VTR_MAIL_CURSOR && display->impl->cursor)
 		display->impl->cursor(display, output);
+	if (mail & VTR_MAIL_FROZEN && display->impl->frozen)
+		display->impl->frozen(display, output);
 	if (mail & VTR_MAIL_CAPTURE && !output->awaiting)
 		vtr_captures_deliver(output);
 }

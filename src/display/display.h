@@ -8,7 +8,7 @@
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
  * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but start, stop,
- * cursor and mode.
+ * cursor, mode and frozen.
  */
 struct vtr_display_impl {
 	const char *name;
@@ -28,6 +28,8 @@ struct vtr_display_impl {
 	void (*cursor)(struct vtr_display *display, struct vtr_output *output);
 	/* The output's mode was changed by somebody else (vitrinectl output resize): vtr_output_mode(). May be NULL. */
 	void (*mode)(struct vtr_display *display, struct vtr_output *output);
+	/* vtr_output_frozen() changed. May be NULL. */
+	void (*frozen)(struct vtr_display *display, struct vtr_output *output);
 	/* Make a picture of what is shown and end with vtr_capture_finish(), now or later. */
 	void (*capture)(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture);
 	/* Any thread: may such a dmabuf be shown? */
@@ -107,6 +109,7 @@ void vtr_output_set_connected(struct vtr_output *output, bool connected);
  * path ladder. Reports FRAME_NEEDED when that changed. */
 void vtr_output_refuse_dmabufs(struct vtr_output *output, const struct vtr_error *why);
 void vtr_output_get_cursor(struct vtr_output *output, struct vtr_cursor *cursor); /* a copy */
+bool vtr_output_frozen(const struct vtr_output *output); /* any thread: the picture is an old one, its memory is away */
 
 /* Captures of one output that are alive at a time: no display sees more. */
 enum { VTR_MAX_CAPTURES = 2 * VTR_MAX_CONTROL_CLIENTS };

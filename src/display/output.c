@@ -44,6 +44,17 @@ void vtr_output_destroy(struct vtr_output *output)
 	free(output);
 }
 
+void vtr_output_set_frozen(struct vtr_output *output, bool frozen)
+{
+	if (atomic_exchange(&output->frozen, frozen) != frozen)
+		vtr_display_mail(output, VTR_MAIL_FROZEN);
+}
+
+bool vtr_output_frozen(const struct vtr_output *output)
+{
+	return atomic_load(&output->frozen);
+}
+
 /* Any thread. Whatever was submitted or asked for in the meantime is found here or by its submitter, who looks at `connected` after
  * it put it down. */
 void vtr_output_set_connected(struct vtr_output *output, bool connected)

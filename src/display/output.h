@@ -74,7 +74,8 @@ enum {
 	VTR_MAIL_CURSOR = 1 << 2,
 	VTR_MAIL_CAPTURE = 1 << 3,
 	VTR_MAIL_MODE = 1 << 4,
-	VTR_MAIL_DETACH = 1 << 5, /* the last one from this device thread until the display has let go */
+	VTR_MAIL_FROZEN = 1 << 5,
+	VTR_MAIL_DETACH = 1 << 6, /* the last one from this device thread until the display has let go */
 };
 
 struct vtr_output {
@@ -103,6 +104,7 @@ struct vtr_output {
 	_Atomic enum vtr_output_demand demand;
 	atomic_bool connected;
 	atomic_bool fixed;    /* its mode does not follow a window */
+	atomic_bool frozen;   /* the memory of its picture is away */
 	atomic_uint n_frames; /* alive */
 
 	pthread_mutex_t lock;

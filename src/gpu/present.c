@@ -241,6 +241,7 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 	if (scanout->resource)
 		attach_content(gpu, scanout, frame, demand);
 	fill_damage(scanout, frame);
+	vtr_scanout_tell_frozen(scanout);
 	uint64_t sequence = scanout->sequence = frame->sequence;
 	vtr_output_submit(scanout->output, frame);
 	scanout->stats.cpu_ns += vtr_scanout_cpu_ns() - cpu;

@@ -92,6 +92,7 @@ static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool 
 		drop_derived(gpu, resource);
 	}
 	forget_spans(gpu, resource);
+	vtr_scanouts_tell_frozen(gpu, resource);
 }
 
 bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans)
@@ -174,6 +175,7 @@ static void abandon(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	forget_spans(gpu, resource);
 	forget_entries(gpu, resource);
 	forget_image(gpu, resource);
+	vtr_scanouts_tell_frozen(gpu, resource);
 	vtr_scanouts_blank_unread(gpu, resource);
 }
 

@@ -73,6 +73,18 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 	return scanout->resource && !vtr_resource_pixels(scanout->resource)->count;
 }
 
+void vtr_scanout_tell_frozen(const struct vtr_scanout *scanout)
+{
+	vtr_output_set_frozen(scanout->output, vtr_scanout_frozen(scanout) || scanout->revoked);
+}
+
+void vtr_scanouts_tell_frozen(struct vtr_gpu *gpu, const struct vtr_resource *resource)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (gpu->scanouts[i].resource == resource)
+			vtr_scanout_tell_frozen(&gpu->scanouts[i]);
+}
+
 void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)

@@ -80,6 +80,9 @@ void vtr_scanouts_freeze(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 void vtr_scanouts_blank_unread(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 /* Whatever the output holds, it is another picture now. */
 void vtr_scanout_all_unread(struct vtr_scanout *scanout);
+/* Tells the outputs whether their pictures are old ones now. */
+void vtr_scanout_tell_frozen(const struct vtr_scanout *scanout);
+void vtr_scanouts_tell_frozen(struct vtr_gpu *gpu, const struct vtr_resource *resource); /* of those that show it */
 /* The resource has memory again: scanouts that show it show that from the next flush or read on. */
 void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 

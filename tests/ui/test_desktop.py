@@ -58,6 +58,8 @@ def check_automatic(tap, session, screen):
         window.wait_pixels(moving(*window.size(), 2))
     with tap.case("the title says how the picture comes"), session.picture():
         until(lambda: window.title() == f"{NAME} - vitrine-0 (mapped)", window.title)
+    with tap.case("a guest that is gone: the title says that the picture is an old one"):
+        until(lambda: window.title() == f"{NAME} - vitrine-0 (mapped, frozen)", window.title)
     with tap.case("resizing changes the guest's mode"):
         window.do("windowsize", 1000, 701)
         until(lambda: mode(session) == (1000, 700), lambda: mode(session))

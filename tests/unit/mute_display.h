@@ -19,7 +19,7 @@ struct mute_display {
 	bool stuck, sleeping;
 	int attach_error;
 	bool gives_back; /* what captures it has, when it is detached */
-	unsigned attached, detached, frames, cursors, captures, modes;
+	unsigned attached, detached, frames, cursors, captures, modes, freezes;
 	GPtrArray *asked;                                          /* captures that wait for an end */
 	void (*task)(struct vtr_output *output, const void *data); /* for the display's thread, at its next cursor callback */
 	const void *task_data;
@@ -89,6 +89,11 @@ static void mute_mode(struct vtr_display *display, struct vtr_output *output)
 	mute_count(display, &mute_display_from(display)->modes);
 }
 
+static void mute_frozen(struct vtr_display *display, struct vtr_output *output)
+{
+	mute_count(display, &mute_display_from(display)->freezes);
+}
+
 static void mute_capture(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture)
 {
 	g_ptr_array_add(mute_display_from(display)->asked, capture);
@@ -116,6 +121,7 @@ static const struct vtr_display_impl mute_impl = {
 	.frame = mute_frame,
 	.cursor = mute_cursor,
 	.mode = mute_mode,
+	.frozen = mute_frozen,
 	.capture = mute_capture,
 	.accepts = mute_accepts,
 	.destroy = mute_destroy,

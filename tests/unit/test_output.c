@@ -277,6 +277,23 @@ static void test_cursor(void)
 	mute_set_finish(&set);
 }
 
+static void test_frozen(void)
+{
+	struct mute_set set;
+
+	mute_set_init(&set);
+	g_assert_false(vtr_output_frozen(set.output));
+	vtr_output_set_frozen(set.output, true);
+	mute_wait(set.display, &set.display->freezes, 1);
+	g_assert_true(vtr_output_frozen(set.output));
+	vtr_output_set_frozen(set.output, true); /* nothing new: the display is not told */
+	vtr_output_set_frozen(set.output, false);
+	mute_wait(set.display, &set.display->freezes, 2);
+	g_assert_false(vtr_output_frozen(set.output));
+	g_assert_cmpuint(set.display->freezes, ==, 2);
+	mute_set_finish(&set);
+}
+
 /* ---- captures ---- */
 
 struct answer {
@@ -414,6 +431,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/output/refuse-dmabufs", test_refuse_dmabufs);
 	g_test_add_func("/output/connection", test_connection);
 	g_test_add_func("/output/cursor", test_cursor);
+	g_test_add_func("/output/frozen", test_frozen);
 	g_test_add_func("/output/capture/picture", test_capture);
 	g_test_add_func("/output/capture/cancel", test_capture_cancel);
 	g_test_add_func("/output/capture/removed-output", test_capture_of_removed_output);

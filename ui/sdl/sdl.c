@@ -184,6 +184,12 @@ static void mode(struct vtr_display *base, struct vtr_output *output)
 		sdl_window_fit(vtr_output_user(output));
 }
 
+static void frozen(struct vtr_display *base, struct vtr_output *output)
+{
+	if (sdl_alive(sdl_from(base)))
+		sdl_window_set_title(vtr_output_user(output));
+}
+
 static void capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
 {
 	if (sdl_alive(sdl_from(base)))
@@ -219,6 +225,7 @@ static const struct vtr_display_impl impl = {
 	.frame = frame,
 	.cursor = cursor,
 	.mode = mode,
+	.frozen = frozen,
 	.capture = capture,
 	.accepts = accepts,
 	.destroy = destroy,

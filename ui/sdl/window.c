@@ -96,8 +96,9 @@ void sdl_window_set_title(struct sdl_window *window)
 {
 	char title[sizeof(window->title)];
 
-	snprintf(title, sizeof(title), "%s - %s (%s)%s", window->display->options.guest, vtr_output_name(window->output),
+	snprintf(title, sizeof(title), "%s - %s (%s%s)%s", window->display->options.guest, vtr_output_name(window->output),
 	         window->width ? vtr_path_name(window->path) : "no signal",
+	         window->width && vtr_output_frozen(window->output) ? ", frozen" : "",
 	         window->grabbed ? " - Ctrl+Alt+G lets keyboard and pointer go" : "");
 	if (!strcmp(title, window->title))
 		return;
