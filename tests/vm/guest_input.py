@@ -51,7 +51,7 @@ def taps(*codes):
 
 
 class Recorder:
-    """Everything that the guest's evdev gives while vitrinectl is asked for this and that."""
+    """Everything that the guest's evdev gives while vitrinectl is asked for this and that; a request can be a function, too."""
 
     def __init__(self, session):
         self.session = session
@@ -63,7 +63,10 @@ class Recorder:
         guest.wait_for("@@LISTENING", 60)
         first = len(guest.transcript)
         for request in (*requests, ("key", "f24")):
-            vitrine.ask(*request, "--timeout", "60", timeout=120)
+            if callable(request):
+                request()
+            else:
+                vitrine.ask(*request, "--timeout", "60", timeout=120)
         guest.wait_for("@@DONE 0", 60)
         events = {}
         for line in guest.transcript[first:]:
