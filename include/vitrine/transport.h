@@ -43,6 +43,43 @@ VTR_API void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server); 
 VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *server, struct vtr_vfio_user_status *status);
 
 /*
+ * vhost-user, back-end: the device for VMMs that have the PCI function and the virtio configuration themselves and hand memory and
+ * rings over: QEMU (vhost-user-gpu-pci, vhost-user-test-device-pci), crosvm, libkrun and our own front-end.
+ *
+ * One front-end at a time, as above. A request that is well-formed and wrong is refused where the protocol has a way to say so, and
+ * changes nothing in any case; a message that is malformed, or a wrong one whose answer could only be a lie, loses the connection.
+ */
+struct vtr_vhost_user_server;
+
+struct vtr_vhost_user_status {
+	bool connected;
+	uint64_t connections;       /* so far */
+	uint64_t messages;          /* received, of all connections */
+	uint64_t refused;           /* of these */
+	uint32_t peer_pid;          /* of the connected front-end, 0 if unknown */
+	uint64_t protocol_features; /* negotiated, a bit each */
+	uint32_t memory_slots;      /* of the memory table */
+	uint32_t rings;             /* that run, a bit each */
+	bool backend_channel;       /* the front-end takes requests of ours */
+};
+
+/* Listens on the UNIX socket path, or serves fd, as vtr_vfio_user_server_create() does. memory is filled by the front-end's memory
+ * table, at guest-physical addresses. NULL with errno. */
+VTR_API struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop, const char *path, int fd,
+                                                                   struct vtr_virtio_device *device, struct vtr_memory *memory);
+/* As for vfio-user. */
+VTR_API void vtr_vhost_user_server_on_end(struct vtr_vhost_user_server *server, void (*func)(void *data), void *data);
+VTR_API void vtr_vhost_user_server_on_leave(struct vtr_vhost_user_server *server, void (*func)(void *data), void *data);
+/* Calls func with the display socket when the front-end sends one (VHOST_USER_GPU_SET_SOCKET). func takes fd, also when it fails: 0
+ * or -errno. Without func, or with NULL, display sockets are refused. */
+VTR_API void vtr_vhost_user_server_on_gpu_socket(struct vtr_vhost_user_server *server, int (*func)(int fd, void *data), void *data);
+VTR_API void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server); /* removes the socket; NULL is fine */
+VTR_API void vtr_vhost_user_server_status(const struct vtr_vhost_user_server *server, struct vtr_vhost_user_status *status);
+
+/* "REPLY_ACK", "CONFIG", ...; NULL when the bit has no name. */
+VTR_API const char *vtr_vhost_user_protocol_feature_name(unsigned bit);
+
+/*
  * vfio-user, client: a VMM's end. Every call is synchronous: it sends one message and waits for its reply, serving the server's
  * DMA_READ and DMA_WRITE meanwhile, at most timeout_ms. A server that lies (wrong ids, short replies, loops, silence) costs an
  * error, nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails with -ENOTCONN.

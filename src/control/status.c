@@ -87,6 +87,41 @@ static json_t *connection(const struct vtr_control_subject *subject)
 	                 (json_int_t)status.peer_pid);
 }
 
+static json_t *protocol_features(uint64_t features)
+{
+	json_t *names = json_array();
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *name = vtr_vhost_user_protocol_feature_name(bit);
+
+		if (features & UINT64_C(1) << bit)
+			json_array_append_new(names, name ? json_string(name) : json_sprintf("BIT_%u", bit));
+	}
+	return names;
+}
+
+static json_t *rings(uint32_t running)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < 32; i++)
+		if (running & UINT32_C(1) << i)
+			json_array_append_new(list, json_integer(i));
+	return list;
+}
+
+static json_t *front_end(const struct vtr_control_subject *subject)
+{
+	struct vtr_vhost_user_status status;
+
+	vtr_vhost_user_server_status(subject->vhost_user, &status);
+	return json_pack("{s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:o, s:b}", "connected", status.connected, "connections",
+	                 number(status.connections), "messages", number(status.messages), "refused", number(status.refused),
+	                 "peer_pid", (json_int_t)status.peer_pid, "protocol_features", protocol_features(status.protocol_features),
+	                 "memory_slots", (json_int_t)status.memory_slots, "rings", rings(status.rings), "backend_channel",
+	                 status.backend_channel);
+}
+
 static json_t *refusals(const struct vtr_scanout_status *scanout)
 {
 	json_t *list = json_array();
@@ -202,6 +237,8 @@ json_t *vtr_control_status(const struct vtr_control_subject *subject)
 		json_object_set_new(reply, "awaited", vtr_control_awaited(subject->assigned));
 	if (reply && subject->vfio_user)
 		json_object_set_new(reply, "vfio_user", connection(subject));
+	if (reply && subject->vhost_user)
+		json_object_set_new(reply, "vhost_user", front_end(subject));
 	if (reply && subject->input)
 		json_object_set_new(reply, "input", input(subject->input));
 	return reply;

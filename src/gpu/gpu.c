@@ -30,15 +30,17 @@ static void gpu_config_read(struct vtr_virtio_device *device, uint32_t offset, v
 	memcpy(buffer, (const uint8_t *)&gpu->config + offset, length);
 }
 
-/* Only events_clear can be written: it clears those bits of events_read and reads as 0 (virtio 1.3, 5.7.4). */
+/* Only events_clear can be written: it clears those bits of events_read and reads as 0 (virtio 1.3, 5.7.4). A vhost-user front-end
+ * writes all of the structure to write that. */
 static void gpu_config_write(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+	const uint32_t field = offsetof(struct virtio_gpu_config, events_clear);
 	uint32_t clear;
 
-	if (offset != offsetof(struct virtio_gpu_config, events_clear) || length != sizeof(clear))
+	if (offset > field || offset + length < field + sizeof(clear))
 		return;
-	memcpy(&clear, buffer, sizeof(clear));
+	memcpy(&clear, (const uint8_t *)buffer + (field - offset), sizeof(clear));
 	gpu->config.events_read &= ~clear;
 }
 
@@ -51,6 +53,12 @@ static void gpu_queue_reset(struct vtr_virtio_device *device, unsigned queue)
 {
 	if (queue == VTR_GPU_CONTROLQ)
 		vtr_flush_forget_all(vtr_gpu_from_device(device));
+}
+
+static void gpu_drain(struct vtr_virtio_device *device, unsigned queue)
+{
+	if (queue == VTR_GPU_CONTROLQ)
+		vtr_flush_complete_all(vtr_gpu_from_device(device));
 }
 
 static void gpu_reset(struct vtr_virtio_device *device)
@@ -82,6 +90,7 @@ static const struct vtr_virtio_device_impl device_impl = {
 	.config_write = gpu_config_write,
 	.notify = gpu_notify,
 	.queue_reset = gpu_queue_reset,
+	.drain = gpu_drain,
 	.reset = gpu_reset,
 	.abandoned = gpu_abandoned,
 };

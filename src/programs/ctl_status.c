@@ -240,9 +240,27 @@ static void print_input(const json_t *input)
 	putchar('\n');
 }
 
+/* What a vhost-user front-end has agreed to, and given. */
+static void print_front_end(const json_t *front_end)
+{
+	const json_t *features = json_object_get(front_end, "protocol_features"), *name;
+	size_t i;
+
+	label("vhost-user");
+	json_array_foreach (features, i, name)
+		printf("%s%s", i ? " " : "", json_string_value(name));
+	puts(json_array_size(features) ? "" : "no protocol features");
+	label("");
+	printf("%" PRId64 " memory slots, %zu rings running, %" PRId64 " messages, %" PRId64 " refused\n",
+	       number(front_end, "memory_slots"), json_array_size(json_object_get(front_end, "rings")),
+	       number(front_end, "messages"), number(front_end, "refused"));
+}
+
 void ctl_print_status(const json_t *status)
 {
-	const json_t *connection = json_object_get(status, "vfio_user"), *scanouts = json_object_get(status, "scanouts"), *scanout;
+	const json_t *front_end = json_object_get(status, "vhost_user");
+	const json_t *connection = front_end ? front_end : json_object_get(status, "vfio_user");
+	const json_t *scanouts = json_object_get(status, "scanouts"), *scanout;
 	bool vmm = !connection || truth(connection, "connected");
 	size_t i;
 
@@ -254,6 +272,8 @@ void ctl_print_status(const json_t *status)
 		printf(", %sconnected%s to process %" PRId64 "\n", colours.good, colours.end, number(connection, "peer_pid"));
 	else
 		printf(", %snot connected%s\n", colours.bad, colours.end);
+	if (front_end && vmm)
+		print_front_end(front_end);
 	print_features(json_object_get(status, "guest_features"));
 	print_regions(json_object_get(status, "memory_regions"));
 	print_devices(json_object_get(status, "assigned"));

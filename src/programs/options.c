@@ -11,14 +11,19 @@
 #include "vitrine-version.h"
 
 static const char usage[] =
-	"Usage: vitrine --vfio-user PATH [OPTION]...\n"
+	"Usage: vitrine --vfio-user PATH | --vhost-user PATH [OPTION]...\n"
 	"A virtio-gpu display device for virtual machines, shown without copying.\n"
 	"\n"
 	"Transport (one of them):\n"
 	"  --vfio-user PATH        serve the device over vfio-user on the UNIX socket PATH\n"
 	"                          (QEMU >= 10.1: -device "
 	"'{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"PATH\"}}')\n"
-	"  --fd N                  the same on the inherited socket N; a connected one ends the device when it closes\n"
+	"  --vfio-user-fd N        the same on the inherited socket N; a connected one ends the device when it closes\n"
+	"  --vhost-user PATH, --socket-path PATH\n"
+	"                          be the vhost-user back-end on the UNIX socket PATH\n"
+	"                          (QEMU: -chardev socket,id=gpu,path=PATH -device vhost-user-gpu-pci,chardev=gpu)\n"
+	"  --fd N                  the same on the inherited socket N\n"
+	"  --print-capabilities    print what this vhost-user back-end can do, as JSON, and do nothing else\n"
 	"\n"
 	"Display:\n"
 	"  --display auto          windows when there is a desktop, else headless (default)\n"
@@ -62,9 +67,18 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 ended by request, 1 could not start or go on, 2 wrong usage.\n";
 
+/* "vhost-user.json": 3D would be a feature. */
+static const char capabilities[] = "{\n"
+				   "  \"type\": \"gpu\",\n"
+				   "  \"features\": []\n"
+				   "}\n";
+
 enum option_id {
 	OPTION_VFIO_USER = 1,
+	OPTION_VFIO_USER_FD,
+	OPTION_VHOST_USER,
 	OPTION_FD,
+	OPTION_PRINT_CAPABILITIES,
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
 	OPTION_MAX_OUTPUTS,
@@ -85,7 +99,11 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
+	{ "vfio-user-fd", required_argument, NULL, OPTION_VFIO_USER_FD },
+	{ "vhost-user", required_argument, NULL, OPTION_VHOST_USER },
+	{ "socket-path", required_argument, NULL, OPTION_VHOST_USER },
 	{ "fd", required_argument, NULL, OPTION_FD },
+	{ "print-capabilities", no_argument, NULL, OPTION_PRINT_CAPABILITIES },
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "max-outputs", required_argument, NULL, OPTION_MAX_OUTPUTS },
@@ -158,6 +176,14 @@ static int parse_socket(const char *text, const char **path)
 	return *text ? 0 : -EINVAL;
 }
 
+/* One transport, given once: the rest is wrong usage, reported when all options are known. */
+static int add_transport(struct options *options, bool vhost_user, const char *path, const char *fd)
+{
+	options->vhost_user = vhost_user;
+	options->n_transports++;
+	return path ? parse_socket(path, &options->socket_path) : parse_fd(fd, &options->socket_fd);
+}
+
 static int parse_path(const char *text, enum vtr_path *path)
 {
 	if (vtr_path_from_name(text, path) < 0)
@@ -200,9 +226,13 @@ static int apply(struct options *options, int id, const char *argument)
 {
 	switch (id) {
 	case OPTION_VFIO_USER:
-		return parse_socket(argument, &options->vfio_user);
+		return add_transport(options, false, argument, NULL);
+	case OPTION_VFIO_USER_FD:
+		return add_transport(options, false, NULL, argument);
+	case OPTION_VHOST_USER:
+		return add_transport(options, true, argument, NULL);
 	case OPTION_FD:
-		return parse_fd(argument, &options->fd);
+		return add_transport(options, true, NULL, argument);
 	case OPTION_DISPLAY:
 		options->display = argument;
 		return displays_know(argument) ? 0 : -EINVAL;
@@ -249,12 +279,25 @@ static int fail(int *status, const char *format, const char *a, const char *b)
 	return -1;
 }
 
+/* "Other options and arguments should be ignored": mistakes, too. */
+static bool asks_for_capabilities(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--print-capabilities"))
+			return true;
+	return false;
+}
+
 int options_parse(struct options *options, int argc, char **argv, int *status)
 {
 	int id, index = 0;
 
-	*options = (struct options){ .fd = -1, .display = "auto", .log_level = VTR_LOG_INFO };
+	*options = (struct options){ .socket_fd = -1, .display = "auto", .log_level = VTR_LOG_INFO };
 	*status = 0;
+	if (asks_for_capabilities(argc, argv)) {
+		fputs(capabilities, stdout);
+		return -1;
+	}
 	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (id == OPTION_HELP || id == OPTION_VERSION) {
 			fputs(id == OPTION_HELP ? usage : "vitrine " VTR_VERSION "\n", stdout);
@@ -267,8 +310,9 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 	}
 	if (optind < argc)
 		return fail(status, "'%s' is not an option%s", argv[optind], "");
-	if (!options->vfio_user == (options->fd < 0))
-		return fail(status, "give one transport: --vfio-user PATH or --fd N%s%s", "", "");
+	if (options->n_transports != 1)
+		return fail(status, "give one transport: --vfio-user PATH, --vfio-user-fd N, --vhost-user PATH or --fd N%s%s", "",
+		            "");
 	if (options->max_outputs && options->max_outputs < options->n_outputs)
 		return fail(status, "there are more --output than --max-outputs%s%s", "", "");
 	return 0;

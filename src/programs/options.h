@@ -13,8 +13,10 @@
 
 /* vitrine's command line, checked. Strings point into argv. */
 struct options {
-	const char *vfio_user; /* socket path, or NULL */
-	int fd;                /* inherited socket, or -1 */
+	bool vhost_user;         /* the transport: vhost-user, or vfio-user */
+	const char *socket_path; /* of the transport; NULL: socket_fd, which was inherited */
+	int socket_fd;
+	unsigned n_transports; /* given; 1 after parsing */
 	const char *display;
 	const char *name; /* of the guest, or NULL */
 	bool integer_scaling, fullscreen;

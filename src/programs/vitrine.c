@@ -33,8 +33,9 @@ struct vitrine {
 	struct vtr_source *window_closed;
 	struct vtr_outputs *outputs;
 	struct vtr_gpu *gpu;
-	struct vtr_vfio_user_server *vfio_user;
-	struct vtr_input *input; /* NULL without --input */
+	struct vtr_vfio_user_server *vfio_user;   /* one of the two */
+	struct vtr_vhost_user_server *vhost_user; /* transports */
+	struct vtr_input *input;                  /* NULL without --input */
 	struct vtr_vfio_user_server *input_servers[VTR_INPUT_KINDS];
 	struct vtr_control *control;
 	char transport[128];
@@ -169,20 +170,41 @@ static int start_device(struct vitrine *vitrine, const struct options *options)
 	return 0;
 }
 
-static int start_transport(struct vitrine *vitrine, const struct options *options)
+static int serve_vfio_user(struct vitrine *vitrine, const struct options *options)
 {
-	if (options->vfio_user)
-		snprintf(vitrine->transport, sizeof(vitrine->transport), "vfio-user %s", options->vfio_user);
-	else
-		snprintf(vitrine->transport, sizeof(vitrine->transport), "vfio-user fd %d", options->fd);
-	vitrine->vfio_user = vtr_vfio_user_server_create(vitrine->loop, options->vfio_user, options->fd,
+	vitrine->vfio_user = vtr_vfio_user_server_create(vitrine->loop, options->socket_path, options->socket_fd,
 	                                                 vtr_gpu_virtio(vitrine->gpu), PCI_CLASS_DISPLAY_OTHER, vitrine->memory);
 	if (!vitrine->vfio_user)
-		return failed(vitrine->transport,
-		              errno == EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "");
+		return -errno;
 	vtr_vfio_user_server_on_end(vitrine->vfio_user, quit, vitrine);
 	vtr_vfio_user_server_on_leave(vitrine->vfio_user, vmm_left, vitrine);
 	return 0;
+}
+
+static int serve_vhost_user(struct vitrine *vitrine, const struct options *options)
+{
+	vitrine->vhost_user = vtr_vhost_user_server_create(vitrine->loop, options->socket_path, options->socket_fd,
+	                                                   vtr_gpu_virtio(vitrine->gpu), vitrine->memory);
+	if (!vitrine->vhost_user)
+		return -errno;
+	vtr_vhost_user_server_on_end(vitrine->vhost_user, quit, vitrine);
+	vtr_vhost_user_server_on_leave(vitrine->vhost_user, vmm_left, vitrine);
+	return 0;
+}
+
+static int start_transport(struct vitrine *vitrine, const struct options *options)
+{
+	const char *protocol = options->vhost_user ? "vhost-user" : "vfio-user";
+
+	if (options->socket_path)
+		snprintf(vitrine->transport, sizeof(vitrine->transport), "%s %s", protocol, options->socket_path);
+	else
+		snprintf(vitrine->transport, sizeof(vitrine->transport), "%s fd %d", protocol, options->socket_fd);
+	int error = options->vhost_user ? serve_vhost_user(vitrine, options) : serve_vfio_user(vitrine, options);
+	errno = -error;
+	return error ? failed(vitrine->transport,
+	                      error == -EADDRINUSE ? "another vitrine serves this socket: end it, or use another path" : "")
+	             : 0;
 }
 
 /* Each input device is a function of its own: a VMM takes those it wants, and each gets a memory map of its own. */
@@ -213,6 +235,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 		.outputs = vitrine->outputs,
 		.assigned = vitrine->assigned,
 		.vfio_user = vitrine->vfio_user,
+		.vhost_user = vitrine->vhost_user,
 		.input = vitrine->input,
 		.transport = vitrine->transport,
 		.display = open_display,
@@ -255,6 +278,7 @@ static void stop(struct vitrine *vitrine)
 	vtr_control_destroy(vitrine->control);
 	for (unsigned kind = 0; kind < VTR_INPUT_KINDS; kind++)
 		vtr_vfio_user_server_destroy(vitrine->input_servers[kind]);
+	vtr_vhost_user_server_destroy(vitrine->vhost_user);
 	vtr_vfio_user_server_destroy(vitrine->vfio_user);
 	vtr_gpu_destroy(vitrine->gpu);
 	vtr_vfio_assigned_destroy(vitrine->assigned);

@@ -383,6 +383,32 @@ void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned index)
 	reset_queue(device, index);
 }
 
+uint16_t vtr_virtio_stop_queue(struct vtr_virtio_device *device, unsigned index)
+{
+	const struct vtr_virtqueue *queue = &device->queues[index];
+	uint16_t last_avail;
+
+	assert(index < device->n_queues);
+	if (!queue->enabled)
+		return 0;
+	if (device->impl->drain)
+		device->impl->drain(device, index);
+	last_avail = queue->last_avail;
+	vtr_virtio_reset_queue(device, index);
+	return last_avail;
+}
+
+int vtr_virtio_resume_queue(struct vtr_virtio_device *device, unsigned index, uint16_t last_avail)
+{
+	int ret = vtr_virtio_enable_queue(device, index);
+
+	if (ret < 0)
+		return ret;
+	vtr_virtqueue_resume(&device->queues[index], last_avail);
+	vtr_virtio_kick(device, index);
+	return 0;
+}
+
 void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned index)
 {
 	if (index >= device->n_queues)

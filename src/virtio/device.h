@@ -37,6 +37,9 @@ struct vtr_virtio_device_impl {
 	void (*notify)(struct vtr_virtio_device *device, unsigned queue);
 	/* Forget all chains of this queue (vtr_chain_free); the queue is about to be reset (RING_RESET). */
 	void (*queue_reset)(struct vtr_virtio_device *device, unsigned queue);
+	/* The transport is about to stop this queue, and may resume it: what was taken from it is answered now. NULL: nothing is
+	 * ever kept. */
+	void (*drain)(struct vtr_virtio_device *device, unsigned queue);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
 	/* In place of reset when the VMM is gone: everything of the guest goes just so, but what people see of the device may stay
@@ -115,6 +118,11 @@ void vtr_virtio_abandon(struct vtr_virtio_device *device);
 int vtr_virtio_enable_queue(struct vtr_virtio_device *device, unsigned queue);
 /* One queue back to the state after reset (virtio 1.3, 2.6.1). */
 void vtr_virtio_reset_queue(struct vtr_virtio_device *device, unsigned queue);
+/* Stops a queue that the transport may resume, the device keeping all else: what is under way is answered first, as far as memory
+ * can be reached. Returns where it stopped, the next available index (0 for a queue that does not run). */
+uint16_t vtr_virtio_stop_queue(struct vtr_virtio_device *device, unsigned queue);
+/* As vtr_virtio_enable_queue() for a queue that stopped at last_avail: where its used ring goes on is in guest memory. */
+int vtr_virtio_resume_queue(struct vtr_virtio_device *device, unsigned queue, uint16_t last_avail);
 /* The driver rang: impl->notify will be called from the loop; after DRIVER_OK if that is still to come. Any number is fine. */
 void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned queue);
 

@@ -13,27 +13,15 @@
  *
  * eventfds are written without blocking: a full counter wakes its reader all the same.
  */
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "util/checked.h"
+#include "util/eventfd.h"
 #include "util/fd.h"
 #include "virtio/pci_function.h"
 
 /* virtio 1.3, 4.1.4.5 */
 enum { ISR_QUEUE = 1, ISR_CONFIG = VIRTIO_PCI_ISR_CONFIG };
-
-static void signal_eventfd(int eventfd)
-{
-	const uint64_t one = 1;
-	ssize_t written;
-
-	if (eventfd < 0)
-		return;
-	written = write(eventfd, &one, sizeof(one));
-	(void)written; /* EAGAIN: signalled already */
-}
 
 static bool msix_in_use(const struct vtr_pci_function *function)
 {
@@ -59,7 +47,7 @@ void vtr_pci_irq_update(struct vtr_pci_function *function)
 	if (!asserted || disabled || function->intx.masked || function->intx.eventfd < 0)
 		return;
 	function->intx.masked = true;
-	signal_eventfd(function->intx.eventfd);
+	vtr_eventfd_signal(function->intx.eventfd);
 }
 
 static void fire_vector(struct vtr_pci_function *function, uint16_t index)
@@ -71,7 +59,7 @@ static void fire_vector(struct vtr_pci_function *function, uint16_t index)
 	vector = &function->vectors[index];
 	vector->pending = vector->masked || vector->eventfd < 0;
 	if (!vector->pending)
-		signal_eventfd(vector->eventfd);
+		vtr_eventfd_signal(vector->eventfd);
 }
 
 static void interrupt_queue(void *data, unsigned queue)
@@ -180,7 +168,7 @@ static void deliver(struct vtr_pci_function *function, struct vtr_pci_vector *ve
 {
 	if (vector->pending && !vector->masked && vector->eventfd >= 0) {
 		vector->pending = false;
-		signal_eventfd(vector->eventfd);
+		vtr_eventfd_signal(vector->eventfd);
 	}
 	vtr_pci_irq_update(function);
 }
@@ -188,7 +176,6 @@ static void deliver(struct vtr_pci_function *function, struct vtr_pci_vector *ve
 void vtr_pci_set_irq(struct vtr_pci_function *function, unsigned irq, unsigned index, int eventfd)
 {
 	struct vtr_pci_vector *vector = find_vector(function, irq, index);
-	int flags;
 
 	if (!vector) {
 		vtr_fd_close(&eventfd);
@@ -197,11 +184,7 @@ void vtr_pci_set_irq(struct vtr_pci_function *function, unsigned irq, unsigned i
 	vtr_fd_close(&vector->eventfd);
 	vector->eventfd = eventfd;
 	vector->masked = false;
-	if (eventfd >= 0) {
-		flags = fcntl(eventfd, F_GETFL);
-		if (flags >= 0)
-			fcntl(eventfd, F_SETFL, flags | O_NONBLOCK);
-	}
+	vtr_eventfd_set_nonblocking(eventfd);
 	deliver(function, vector);
 }
 
@@ -220,7 +203,7 @@ void vtr_pci_trigger_irq(struct vtr_pci_function *function, unsigned irq, unsign
 	const struct vtr_pci_vector *vector = find_vector(function, irq, index);
 
 	if (vector)
-		signal_eventfd(vector->eventfd);
+		vtr_eventfd_signal(vector->eventfd);
 }
 
 /* ---- the MSI-X BAR ---- */

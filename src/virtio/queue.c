@@ -58,8 +58,15 @@ void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indir
 	queue->indirect = indirect;
 	queue->last_avail = queue->used_idx = 0;
 	queue->unsignalled = queue->in_flight = 0;
+	queue->resumed = false;
 	queue->epoch++;
 	queue->enabled = true;
+}
+
+void vtr_virtqueue_resume(struct vtr_virtqueue *queue, uint16_t last_avail)
+{
+	queue->last_avail = last_avail;
+	queue->resumed = true;
 }
 
 void vtr_virtqueue_reset(struct vtr_virtqueue *queue)
@@ -98,6 +105,16 @@ static int fail(struct vtr_virtqueue *queue, uint32_t epoch, int ret, const char
 	return ret == -EAGAIN ? -EIO : ret; /* the remote side's word for it is an error like any other */
 }
 
+/* Where the used ring of a resumed queue goes on. Nothing is pushed before something was popped. */
+static int learn_used(struct vtr_virtqueue *queue)
+{
+	int ret = queue->resumed ? vtr_ring_load16(&queue->used_ring, USED_IDX, &queue->used_idx) : 0;
+
+	if (ret == 0)
+		queue->resumed = false;
+	return ret;
+}
+
 /* Finds the head of the next chain: 1, 0 when there is none, -errno with *why. */
 static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **why)
 {
@@ -105,6 +122,10 @@ static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **w
 	uint16_t idx;
 	int ret;
 
+	*why = "the device area is not in memory";
+	ret = learn_used(queue);
+	if (ret < 0)
+		return ret;
 	*why = "the driver area is not in memory";
 	ret = vtr_ring_load16(&queue->avail_ring, AVAIL_IDX, &idx);
 	if (ret < 0)

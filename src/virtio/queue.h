@@ -29,6 +29,7 @@ struct vtr_virtqueue {
 	uint16_t used_idx;    /* next used entry to write */
 	uint32_t unsignalled; /* chains pushed since the last look at the driver's wish for interrupts */
 	bool drained;         /* the last pop found the ring empty */
+	bool resumed;         /* used_idx is not known yet: the used ring says */
 	bool retry;           /* an access could not be made now: whoever serves the queue clears this, and serves it again */
 	uint32_t in_flight;   /* chains popped and not pushed, at most size */
 	uint32_t epoch;       /* counts starts and resets: chains of an earlier one are dead */
@@ -52,9 +53,12 @@ struct vtr_chain {
 
 void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size);
 
-/* Enables the queue with size, desc, avail and used as they are; both indices start at 0 (a transport that resumes a ring sets
- * last_avail and used_idx afterwards). Rings that are not in memory show at the first pop. */
+/* Enables the queue with size, desc, avail and used as they are; both indices start at 0. Rings that are not in memory show at the
+ * first pop. */
 void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indirect);
+
+/* A queue that was just started goes on at last_avail, and where its used ring says, which is read at the first pop. */
+void vtr_virtqueue_resume(struct vtr_virtqueue *queue, uint16_t last_avail);
 
 /* Back to disabled, sizes and addresses as after init; keeps memory and max_size. Chains still out become dead: pushing them only
  * frees them. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vfio-user server around the smallest device that uses guest memory: each chain's answer is a 32-bit result (0 or an errno) and,
- * when that is 0, the bytes of the chain's readable part. The device id is that of an entropy device, with 16 bytes of
- * configuration.
+ * A vfio-user or vhost-user server around the smallest device that uses guest memory: each chain's answer is a 32-bit result (0 or
+ * an errno) and, when that is 0, the bytes of the chain's readable part. The device id is that of an entropy device, with 16 bytes
+ * of configuration.
  *
- *   server PATH       listens there
- *   server --fd N     serves an inherited socket
+ *   server [--vhost-user] PATH       listens there
+ *   server [--vhost-user] --fd N     serves an inherited socket
  *
  * Prints "ready" when it serves, and its status as one line of JSON for every line on standard input; ends with standard input.
  */
@@ -28,14 +28,15 @@ enum { ECHO_QUEUES = 2, ECHO_CONFIG_SIZE = 16, ECHO_MAX = 2 << 20 };
 struct echo {
 	struct vtr_virtio_device base;
 	uint8_t config[ECHO_CONFIG_SIZE];
-	unsigned resets, abandoned, chains;
+	unsigned resets, abandoned, chains, drains;
 	uint8_t buffer[ECHO_MAX];
 };
 
 struct context {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
-	struct vtr_vfio_user_server *server;
+	struct vtr_vfio_user_server *server;      /* one of */
+	struct vtr_vhost_user_server *vhost_user; /* the two */
 	struct echo *echo;
 	unsigned removals; /* regions that left the map */
 	struct vtr_memory_listener listener;
@@ -92,6 +93,11 @@ static void echo_queue_reset(struct vtr_virtio_device *device, unsigned index)
 {
 }
 
+static void echo_drain(struct vtr_virtio_device *device, unsigned index)
+{
+	echo_from_base(device)->drains++;
+}
+
 static void echo_reset(struct vtr_virtio_device *device)
 {
 	struct echo *echo = echo_from_base(device);
@@ -111,6 +117,7 @@ static const struct vtr_virtio_device_impl echo_impl = {
 	.config_write = echo_config_write,
 	.notify = echo_notify,
 	.queue_reset = echo_queue_reset,
+	.drain = echo_drain,
 	.reset = echo_reset,
 	.abandoned = echo_abandoned,
 };
@@ -122,18 +129,41 @@ static void on_removing(struct vtr_memory_listener *listener, struct vtr_region 
 	context->removals++;
 }
 
-static void print_status(struct context *context)
+static void print_vhost_user(struct context *context)
+{
+	struct vtr_vhost_user_status status;
+
+	vtr_vhost_user_server_status(context->vhost_user, &status);
+	printf("{\"connected\": %s, \"connections\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"refused\": %" PRIu64
+	       ", \"peer_pid\": %u, \"slots\": %u, \"rings\": %u, \"channel\": %s, \"device_status\": %u",
+	       status.connected ? "true" : "false", status.connections, status.messages, status.refused, status.peer_pid,
+	       status.memory_slots, status.rings, status.backend_channel ? "true" : "false",
+	       vtr_virtio_status(&context->echo->base));
+}
+
+static void print_vfio_user(struct context *context)
 {
 	struct vtr_vfio_user_status status;
+
+	vtr_vfio_user_server_status(context->server, &status);
+	printf("{\"connected\": %s, \"connections\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"bytes_fetched\": %" PRIu64
+	       ", \"peer_pid\": %u",
+	       status.connected ? "true" : "false", status.connections, status.messages, status.bytes_fetched, status.peer_pid);
+}
+
+static void print_status(struct context *context)
+{
 	size_t regions = 0;
 
 	while (vtr_memory_region(context->memory, regions))
 		regions++;
-	vtr_vfio_user_server_status(context->server, &status);
-	printf("{\"connected\": %s, \"connections\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"bytes_fetched\": %" PRIu64
-	       ", \"peer_pid\": %u, \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"abandoned\": %u, \"chains\": %u}\n",
-	       status.connected ? "true" : "false", status.connections, status.messages, status.bytes_fetched, status.peer_pid,
-	       regions, context->removals, context->echo->resets, context->echo->abandoned, context->echo->chains);
+	if (context->vhost_user)
+		print_vhost_user(context);
+	else
+		print_vfio_user(context);
+	printf(", \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"abandoned\": %u, \"chains\": %u, \"drains\": %u}\n",
+	       regions, context->removals, context->echo->resets, context->echo->abandoned, context->echo->chains,
+	       context->echo->drains);
 	fflush(stdout);
 }
 
@@ -148,7 +178,7 @@ static void on_stdin(int fd, uint32_t events, void *data)
 		vtr_loop_stop(context->loop);
 }
 
-static bool start(struct context *context, const char *path, int fd)
+static bool start(struct context *context, bool vhost_user, const char *path, int fd)
 {
 	static const uint16_t sizes[ECHO_QUEUES] = { 64, 16 };
 
@@ -162,13 +192,18 @@ static bool start(struct context *context, const char *path, int fd)
 	if (vtr_virtio_device_init(&context->echo->base, &echo_impl, VIRTIO_ID_RNG, ECHO_QUEUES, sizes, ECHO_CONFIG_SIZE,
 	                           context->memory, context->loop))
 		return false;
-	context->server = vtr_vfio_user_server_create(context->loop, path, fd, &context->echo->base, 0xff0000, context->memory);
-	return context->server && vtr_loop_add_fd(context->loop, STDIN_FILENO, EPOLLIN, on_stdin, context);
+	if (vhost_user)
+		context->vhost_user = vtr_vhost_user_server_create(context->loop, path, fd, &context->echo->base, context->memory);
+	else
+		context->server =
+			vtr_vfio_user_server_create(context->loop, path, fd, &context->echo->base, 0xff0000, context->memory);
+	return (context->server || context->vhost_user) && vtr_loop_add_fd(context->loop, STDIN_FILENO, EPOLLIN, on_stdin, context);
 }
 
 static void finish(struct context *context)
 {
 	vtr_vfio_user_server_destroy(context->server);
+	vtr_vhost_user_server_destroy(context->vhost_user);
 	vtr_virtio_device_finish(&context->echo->base);
 	free(context->echo);
 	vtr_memory_remove_listener(context->memory, &context->listener);
@@ -179,15 +214,18 @@ static void finish(struct context *context)
 int main(int argc, char **argv)
 {
 	struct context context = { 0 };
-	bool inherited = argc == 3 && !strcmp(argv[1], "--fd");
+	bool vhost_user = argc > 1 && !strcmp(argv[1], "--vhost-user");
 
+	argc -= vhost_user;
+	argv += vhost_user;
+	bool inherited = argc == 3 && !strcmp(argv[1], "--fd");
 	if (argc != 2 && !inherited) {
-		fprintf(stderr, "usage: %s PATH | --fd N\n", argv[0]);
+		fputs("usage: server [--vhost-user] PATH | --fd N\n", stderr);
 		return 2;
 	}
 	if (getenv("VTR_DEBUG"))
 		vtr_log_set_level(VTR_LOG_DEBUG);
-	bool started = start(&context, inherited ? NULL : argv[1], inherited ? atoi(argv[2]) : -1);
+	bool started = start(&context, vhost_user, inherited ? NULL : argv[1], inherited ? atoi(argv[2]) : -1);
 	if (started)
 		puts("ready");
 	else

@@ -4,6 +4,7 @@
     test_cli.py VITRINE
 """
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -79,9 +80,19 @@ class Prints(Case):
     def test_help(self):
         result = run("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--vfio-user", "--fd", "--display", "--output", "--max-outputs", "--path", "--input", "--assign", "--control", "--max-hostmem",
+        for option in ("--vfio-user", "--vfio-user-fd", "--vhost-user", "--socket-path", "--fd", "--print-capabilities", "--display", "--output", "--max-outputs", "--path", "--input", "--assign", "--control", "--max-hostmem",
                        "--no-blob", "--log-level", "--help", "--version"):
             self.assertIn(option, result.stdout)
+
+    def test_capabilities(self):
+        """Whatever else is said: mistakes, too."""
+        for others in ((), ("--vhost-user", self.path), ("--virgl", "--frobnicate"), ("--fd", "x", "stray")):
+            for arguments in (("--print-capabilities", *others), (*others, "--print-capabilities")):
+                with self.subTest(arguments=arguments):
+                    result = run(*arguments)
+                    self.assertEqual((result.returncode, result.stderr), (0, ""))
+                    self.assertEqual(json.loads(result.stdout), {"type": "gpu", "features": []})
+                    self.assertFalse(self.path.exists())
 
     def test_version(self):
         result = run("--version")
@@ -89,8 +100,12 @@ class Prints(Case):
         self.assertRegex(result.stdout, r"\Avitrine \d+\.\d+\.\d+\n\Z")
 
 
+TRANSPORTS = ("vfio-user", "vfio-user-fd", "vhost-user", "socket-path", "fd")
 WRONG_VALUES = {
     "vfio-user": ["", "x" * 200],
+    "vfio-user-fd": ["", "-1", "x"],
+    "vhost-user": ["", "x" * 200],
+    "socket-path": ["", "x" * 200],
     "fd": ["", "-1", "x", "1x", " 1", "+1", "4294967296", "99999999999999999999"],
     "display": ["", "gtk"],
     "output": ["", "0x0", "1280", "1280x", "1280x800@", "1280x800@0", "16385x1", "1x16385", "1280x800,name=", "1280x800 ",
@@ -115,7 +130,10 @@ class Refuses(Case):
         self.refused(run(), 2, "--vfio-user", "--fd", "--help")
 
     def test_two_transports(self):
-        self.refused(run("--vfio-user", self.path, "--fd", 3), 2, "--vfio-user", "--fd")
+        for one in (("--vfio-user", self.path), ("--vfio-user-fd", 3), ("--vhost-user", self.path), ("--fd", 3)):
+            for other in (("--vfio-user", self.path), ("--vhost-user", self.path), ("--socket-path", self.path), ("--fd", 3)):
+                with self.subTest(one=one, other=other):
+                    self.refused(run(*one, *other), 2, "--vfio-user", "--vhost-user", "--fd")
 
     def test_unknown_option(self):
         self.refused(run("--vfio-user", self.path, "--frobnicate"), 2, "--frobnicate", "--help")
@@ -164,7 +182,8 @@ class Refuses(Case):
         self.assertEqual(self.path.read_text(), "mine")
 
     def test_fd_that_is_none(self):
-        self.refused(run("--fd", 200), 1, "fd 200")
+        self.refused(run("--fd", 200), 1, "vhost-user fd 200")
+        self.refused(run("--vfio-user-fd", 200), 1, "vfio-user fd 200")
 
     def test_fd_that_is_no_socket(self):
         with open("/dev/null", "rb") as file:
@@ -198,7 +217,7 @@ def add_wrong_values():
     for option, values in WRONG_VALUES.items():
         for value in values:
             def test(self, option=option, value=value):
-                transport = [] if option in ("vfio-user", "fd") else ["--vfio-user", self.path]
+                transport = [] if option in TRANSPORTS else ["--vfio-user", self.path]
                 status = 1 if len(value) > 108 else 2  # too long for a socket's address: only the system says so
                 self.refused(run(*transport, f"--{option}={value}"), status, value[:20] if status == 1 else f"--{option}")
             name = re.sub(r"\W", "_", value[:20]) or "empty"
@@ -258,7 +277,7 @@ class Serves(Case):
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.path))
             listener.listen()
-            process = self.start("--fd", listener.fileno(), pass_fds=[listener.fileno()])
+            process = self.start("--vfio-user-fd", listener.fileno(), pass_fds=[listener.fileno()])
         for _ in range(2):
             self.connect()
         self.end(process)
@@ -267,7 +286,7 @@ class Serves(Case):
     def test_connected_fd(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            process = self.start("--fd", theirs.fileno(), pass_fds=[theirs.fileno()])
+            process = self.start("--vfio-user-fd", theirs.fileno(), pass_fds=[theirs.fileno()])
             theirs.close()
             with Client(sock=ours):
                 self.end(process)
@@ -276,7 +295,7 @@ class Serves(Case):
         """When the VMM has gone nobody can come any more."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            process = self.start("--fd", theirs.fileno(), pass_fds=[theirs.fileno()])
+            process = self.start("--vfio-user-fd", theirs.fileno(), pass_fds=[theirs.fileno()])
             theirs.close()
             with Client(sock=ours):
                 pass

@@ -238,8 +238,10 @@ def start_driver(client, memory, base=0x1000):
 class Server:
     """The server program under test."""
 
+    PROTOCOL = []  # what the program takes for it
+
     def __init__(self, path=None, fd=None):
-        arguments = [path] if path else ["--fd", str(fd)]
+        arguments = self.PROTOCOL + ([path] if path else ["--fd", str(fd)])
         self.path = path
         self.process = subprocess.Popen(
             [os.environ["PROTOCOL_SERVER"]] + arguments,
@@ -291,10 +293,12 @@ class Server:
 class ServerCase(unittest.TestCase):
     """A server for the class, a fresh connection on demand; after each test the server has to be there, idle and well."""
 
+    SERVER, CLIENT = Server, Client
+
     @classmethod
     def setUpClass(cls):
         cls.directory = tempfile.mkdtemp()
-        cls.server = Server(os.path.join(cls.directory, "socket"))
+        cls.server = cls.SERVER(os.path.join(cls.directory, "socket"))
         if cls.server.ready != "ready":
             raise RuntimeError(cls.server.ready)
 
@@ -314,7 +318,7 @@ class ServerCase(unittest.TestCase):
         self.server.wait_for(lambda status: not status["connected"] and status["regions"] == 0)
 
     def connect(self, **how):
-        client = Client(self.server.path, **how)
+        client = self.CLIENT(self.server.path, **how)
         self.addCleanup(client.close)
         return client
 
@@ -337,5 +341,5 @@ class ServerCase(unittest.TestCase):
         while client.receive() is not None:
             pass
         client.close()
-        with Client(self.server.path) as other:
+        with self.CLIENT(self.server.path) as other:
             self.assertTrue(other.alive())

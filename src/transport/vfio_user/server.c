@@ -27,12 +27,9 @@
 #include "transport/vfio_user/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -170,12 +167,6 @@ int vtr_vfio_user_receive(struct vtr_vfio_user_server *server, struct vtr_messag
 
 /* ---- the connection ---- */
 
-static void serve_listener(struct vtr_vfio_user_server *server, bool enabled)
-{
-	if (server->listener_source)
-		vtr_source_set_events(server->listener_source, enabled ? EPOLLIN : 0);
-}
-
 static void disconnect(struct vtr_vfio_user_server *server)
 {
 	vtr_source_remove(server->socket_source);
@@ -194,11 +185,7 @@ static void disconnect(struct vtr_vfio_user_server *server)
 	vtr_memory_remove_all(server->memory);
 
 	server->lost = false;
-	serve_listener(server, true);
-	if (server->leave)
-		server->leave(server->leave_data);
-	if (server->listener < 0 && server->end)
-		server->end(server->end_data);
+	vtr_listener_peer_left(&server->listener);
 }
 
 /* Serves what was held and what the socket has, but leaves the loop its turn. */
@@ -236,17 +223,10 @@ static void on_socket(int fd, uint32_t events, void *data)
 	serve(server);
 }
 
-static uint32_t peer_pid(int socket)
+static int connected(int socket, void *data)
 {
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
+	struct vtr_vfio_user_server *server = data;
 
-	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : (uint32_t)peer.pid;
-}
-
-/* Takes socket, also when it fails. */
-static int connected(struct vtr_vfio_user_server *server, int socket)
-{
 	server->socket_source = vtr_loop_add_fd(server->loop, socket, EPOLLIN, on_socket, server);
 	if (!server->socket_source) {
 		int error = -errno;
@@ -261,91 +241,12 @@ static int connected(struct vtr_vfio_user_server *server, int socket)
 	vtr_message_queue_init(&server->queue, VTR_VFIO_USER_MAX_QUEUED);
 	server->status.connected = true;
 	server->status.connections++;
-	server->status.peer_pid = peer_pid(socket);
-	serve_listener(server, false);
+	server->status.peer_pid = vtr_peer_pid(socket);
 	vtr_log_limited(&server->log_limit, VTR_LOG_INFO, "vfio-user: client %u connected", server->status.peer_pid);
 	return 0;
 }
 
-static void on_listener_retry(void *data)
-{
-	struct vtr_vfio_user_server *server = data;
-
-	serve_listener(server, server->socket < 0);
-}
-
-static void on_listener(int fd, uint32_t events, void *data)
-{
-	struct vtr_vfio_user_server *server = data;
-	int socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	int error = socket < 0 ? -errno : connected(server, socket);
-
-	if (!error || error == -EAGAIN || error == -EINTR || error == -ECONNABORTED)
-		return;
-	/* Out of fds or memory: the client stays in the backlog, and the loop must not spin on it. */
-	vtr_log_limited(&server->log_limit, VTR_LOG_WARN, "vfio-user: a client cannot be served now: %s", strerror(-error));
-	serve_listener(server, false);
-	vtr_timer_arm(server->listener_retry, vtr_now_ns() + UINT64_C(100000000));
-}
-
 /* ---- life ---- */
-
-static int listen_on(struct vtr_vfio_user_server *server, int fd)
-{
-	server->listener = fd;
-	server->listener_retry = vtr_loop_add_timer(server->loop, on_listener_retry, server);
-	server->listener_source = vtr_loop_add_fd(server->loop, fd, EPOLLIN, on_listener, server);
-	return server->listener_source && server->listener_retry ? 0 : -errno;
-}
-
-static int listen_at(struct vtr_vfio_user_server *server, const char *path)
-{
-	struct stat info;
-	int fd = vtr_unix_listen(path);
-
-	if (fd < 0)
-		return fd;
-	server->path = strdup(path);
-	if (!server->path || lstat(path, &info) < 0) {
-		int error = -errno;
-
-		unlink(path);
-		close(fd);
-		return error;
-	}
-	server->path_device = info.st_dev;
-	server->path_inode = info.st_ino;
-	return listen_on(server, fd);
-}
-
-/* A socket option as a number, or -errno. */
-static int socket_option(int fd, int option)
-{
-	int value;
-	socklen_t size = sizeof(value);
-
-	return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -errno : value;
-}
-
-/* Takes fd, also when it fails. */
-static int inherit(struct vtr_vfio_user_server *server, int fd)
-{
-	int listening = socket_option(fd, SO_ACCEPTCONN);
-	int flags = fcntl(fd, F_GETFL);
-	int error = 0;
-
-	if (listening < 0 || flags < 0)
-		error = listening < 0 ? listening : -errno;
-	else if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM)
-		error = -EPROTOTYPE;
-	else if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		error = -errno;
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return listening ? listen_on(server, fd) : connected(server, fd);
-}
 
 struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, const char *path, int fd,
                                                          struct vtr_virtio_device *device, uint32_t class_code,
@@ -363,21 +264,19 @@ struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, 
 	*server = (struct vtr_vfio_user_server){
 		.loop = loop,
 		.memory = memory,
-		.listener = -1,
 		.socket = -1,
 		.unmask_fd = -1,
 		.dma_timeout_ms = VTR_VFIO_USER_DMA_TIMEOUT_MS,
 	};
+	vtr_listener_init(&server->listener, loop, "vfio-user", connected, server);
 	vtr_memory_set_remote(memory, &vtr_vfio_user_remote, server);
 	server->resume = vtr_loop_add_event(loop, on_resume, server);
 	server->function = vtr_pci_create(device, class_code);
 	error = server->resume && server->function ? 0 : -ENOMEM;
-	if (path && !error)
-		error = listen_at(server, path);
-	else if (!path && error)
-		close(fd);
+	if (!error)
+		error = vtr_listener_start(&server->listener, path, fd);
 	else if (!path)
-		error = inherit(server, fd);
+		close(fd);
 	if (error) {
 		vtr_vfio_user_server_destroy(server);
 		errno = -error;
@@ -386,43 +285,30 @@ struct vtr_vfio_user_server *vtr_vfio_user_server_create(struct vtr_loop *loop, 
 	return server;
 }
 
-/* Only what is still ours: somebody may have replaced the socket meanwhile. */
-static void unlink_socket(const struct vtr_vfio_user_server *server)
-{
-	struct stat info;
-
-	if (server->path && !lstat(server->path, &info) && info.st_dev == server->path_device && info.st_ino == server->path_inode)
-		unlink(server->path);
-}
-
 void vtr_vfio_user_server_on_end(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data)
 {
-	server->end = func;
-	server->end_data = data;
+	server->listener.end = func;
+	server->listener.end_data = data;
 }
 
 void vtr_vfio_user_server_on_leave(struct vtr_vfio_user_server *server, void (*func)(void *data), void *data)
 {
-	server->leave = func;
-	server->leave_data = data;
+	server->listener.leave = func;
+	server->listener.leave_data = data;
 }
 
 void vtr_vfio_user_server_destroy(struct vtr_vfio_user_server *server)
 {
 	if (!server)
 		return;
-	server->end = NULL;
+	server->listener.end = NULL;
 	if (server->socket >= 0)
 		disconnect(server);
-	unlink_socket(server);
-	vtr_source_remove(server->listener_source);
-	vtr_source_remove(server->listener_retry);
+	vtr_listener_finish(&server->listener);
 	vtr_source_remove(server->resume);
-	vtr_fd_close(&server->listener);
 	vtr_memory_set_remote(server->memory, NULL, NULL);
 	vtr_pci_destroy(server->function);
 	free(server->reply);
-	free(server->path);
 	free(server);
 }
 

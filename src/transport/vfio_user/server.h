@@ -7,6 +7,7 @@
 #include <vitrine/log.h>
 #include <vitrine/transport.h>
 
+#include "transport/listener.h"
 #include "transport/message.h"
 #include "transport/vfio_user/capabilities.h"
 #include "transport/vfio_user/protocol.h"
@@ -39,12 +40,7 @@ struct vtr_vfio_user_server {
 	struct vtr_pci_function *function;
 	struct vtr_memory *memory;
 
-	int listener;                       // -1 for a single connection that was inherited
-	struct vtr_source *listener_source; // with events only while nobody is connected
-	struct vtr_source *listener_retry;  // timer: accept() failed for want of resources
-	char *path;                         // of the socket we made; NULL
-	dev_t path_device;
-	ino_t path_inode;
+	struct vtr_listener listener;
 
 	/* the connection */
 	int socket; // -1: nobody
@@ -64,10 +60,6 @@ struct vtr_vfio_user_server {
 	int unmask_fd; // eventfd by which the client unmasks INTx, or -1
 	struct vtr_source *unmask_source;
 
-	void (*end)(void *data); // when the only connection there can be has closed; may be NULL
-	void *end_data;
-	void (*leave)(void *data); // when a client has left; may be NULL
-	void *leave_data;
 	unsigned dma_timeout_ms;
 	struct vtr_vfio_user_status status;
 	struct vtr_log_limit log_limit;

@@ -10,21 +10,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "transport/vfio_user/server.h"
 #include "util/checked.h"
+#include "util/eventfd.h"
 #include "util/fd.h"
-
-/* Only an eventfd has no file type and takes eight bytes; adding 0 changes nothing and never blocks. */
-static bool is_eventfd(int fd)
-{
-	const uint64_t nothing = 0;
-	struct stat info;
-
-	return !fstat(fd, &info) && !(info.st_mode & S_IFMT) && write(fd, &nothing, sizeof(nothing)) == sizeof(nothing);
-}
 
 /* ---- INTx unmasked through an eventfd ---- */
 
@@ -82,7 +73,7 @@ static ssize_t set_eventfds(struct vtr_vfio_user_server *server, const struct vf
 	if (message->n_fds && message->n_fds != set->count)
 		return -EINVAL;
 	for (size_t i = 0; i < message->n_fds; i++)
-		if (!is_eventfd(message->fds[i]))
+		if (!vtr_fd_is_eventfd(message->fds[i]))
 			return -EINVAL;
 	if (action == VFIO_IRQ_SET_ACTION_UNMASK && set->index == VFIO_PCI_INTX_IRQ_INDEX)
 		return set_unmask(server, message->n_fds ? vtr_message_take_fd(message, 0) : -1);

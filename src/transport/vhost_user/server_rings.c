@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rings, and when the device is live.
+ *
+ * The front-end describes each ring with messages in almost any order. What it said is kept here; the device's queue runs while all
+ * that it takes is there ("Ring states"): the ring is started (SET_VRING_KICK, until GET_VRING_BASE), enabled (SET_VRING_ENABLE, or
+ * from the beginning when VHOST_USER_F_PROTOCOL_FEATURES was not negotiated), has addresses, and the driver is ready: the device
+ * status has DRIVER_OK where STATUS is negotiated; otherwise a ring that would run says so. After each message that changes one of
+ * these vtr_vhost_user_rings_update() starts and stops queues accordingly. A ring that is disabled is left alone: of a request that
+ * is not to have side effects nothing may be done yet, and dropping it would lose a picture.
+ *
+ * What the virtio device itself is told, features and status, is told when the first ring starts, all at once. Until then a device
+ * whose last guest is gone goes on showing that one's picture.
+ *
+ * Stopped or reset? A VMM that pauses its guest stops all rings and, where it can, sets the status to 0, exactly as for a driver
+ * that resets the device; but the driver of a paused guest will go on as if nothing had been. So the state of the device outlives
+ * its rings, and what happened shows when they start again: where the rings go on where they stopped, with the same features, so
+ * does the device; otherwise the driver is a new one, and the device is reset. RESET_DEVICE resets at once, and so does a status of
+ * 0 from a front-end that did not negotiate RESET_DEVICE and has no other word for it.
+ *
+ * Whatever the front-end sends as a kick fd, it costs at most one turn of the loop per kick: only eventfds are taken, they are
+ * watched edge-triggered, and read without waiting. A ring without one is looked at every POLL_NS.
+ */
+#include "transport/vhost_user/server.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "util/checked.h"
+#include "util/eventfd.h"
+#include "util/fd.h"
+
+#define POLL_NS UINT64_C(2000000)
+
+/* ---- interrupts ---- */
+
+static void signal_call(struct vtr_vhost_user_ring *ring)
+{
+	ring->missed = ring->call < 0;
+	vtr_eventfd_signal(ring->call);
+}
+
+/* Says once for each start that the ring does not work. */
+static void report_failure(struct vtr_vhost_user_ring *ring)
+{
+	if (!ring->failed)
+		vtr_eventfd_signal(ring->err);
+	ring->failed = true;
+}
+
+static void interrupt_queue(void *data, unsigned queue)
+{
+	signal_call(&((struct vtr_vhost_user_server *)data)->rings[queue]);
+}
+
+/* The configuration has changed, or the device has found a ring broken. */
+static void interrupt_config(void *data)
+{
+	struct vtr_vhost_user_server *server = data;
+
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		if (server->rings[i].running && server->device->queues[i].broken)
+			report_failure(&server->rings[i]);
+}
+
+const struct vtr_virtio_transport_impl vtr_vhost_user_transport = {
+	.interrupt_queue = interrupt_queue,
+	.interrupt_config = interrupt_config,
+};
+
+/* ---- kicks ---- */
+
+static void on_kick(int fd, uint32_t events, void *data)
+{
+	struct vtr_vhost_user_ring *ring = data;
+
+	vtr_eventfd_clear(fd);
+	if (ring->running)
+		vtr_virtio_kick(ring->server->device, ring->index);
+}
+
+static void remove_kick(struct vtr_vhost_user_ring *ring)
+{
+	vtr_source_remove(ring->kick_source);
+	ring->kick_source = NULL;
+	vtr_fd_close(&ring->kick);
+	ring->polled = false;
+}
+
+static void on_poll(void *data)
+{
+	struct vtr_vhost_user_server *server = data;
+	bool again = false;
+
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		if (server->rings[i].running && server->rings[i].polled) {
+			vtr_virtio_kick(server->device, i);
+			again = true;
+		}
+	vtr_timer_arm(server->poll, again ? vtr_now_ns() + POLL_NS : 0);
+}
+
+struct vtr_source *vtr_vhost_user_poll_timer(struct vtr_vhost_user_server *server)
+{
+	return vtr_loop_add_timer(server->loop, on_poll, server);
+}
+
+/* ---- the device ---- */
+
+static uint64_t virtio_features(const struct vtr_vhost_user_server *server)
+{
+	return server->features & ~VTR_VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+}
+
+static bool driver_is_ready(const struct vtr_vhost_user_server *server)
+{
+	const uint8_t status = server->device_status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED);
+
+	return !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_STATUS) || status == VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+/* Do the rings go on where they stopped? */
+static bool goes_on(const struct vtr_vhost_user_server *server)
+{
+	if (server->fresh || !(vtr_virtio_status(server->device) & VIRTIO_CONFIG_S_DRIVER_OK) ||
+	    vtr_virtio_driver_features(server->device) != virtio_features(server))
+		return false;
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		if (server->rings[i].base != server->rings[i].stopped)
+			return false;
+	return true;
+}
+
+/* Brings the device to where queues can be started: a new one to FEATURES_OK, one that was suspended as it is. */
+static int wake_device(struct vtr_vhost_user_server *server)
+{
+	const uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+
+	if (goes_on(server))
+		return 0;
+	vtr_virtio_reset(server->device);
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		server->rings[i].stopped = 0;
+	server->fresh = false;
+	vtr_virtio_set_status(server->device, status);
+	if (vtr_virtio_set_driver_features(server->device, virtio_features(server)) < 0)
+		return -EINVAL;
+	vtr_virtio_set_status(server->device, status | VIRTIO_CONFIG_S_FEATURES_OK);
+	return 0;
+}
+
+/* ---- starting and stopping ---- */
+
+static int place(const struct vtr_vhost_user_server *server, const struct vtr_vhost_user_ring *ring, struct vtr_virtqueue *queue)
+{
+	const uint64_t size = ring->size;
+	int error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.descriptor, size * sizeof(struct vring_desc),
+	                                            &queue->desc);
+
+	if (!error)
+		error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.available, (size + 3) * sizeof(__virtio16),
+		                                        &queue->avail);
+	if (!error)
+		error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.used,
+		                                        size * sizeof(struct vring_used_elem) + 3 * sizeof(__virtio16),
+		                                        &queue->used);
+	queue->size = ring->size;
+	return error;
+}
+
+static void start_ring(struct vtr_vhost_user_server *server, struct vtr_vhost_user_ring *ring)
+{
+	int error = place(server, ring, &server->device->queues[ring->index]);
+
+	ring->failed = false;
+	if (!error)
+		error = vtr_virtio_resume_queue(server->device, ring->index, ring->base);
+	if (error) {
+		vtr_log_limited(&server->log_limit, VTR_LOG_DEBUG, "vhost-user: ring %u cannot start: %s", ring->index,
+		                error == -EFAULT ? "its addresses are not in the memory table" : strerror(-error));
+		report_failure(ring);
+		return;
+	}
+	ring->running = true;
+	server->status.rings |= 1u << ring->index;
+	if (ring->polled)
+		vtr_timer_arm(server->poll, vtr_now_ns());
+}
+
+static void stop_ring(struct vtr_vhost_user_server *server, struct vtr_vhost_user_ring *ring)
+{
+	ring->base = ring->stopped = vtr_virtio_stop_queue(server->device, ring->index);
+	ring->running = false;
+	server->status.rings &= ~(1u << ring->index);
+}
+
+static bool should_run(const struct vtr_vhost_user_server *server, const struct vtr_vhost_user_ring *ring)
+{
+	return ring->started && ring->enabled && ring->addressed && driver_is_ready(server);
+}
+
+void vtr_vhost_user_rings_update(struct vtr_vhost_user_server *server)
+{
+	bool awake = server->status.rings != 0;
+
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		if (server->rings[i].running && !should_run(server, &server->rings[i]))
+			stop_ring(server, &server->rings[i]);
+	for (unsigned i = 0; i < server->device->n_queues; i++) {
+		struct vtr_vhost_user_ring *ring = &server->rings[i];
+
+		if (ring->running || ring->failed || !should_run(server, ring))
+			continue;
+		if (!awake && wake_device(server) < 0) {
+			vtr_log_limited(&server->log_limit, VTR_LOG_WARN,
+			                "vhost-user: the driver's features 0x%llx cannot be served: VERSION_1 is required",
+			                (unsigned long long)server->features);
+			report_failure(ring);
+			return;
+		}
+		awake = true;
+		start_ring(server, ring);
+	}
+	if (server->status.rings)
+		vtr_virtio_set_status(server->device, vtr_virtio_status(server->device) | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+void vtr_vhost_user_enable_all(struct vtr_vhost_user_server *server)
+{
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		server->rings[i].enabled = true;
+}
+
+void vtr_vhost_user_rings_init(struct vtr_vhost_user_server *server)
+{
+	for (unsigned i = 0; i < server->device->n_queues; i++)
+		server->rings[i] = (struct vtr_vhost_user_ring){
+			.server = server,
+			.index = i,
+			.size = server->device->queues[i].max_size,
+			.kick = -1,
+			.call = -1,
+			.err = -1,
+		};
+	server->status.rings = 0;
+}
+
+void vtr_vhost_user_rings_reset(struct vtr_vhost_user_server *server)
+{
+	for (unsigned i = 0; i < server->device->n_queues; i++) {
+		remove_kick(&server->rings[i]);
+		vtr_fd_close(&server->rings[i].call);
+		vtr_fd_close(&server->rings[i].err);
+	}
+	vtr_timer_arm(server->poll, 0);
+	vtr_vhost_user_rings_init(server);
+}
+
+void vtr_vhost_user_reset_device(struct vtr_vhost_user_server *server)
+{
+	vtr_virtio_reset(server->device);
+	server->fresh = false;
+	vtr_vhost_user_rings_reset(server);
+	if (!(server->features & VTR_VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES)))
+		vtr_vhost_user_enable_all(server);
+}
+
+/* ---- messages ---- */
+
+static struct vtr_vhost_user_ring *find_ring(struct vtr_vhost_user_server *server, uint64_t index)
+{
+	return index < server->device->n_queues ? &server->rings[index] : NULL;
+}
+
+/* The ring that a vring state is of, and its number in *num; NULL: there is no such ring. */
+static struct vtr_vhost_user_ring *decode_state(struct vtr_vhost_user_server *server, const struct vtr_vhost_user_request *request,
+                                                uint32_t *num)
+{
+	struct vhost_user_vring_state state;
+
+	memcpy(&state, request->payload, sizeof(state));
+	*num = state.num;
+	return find_ring(server, state.index);
+}
+
+int vtr_vhost_user_set_vring_num(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	uint32_t num;
+	struct vtr_vhost_user_ring *ring = decode_state(server, request, &num);
+
+	if (!ring || !vtr_is_power_of_two(num) || num > server->device->queues[ring->index].max_size)
+		return -EINVAL;
+	if (ring->running)
+		return num == ring->size ? 0 : -EBUSY;
+	ring->size = (uint16_t)num;
+	return 0;
+}
+
+static bool same_rings(const struct vhost_user_vring_addr *a, const struct vhost_user_vring_addr *b)
+{
+	return a->descriptor == b->descriptor && a->available == b->available && a->used == b->used;
+}
+
+int vtr_vhost_user_set_vring_addr(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vtr_vhost_user_ring *ring;
+	struct vhost_user_vring_addr addr;
+
+	memcpy(&addr, request->payload, sizeof(addr));
+	ring = find_ring(server, addr.index);
+	/* virtio 1.3, 2.7; flags only ask for a log of what is written, which is not offered */
+	if (!ring || addr.flags || addr.descriptor % 16 || addr.available % 2 || addr.used % 4)
+		return -EINVAL;
+	if (ring->running)
+		return same_rings(&addr, &ring->addr) ? 0 : -EBUSY;
+	ring->addr = addr;
+	ring->addressed = true;
+	ring->failed = false;
+	return 0;
+}
+
+int vtr_vhost_user_set_vring_base(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	uint32_t num;
+	struct vtr_vhost_user_ring *ring = decode_state(server, request, &num);
+
+	if (!ring || num > UINT16_MAX)
+		return -EINVAL;
+	if (ring->running)
+		return -EBUSY;
+	ring->base = (uint16_t)num;
+	return 0;
+}
+
+int vtr_vhost_user_get_vring_base(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	uint32_t num;
+	struct vtr_vhost_user_ring *ring = decode_state(server, request, &num);
+	struct vhost_user_vring_state state;
+
+	if (!ring)
+		return -EINVAL;
+	ring->started = false;
+	vtr_vhost_user_rings_update(server);
+	remove_kick(ring);
+	ring->failed = false;
+	state = (struct vhost_user_vring_state){ .index = ring->index, .num = ring->base };
+	memcpy(request->reply, &state, sizeof(state));
+	request->reply_size = sizeof(state);
+	return 0;
+}
+
+/* The ring that an eventfd is for, and *fd, the caller's now: -1 when none is to be. 0 or -errno. */
+static int decode_fd(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request,
+                     struct vtr_vhost_user_ring **ring, int *fd)
+{
+	struct vtr_message *message = request->message;
+	uint64_t value;
+
+	memcpy(&value, request->payload, sizeof(value));
+	*ring = find_ring(server, value & VHOST_USER_VRING_INDEX_MASK);
+	if (!*ring || value & ~(uint64_t)(VHOST_USER_VRING_INDEX_MASK | VHOST_USER_VRING_NOFD_MASK))
+		return -EINVAL;
+	if (message->n_fds != (value & VHOST_USER_VRING_NOFD_MASK ? 0 : 1))
+		return -EINVAL;
+	if (message->n_fds && !vtr_fd_is_eventfd(message->fds[0]))
+		return -EINVAL;
+	*fd = message->n_fds ? vtr_message_take_fd(message, 0) : -1;
+	return 0;
+}
+
+int vtr_vhost_user_set_vring_kick(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vtr_vhost_user_ring *ring;
+	int fd, error = decode_fd(server, request, &ring, &fd);
+
+	if (error)
+		return error;
+	remove_kick(ring);
+	if (fd >= 0) {
+		ring->kick_source = vtr_loop_add_fd(server->loop, fd, EPOLLIN | EPOLLET, on_kick, ring);
+		if (!ring->kick_source) {
+			error = -errno;
+			vtr_fd_close(&fd);
+			return error;
+		}
+	}
+	ring->kick = fd;
+	ring->polled = fd < 0;
+	ring->started = true;
+	ring->failed = false;
+	/* Whoever kicked the old one last may not have been heard. */
+	if (ring->running)
+		vtr_virtio_kick(server->device, ring->index);
+	if (ring->running && ring->polled)
+		vtr_timer_arm(server->poll, vtr_now_ns());
+	return 0;
+}
+
+int vtr_vhost_user_set_vring_call(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vtr_vhost_user_ring *ring;
+	int fd, error = decode_fd(server, request, &ring, &fd);
+
+	if (error)
+		return error;
+	vtr_fd_close(&ring->call);
+	vtr_eventfd_set_nonblocking(fd);
+	ring->call = fd;
+	if (ring->missed)
+		signal_call(ring);
+	return 0;
+}
+
+int vtr_vhost_user_set_vring_err(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vtr_vhost_user_ring *ring;
+	int fd, error = decode_fd(server, request, &ring, &fd);
+
+	if (error)
+		return error;
+	vtr_fd_close(&ring->err);
+	vtr_eventfd_set_nonblocking(fd);
+	ring->err = fd;
+	if (ring->failed)
+		vtr_eventfd_signal(fd);
+	return 0;
+}
+
+int vtr_vhost_user_set_vring_enable(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	uint32_t num;
+	struct vtr_vhost_user_ring *ring = decode_state(server, request, &num);
+
+	if (!ring || num > 1)
+		return -EINVAL;
+	ring->enabled = num;
+	ring->failed = ring->failed && ring->enabled;
+	return 0;
+}
