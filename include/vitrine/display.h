@@ -22,7 +22,7 @@
  *
  *   device thread                                   display thread
  *   vtr_output_begin_frame -> fill -> submit  ==>   impl->frame: vtr_output_take_frame ... vtr_frame_finish
- *   vtr_outputs_next_event                    <==   FRAME_DONE, FRAME_NEEDED, IMPORT_FAILED, MODE_CHANGED
+ *   vtr_outputs_next_event                    <==   FRAME_DONE, FRAME_NEEDED, IMPORT_FAILED, MODE_CHANGED, ANSWERED
  *
  * The display thread never touches guest memory. A frame carries either a locked buffer (a dmabuf), or pixels that the device
  * thread gathered into staging memory of the output, or nothing but its damage when the output has no use for the pixels now.
@@ -79,6 +79,7 @@ enum vtr_event_type {
 	VTR_EVENT_FRAME_NEEDED,    /* demand rose: present the scanout again, with all the damage that was not read */
 	VTR_EVENT_IMPORT_FAILED,   /* frame `sequence`'s buffer cannot be shown: error says why; present it again another way */
 	VTR_EVENT_MODE_CHANGED,    /* the output's mode, name or connection changed: tell the guest */
+	VTR_EVENT_ANSWERED,        /* the display has answered vtr_output_ask(): see vtr_output_has_answered() */
 	VTR_EVENT_DISPLAY_CHANGED, /* another display shows the output: it has nothing yet, so present the scanout again (a disabled
 	                            * one, too), and what the last display refused may be tried again */
 };
@@ -154,6 +155,17 @@ VTR_API struct vtr_mode vtr_output_mode(const struct vtr_output *output);
 VTR_API bool vtr_output_connected(const struct vtr_output *output);
 /* The size of the picture that was submitted last; false when it is blank, or none was yet. */
 VTR_API bool vtr_output_picture_size(const struct vtr_output *output, uint32_t *width, uint32_t *height);
+/* The EDID that the display has for the output's monitor, in whole blocks of 128 bytes; returns its size, 0 when there is none
+ * (make one of the mode) or when the mode is not the monitor's but fixed. */
+enum { VTR_MAX_EDID = 1024 };
+VTR_API size_t vtr_output_edid(const struct vtr_output *output, uint8_t edid[VTR_MAX_EDID]);
+
+/* Some displays hear of their monitors only when they ask (vmm): before the guest is told mode, connection and EDID, the display is
+ * asked to look. Returns a number for vtr_output_has_answered(); an ANSWERED event follows, also when the output changes its
+ * display, but nobody knows when. 0: what is known is right, nothing follows. */
+VTR_API uint32_t vtr_output_ask(struct vtr_output *output);
+VTR_API bool vtr_output_has_answered(const struct vtr_output *output, uint32_t question);
+
 VTR_API enum vtr_output_demand vtr_output_demand(const struct vtr_output *output);
 VTR_API const char *vtr_output_display_name(const struct vtr_output *output); /* "headless", "sdl", ... */
 
@@ -240,6 +252,15 @@ VTR_API struct vtr_display *vtr_headless_create(void); /* NULL with errno */
  */
 VTR_API struct vtr_display *vtr_kms_create(const char *card, struct vtr_error *error);
 VTR_API bool vtr_kms_connector(const struct vtr_display *kms, size_t i, struct vtr_mode *mode, char name[32]);
+
+/*
+ * The console of the VMM, over the display socket that a front-end of vhost-user-gpu hands out (VHOST_USER_GPU_SET_SOCKET;
+ * docs/interop/vhost-user-gpu.rst of QEMU). socket: a connected UNIX stream socket, taken, closed also on failure. An output shows
+ * the VMM's scanout of its own number; sizes, connections and EDIDs are the VMM's, but for outputs with a fixed mode, which keep
+ * that and have an EDID of ours. Returns at once: the VMM may be waiting for us. When the VMM closes the socket the display has
+ * failed. NULL with *error (may be NULL) filled: HOST.
+ */
+VTR_API struct vtr_display *vtr_vmm_create(int socket, struct vtr_error *error);
 
 VTR_API void vtr_display_destroy(struct vtr_display *display);
 VTR_API const char *vtr_display_name(const struct vtr_display *display);

@@ -134,6 +134,8 @@ static void deliver(struct vtr_display *display, struct vtr_output *output, unsi
 {
 	if (mail & VTR_MAIL_MODE && display->impl->mode)
 		display->impl->mode(display, output);
+	if (mail & VTR_MAIL_ASK && display->impl->ask)
+		display->impl->ask(display, output);
 	if (mail & VTR_MAIL_FRAME)
 		display->impl->frame(display, output);
 	if (mail & VTR_MAIL_CURSOR && display->impl->cursor)

@@ -8,7 +8,7 @@
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
  * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but start, stop,
- * cursor, mode and frozen.
+ * cursor, mode, frozen and ask.
  */
 struct vtr_display_impl {
 	const char *name;
@@ -30,6 +30,9 @@ struct vtr_display_impl {
 	void (*mode)(struct vtr_display *display, struct vtr_output *output);
 	/* vtr_output_frozen() changed. May be NULL. */
 	void (*frozen)(struct vtr_display *display, struct vtr_output *output);
+	/* Somebody wants to know what the output's monitor is like now (vtr_output_ask()): vtr_output_begin_answer(), look, say
+	 * what is new, vtr_output_answer(). NULL: the display says by itself what changes. */
+	void (*ask)(struct vtr_display *display, struct vtr_output *output);
 	/* Make a picture of what is shown and end with vtr_capture_finish(), now or later. */
 	void (*capture)(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture);
 	/* Any thread: may such a dmabuf be shown? */
@@ -86,6 +89,14 @@ void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand dem
 
 /* The monitor has another mode: at once, also for fixed outputs, reports MODE_CHANGED. For connectors. */
 void vtr_output_set_mode(struct vtr_output *output, const struct vtr_mode *mode);
+
+/* The monitor's EDID, size bytes in whole blocks (at most VTR_MAX_EDID), copied; size 0: none. Reports MODE_CHANGED when it is
+ * another one. */
+void vtr_output_set_edid(struct vtr_output *output, const uint8_t *edid, size_t size);
+
+/* Whatever was asked until begin_answer is answered by answer: look at the monitor in between. */
+void vtr_output_begin_answer(struct vtr_output *output);
+void vtr_output_answer(struct vtr_output *output);
 
 /* The window has another size (pixels) or monitor: the output takes it when the last such call is VTR_MODE_SETTLE_MS ago, rounded
  * down to VTR_MODE_WIDTH_STEP x VTR_MODE_HEIGHT_STEP pixels and at least VTR_MODE_MIN_WIDTH x VTR_MODE_MIN_HEIGHT. refresh_mhz 0:

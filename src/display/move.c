@@ -28,7 +28,7 @@ static unsigned waiting_mail(struct vtr_output *output)
 	unsigned mail = (output->pending ? VTR_MAIL_FRAME : 0) | (output->cursor.serial ? VTR_MAIL_CURSOR : 0) |
 	                (output->captures ? VTR_MAIL_CAPTURE : 0);
 	vtr_output_unlock(output);
-	return mail;
+	return mail | (vtr_output_is_asked(output) ? VTR_MAIL_ASK : 0);
 }
 
 /* awaiting: a frame will come without the guest's doing. */
@@ -36,6 +36,7 @@ static void begin(struct vtr_output *output, struct vtr_display *display, bool a
 {
 	output->display = display;
 	output->user = NULL;
+	vtr_output_forget_monitor(output, display);
 	output->fresh = true;
 	output->awaiting = awaiting;
 	atomic_store(&output->connected, true);
@@ -65,6 +66,7 @@ static void end(struct vtr_output *output)
 {
 	output->display = NULL;
 	output->lost[0] = '\0';
+	vtr_output_forget_monitor(output, NULL);
 	vtr_output_set_connected(output, false);
 }
 

@@ -27,6 +27,7 @@ struct vtr_output *vtr_output_create(struct vtr_outputs *outputs, uint32_t index
 	output->needed.event = (struct vtr_event){ .type = VTR_EVENT_FRAME_NEEDED, .output = index };
 	output->mode_changed.event = (struct vtr_event){ .type = VTR_EVENT_MODE_CHANGED, .output = index };
 	output->display_changed.event = (struct vtr_event){ .type = VTR_EVENT_DISPLAY_CHANGED, .output = index };
+	output->answer.event = (struct vtr_event){ .type = VTR_EVENT_ANSWERED, .output = index };
 	output->detached.deliver = vtr_output_deliver_detached;
 	output->refused.deliver = vtr_output_deliver_refused;
 	pthread_mutex_init(&output->lock, NULL);

@@ -75,7 +75,8 @@ enum {
 	VTR_MAIL_CAPTURE = 1 << 3,
 	VTR_MAIL_MODE = 1 << 4,
 	VTR_MAIL_FROZEN = 1 << 5,
-	VTR_MAIL_DETACH = 1 << 6, /* the last one from this device thread until the display has let go */
+	VTR_MAIL_ASK = 1 << 6,
+	VTR_MAIL_DETACH = 1 << 7, /* the last one from this device thread until the display has let go */
 };
 
 struct vtr_output {
@@ -100,12 +101,15 @@ struct vtr_output {
 	unsigned n_captures; /* alive */
 	bool renew;          /* the display is new and was given no picture yet */
 
+	atomic_uint asked; /* the last question about the monitor; the device thread asks */
+
 	/* any thread */
 	_Atomic enum vtr_output_demand demand;
 	atomic_bool connected;
 	atomic_bool fixed;    /* its mode does not follow a window */
 	atomic_bool frozen;   /* the memory of its picture is away */
 	atomic_uint n_frames; /* alive */
+	atomic_uint answered; /* of the questions about the monitor, the last that was */
 
 	pthread_mutex_t lock;
 	/* under lock */
@@ -115,6 +119,8 @@ struct vtr_output {
 	struct vtr_capture *captures; /* asked for, not yet seen by the display */
 	bool starved;                 /* vtr_staging_begin() found no free image */
 	struct vtr_error no_dmabufs;  /* owner VTR_ERROR_NONE: they can be shown */
+	size_t edid_size;             /* 0: the display has none */
+	uint8_t edid[VTR_MAX_EDID];
 
 	/* display thread; handed from one to the next through the device thread */
 	void *user;
@@ -123,6 +129,7 @@ struct vtr_output {
 	bool awaiting;          /* and one will come, before which it could not answer captures */
 	struct vtr_mode wanted; /* by the window, at wanted_ns; width 0: nothing */
 	uint64_t wanted_ns;
+	unsigned answering; /* the question that the display's next answer is for */
 	struct vtr_layout unread_layout;
 	pixman_region32_t unread; /* damage of frames that were taken and whose pixels nobody read */
 
@@ -130,7 +137,7 @@ struct vtr_output {
 	unsigned mail;
 	struct vtr_output *mail_next;
 
-	struct vtr_event_node needed, mode_changed, display_changed;
+	struct vtr_event_node needed, mode_changed, display_changed, answer;
 	struct vtr_event_node detached; /* the display has let go */
 	struct vtr_event_node refused;  /* the display's attach failed */
 };
@@ -174,6 +181,11 @@ void vtr_display_settle(struct vtr_display *display); /* modes that windows want
 
 /* mode.c: gives the output the mode it wants when that is due; returns when it will be, 0: not at all. Display thread. */
 uint64_t vtr_output_settle(struct vtr_output *output, uint64_t now);
+
+/* monitor.c: device thread. Another display, which may be NULL, has the output: nothing is known of its monitor, and one that is
+ * not to be asked has answered. */
+void vtr_output_forget_monitor(struct vtr_output *output, const struct vtr_display *display);
+bool vtr_output_is_asked(const struct vtr_output *output); /* a question was not answered yet */
 
 /* queue.c */
 void vtr_queue_drop(struct vtr_output *output); /* drops the pending frame, if any */

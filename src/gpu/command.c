@@ -2,7 +2,8 @@
 /*
  * From a queue to a handler and back. A request is copied out of guest memory once and checked against its row of the table (known,
  * offered, sent on the right queue, long enough, room for the answer); handlers see only what passed. Every chain is answered
- * exactly once: here, or, for a fenced flush, by the flush queue. A request that cannot be read just now goes back into its queue.
+ * exactly once: here, or, for a fenced flush, by the flush queue, or when displays have answered a question (questions.c). A
+ * request that cannot be read just now goes back into its queue.
  *
  * Fences complete in order. Only flushes wait for anything (the display); whatever else is answered with a fence, errors included,
  * lets the waiting flushes go first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait
@@ -129,6 +130,22 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 	return command->handler(gpu, request);
 }
 
+static void respond(struct vtr_gpu *gpu, struct vtr_gpu_request *request, uint32_t type)
+{
+	uint32_t size = request->response_size;
+
+	if (type >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
+		gpu->errors++;
+		size = sizeof(request->response.hdr);
+		vtr_gpu_log_guest(gpu, "guest: command %#x %s: answered with error %#x", request->command.hdr.type, request->name,
+		                  type);
+	}
+	request->response.hdr = vtr_gpu_response_header(request, type);
+	if (request->response.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		vtr_flush_complete_all(gpu);
+	vtr_gpu_answer(gpu, request->queue, request->chain, &request->response, size);
+}
+
 /* False when the chain went back into the queue. */
 static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain)
 {
@@ -138,26 +155,21 @@ static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 	request.queue = queue;
 	request.chain = chain;
 	request.name = "?";
-	uint32_t type = run_request(gpu, &request), size = request.response_size;
+	uint32_t type = run_request(gpu, &request);
 
 	if (type == VTR_GPU_AGAIN) {
 		vtr_virtqueue_unpop(&gpu->base.queues[queue], chain);
 		return false;
 	}
 	gpu->commands++;
-	if (!request.chain)
-		return true; /* a flush that waits for its display */
-	if (type >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
-		gpu->errors++;
-		size = sizeof(request.response.hdr);
-		vtr_gpu_log_guest(gpu, "guest: command %#x %s: answered with error %#x", request.command.hdr.type, request.name,
-		                  type);
-	}
-	request.response.hdr = vtr_gpu_response_header(&request, type);
-	if (request.response.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
-		vtr_flush_complete_all(gpu);
-	vtr_gpu_answer(gpu, queue, chain, &request.response, size);
+	if (request.chain) /* else it waits for a display */
+		respond(gpu, &request, type);
 	return true;
+}
+
+void vtr_gpu_resume(struct vtr_gpu *gpu, struct vtr_gpu_request *request, vtr_gpu_handler handler)
+{
+	respond(gpu, request, handler(gpu, request));
 }
 
 void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)

@@ -19,6 +19,7 @@ struct vtr_gpu_request {
 	struct vtr_chain *chain; /* NULL once somebody else answers: vtr_gpu_take_chain() */
 	const char *name;        /* of the command */
 	uint32_t response_size;  /* of an answer without an error */
+	bool resumed;            /* it has waited: vtr_gpu_resume() */
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
 		struct virtio_gpu_resource_create_2d create_2d;
@@ -60,6 +61,9 @@ uint32_t vtr_gpu_format_to_fourcc(uint32_t format);
 
 /* ---- handlers: return VIRTIO_GPU_RESP_* or VTR_GPU_AGAIN ---- */
 typedef uint32_t (*vtr_gpu_handler)(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+
+/* Runs the handler of a request whose chain was taken, and answers it. The chain is the device core's then. */
+void vtr_gpu_resume(struct vtr_gpu *gpu, struct vtr_gpu_request *request, vtr_gpu_handler handler);
 
 uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request);

@@ -51,8 +51,12 @@ static void gpu_notify(struct vtr_virtio_device *device, unsigned queue)
 
 static void gpu_queue_reset(struct vtr_virtio_device *device, unsigned queue)
 {
-	if (queue == VTR_GPU_CONTROLQ)
-		vtr_flush_forget_all(vtr_gpu_from_device(device));
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	if (queue != VTR_GPU_CONTROLQ)
+		return;
+	vtr_flush_forget_all(gpu);
+	vtr_questions_forget_all(gpu);
 }
 
 static void gpu_drain(struct vtr_virtio_device *device, unsigned queue)
@@ -66,6 +70,7 @@ static void gpu_reset(struct vtr_virtio_device *device)
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
 	vtr_flush_forget_all(gpu);
+	vtr_questions_forget_all(gpu);
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
@@ -80,6 +85,7 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
 	vtr_flush_forget_all(gpu);
+	vtr_questions_forget_all(gpu);
 	vtr_resources_abandon(gpu);
 	gpu->config.events_read = 0;
 }
@@ -116,6 +122,9 @@ static void handle_event(struct vtr_gpu *gpu, const struct vtr_event *event)
 	case VTR_EVENT_MODE_CHANGED:
 		gpu->config.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
 		vtr_virtio_config_changed(&gpu->base);
+		break;
+	case VTR_EVENT_ANSWERED:
+		vtr_questions_answered(gpu, scanout);
 		break;
 	case VTR_EVENT_DISPLAY_CHANGED:
 		vtr_scanout_display_changed(gpu, scanout);
@@ -175,9 +184,11 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 		goto free_gpu;
 	if (vtr_flush_queue_init(gpu) < 0)
 		goto finish_device;
+	if (vtr_questions_init(gpu) < 0)
+		goto finish_flushes;
 	gpu->output_events = vtr_loop_add_fd(loop, vtr_outputs_event_fd(outputs), EPOLLIN, output_events, gpu);
 	if (!gpu->output_events)
-		goto finish_flushes;
+		goto finish_questions;
 	gpu->again = vtr_loop_add_event(loop, present_again, gpu);
 	if (!gpu->again)
 		goto remove_output_events;
@@ -186,6 +197,8 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 	return gpu;
 remove_output_events:
 	vtr_source_remove(gpu->output_events);
+finish_questions:
+	vtr_questions_finish(gpu);
 finish_flushes:
 	vtr_flush_queue_finish(gpu);
 finish_device:
@@ -205,6 +218,7 @@ void vtr_gpu_destroy(struct vtr_gpu *gpu)
 	vtr_memory_remove_listener(gpu->base.memory, &gpu->memory_listener);
 	vtr_source_remove(gpu->again);
 	vtr_source_remove(gpu->output_events);
+	vtr_questions_finish(gpu);
 	vtr_flush_queue_finish(gpu);
 	vtr_virtio_device_finish(&gpu->base);
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)

@@ -12,6 +12,7 @@
 #include "gpu/command.h"
 #include "gpu/flush.h"
 #include "gpu/ladder.h"
+#include "gpu/questions.h"
 #include "gpu/resource.h"
 #include "gpu/scanout.h"
 #include "render/image.h"
@@ -37,6 +38,7 @@ struct vtr_gpu {
 	struct vtr_scanout scanouts[VTR_MAX_SCANOUTS];
 	uint32_t n_scanouts;
 	struct vtr_flush_queue flushes;
+	struct vtr_questions questions;
 
 	uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC for back-offs; tests have a clock of their own */
 	vtr_gpu_frame_func frame_func;

@@ -6,6 +6,7 @@
  */
 #include "gpu/scanout.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "gpu/gpu.h"
@@ -132,6 +133,8 @@ uint32_t vtr_gpu_get_display_info(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 	struct virtio_gpu_resp_display_info *info = &request->response.display_info;
 	uint32_t x = 0;
 
+	if (vtr_question_wait(gpu, request, vtr_gpu_get_display_info, UINT32_MAX >> (32 - gpu->n_scanouts)))
+		return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 	/* monitors side by side; what is not connected takes no place */
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_mode mode = vtr_output_mode(gpu->scanouts[i].output);
@@ -149,14 +152,18 @@ uint32_t vtr_gpu_get_edid(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	struct virtio_gpu_resp_edid *response = &request->response.edid;
 	uint32_t id = request->command.get_edid.scanout;
-	uint8_t edid[256];
 
+	static_assert(sizeof(response->edid) == VTR_MAX_EDID, "an EDID of the display fits");
 	if (id >= gpu->n_scanouts)
 		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-	struct vtr_mode mode = vtr_output_mode(gpu->scanouts[id].output);
-	size_t size = vtr_edid_generate(&mode, vtr_output_name(gpu->scanouts[id].output), id + 1, edid);
+	if (vtr_question_wait(gpu, request, vtr_gpu_get_edid, 1u << id))
+		return VIRTIO_GPU_RESP_OK_EDID;
+	const struct vtr_output *output = gpu->scanouts[id].output;
+	struct vtr_mode mode = vtr_output_mode(output);
+	size_t size = vtr_output_edid(output, response->edid);
 
-	memcpy(response->edid, edid, size);
+	if (!size)
+		size = vtr_edid_generate(&mode, vtr_output_name(output), id + 1, response->edid);
 	response->size = (uint32_t)size;
 	return VIRTIO_GPU_RESP_OK_EDID;
 }

@@ -180,6 +180,7 @@ static inline void scanout_handle(struct scanout *scanout, const struct vtr_even
 		scanout->dropped += event->dropped;
 		break;
 	case VTR_EVENT_MODE_CHANGED:
+	case VTR_EVENT_ANSWERED:
 		break;
 	}
 }

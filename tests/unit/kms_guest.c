@@ -142,6 +142,7 @@ static void handle(struct guest *guest, const struct vtr_event *event)
 		guest->last_time = event->time_ns;
 		break;
 	case VTR_EVENT_MODE_CHANGED:
+	case VTR_EVENT_ANSWERED:
 		guest->modes++;
 		break;
 	case VTR_EVENT_DISPLAY_CHANGED:

@@ -140,6 +140,7 @@ static void handle(struct scanout *scanout, const struct vtr_event *event)
 		scanout->last_time = event->time_ns;
 		break;
 	case VTR_EVENT_MODE_CHANGED:
+	case VTR_EVENT_ANSWERED:
 		break;
 	}
 }
