@@ -13,13 +13,14 @@
 /*
  * A guest in user space: the far end of a virtio-gpu device, for tests, conformance and benchmarks. It is a client of the device's
  * vfio-user socket, gives it memory, and drives the PCI function it finds there as an operating system would (virtio 1.3, 4.1 and
- * 5.7). Nothing here trusts the device: every wait ends, every number it gives is checked.
+ * 5.7); or it is the front-end of a vhost-user device, VMM and guest in one. Nothing here trusts the device: every wait ends, every
+ * number it gives is checked.
  *
  * Not thread safe: one guest, one thread.
  */
 struct vtr_guest;
 
-/* Kinds of memory that a guest has, as the device gets to know them. */
+/* Kinds of memory that a guest has, as the device gets to know them. The last one is there over vfio-user only. */
 enum vtr_guest_memory {
 	VTR_GUEST_SYSTEM, /* RAM for rings and commands: always there */
 	VTR_GUEST_RAM,    /* RAM for pictures: a sealed memfd */
@@ -34,15 +35,19 @@ VTR_API const char *vtr_guest_memory_name(enum vtr_guest_memory kind);
 VTR_API int vtr_guest_memory_from_name(const char *name, enum vtr_guest_memory *kind);
 
 struct vtr_guest_options {
-	const char *vfio_user; /* path of the device's socket */
-	const char *control;   /* path of its control socket, for what is shown; may be NULL */
-	const char *assign;    /* "vfio-user=PATH": a device that is assigned to the guest; its BAR is VTR_GUEST_BAR; may be NULL */
-	const char *input;     /* beginning of the paths of its input devices' sockets, as vitrine --input; may be NULL */
-	int timeout_ms;        /* of every single wait; 0: 10 seconds */
-	uint32_t pid;          /* of the device, for CPU time and memory; 0: whoever listens on the socket */
+	const char *vfio_user;  /* path of the device's socket; or else */
+	const char *vhost_user; /* path of its socket as a vhost-user back-end */
+	bool iommu;             /* with vhost_user: addresses are IOVAs, which the device asks for (ACCESS_PLATFORM) */
+	bool display_socket;    /* with vhost_user: give it a display socket, as QEMU's vhost-user-gpu does */
+	uint64_t without;       /* with vhost_user: protocol features to do without */
+	const char *control;    /* path of its control socket, for what is shown; may be NULL */
+	const char *assign; /* "vfio-user=PATH": a device that is assigned to the guest; its BAR is VTR_GUEST_BAR; may be NULL */
+	const char *input;  /* beginning of the paths of its input devices' sockets, as vitrine --input; may be NULL */
+	int timeout_ms;     /* of every single wait; 0: 10 seconds */
+	uint32_t pid;       /* of the device, for CPU time and memory; 0: whoever listens on the socket */
 };
 
-/* Connects, gives the device all memory and reads the PCI function. NULL with *error (may be NULL) filled. */
+/* Connects, gives the device all memory and, over vfio-user, reads the PCI function. NULL with *error (may be NULL) filled. */
 VTR_API struct vtr_guest *vtr_guest_open(const struct vtr_guest_options *options, struct vtr_error *error);
 VTR_API void vtr_guest_close(struct vtr_guest *guest); /* NULL is fine */
 
@@ -79,7 +84,7 @@ enum { VTR_GUEST_DEMO_BUFFERS = 2 };
 struct vtr_guest_demo {
 	uint32_t width, height; /* 0: the mode the device prefers */
 	uint32_t scanout;
-	uint32_t heads; /* the same picture on so many scanouts, from that one on; 0: one */
+	uint32_t heads;   /* the same picture on so many scanouts, from that one on; 0: one */
 	uint32_t ranges;  /* mem entries of each blob; 0: 63 */
 	uint64_t frames;  /* stop after so many; 0: no limit */
 	uint32_t seconds; /* stop after so long; 0: no limit */

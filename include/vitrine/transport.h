@@ -134,4 +134,126 @@ VTR_API int vtr_vfio_user_dma_map(struct vtr_vfio_user_client *client, uint64_t 
 VTR_API int vtr_vfio_user_dma_unmap(struct vtr_vfio_user_client *client, uint64_t address, uint64_t size);
 VTR_API int vtr_vfio_user_reset(struct vtr_vfio_user_client *client);
 
+/*
+ * vhost-user, front-end: a VMM's end (QEMU, docs/interop/vhost-user.rst; the names are the specification's). Every call is
+ * synchronous, with a reply where the protocol has one and with REPLY_ACK everywhere, and serves the back-end's own requests while
+ * it waits, at most timeout_ms. A back-end that lies (other requests' replies, sizes and fds that cannot be, requests without end,
+ * silence) costs an error, nothing else; after -EPROTO, -ETIMEDOUT or -ECONNRESET the connection is closed and every call fails
+ * with -ENOTCONN. What the back-end refuses is -EREMOTEIO, what it has not agreed to -ENOTSUP. Without REPLY_ACK a refusal is not
+ * told.
+ *
+ * Addresses of the guest are guest-physical, or IOVAs once ACCESS_PLATFORM is accepted. In messages they are user addresses or,
+ * with GPA_ADDRESSES, guest-physical ones: the front-end translates by the memory that it was told of.
+ */
+struct vtr_vhost_user_frontend;
+
+enum {
+	VTR_VHOST_USER_MAX_VRINGS = 16,
+	VTR_VHOST_USER_MAX_IOTLB = 65536,        /* entries of the translation table */
+	VTR_VHOST_USER_MAX_HELD = 64,            /* misses that wait for their entry */
+	VTR_VHOST_USER_MAX_SHARED_OBJECTS = 256, /* that the back-end has announced */
+};
+
+/* The back-end's requests, where somebody else than the front-end knows the answer. Any of them may be NULL, and may be called from
+ * within any call of the front-end; from in there only vtr_vhost_user_frontend_iotlb_add() may be called. */
+struct vtr_vhost_user_frontend_impl {
+	/* CONFIG_CHANGE: the configuration is another. Not before the device is started. */
+	void (*config_changed)(void *data);
+	/* An address that is not in the table. 0: it will be, the miss is answered with vtr_vhost_user_frontend_iotlb_add();
+	 * -errno: it is refused, as it is without this function. */
+	int (*iotlb_miss)(void *data, uint64_t iova, bool write);
+	/* SHARED_OBJECT_LOOKUP of an object that this back-end has not added itself. An fd, which the front-end takes, or -errno.
+	 */
+	int (*lookup)(void *data, const uint8_t uuid[16]);
+};
+
+struct vtr_vhost_user_frontend_options {
+	int timeout_ms;
+	uint64_t without; /* protocol features (1 << VHOST_USER_PROTOCOL_F_*) that are not agreed on, though both ends have them */
+	const struct vtr_vhost_user_frontend_impl *impl; // may be NULL
+	void *data;                                      // for impl
+};
+
+struct vtr_vhost_user_frontend_status {
+	uint64_t protocol_features;              /* agreed on */
+	uint32_t vrings;                         /* of the back-end; 0: it does not say (no MQ) */
+	uint32_t slots;                          /* pieces of memory that it takes */
+	uint64_t misses, updates, invalidations; /* IOTLB messages */
+	uint64_t access_failures;                /* that it reported */
+	uint64_t refused;                        /* requests of the back-end that were */
+};
+
+/* Connects, and agrees on protocol features. NULL with errno (EPROTO: not a vhost-user back-end, or one we cannot talk to). */
+VTR_API struct vtr_vhost_user_frontend *vtr_vhost_user_frontend_connect(const char *path,
+                                                                        const struct vtr_vhost_user_frontend_options *options);
+VTR_API void vtr_vhost_user_frontend_destroy(struct vtr_vhost_user_frontend *frontend); /* NULL is fine */
+/* For polling: the connection, -1 when closed, and the back-end's channel, -1 when there is none. */
+VTR_API void vtr_vhost_user_frontend_fds(const struct vtr_vhost_user_frontend *frontend, int *connection, int *channel);
+/* Serves what the back-end asked meanwhile, as far as it is there; call when an fd is readable. 0 or -errno. */
+VTR_API int vtr_vhost_user_frontend_dispatch(struct vtr_vhost_user_frontend *frontend);
+VTR_API void vtr_vhost_user_frontend_status(const struct vtr_vhost_user_frontend *frontend,
+                                            struct vtr_vhost_user_frontend_status *status);
+
+/* All from here on: 0 or -errno as above. -EINVAL: what cannot be asked. */
+
+/* The virtio device's features (without VHOST_USER_F_PROTOCOL_FEATURES, which the front-end accepts by itself). ACCESS_PLATFORM
+ * needs BACKEND_REQ and REPLY_ACK: else it is -ENOTSUP. */
+VTR_API int vtr_vhost_user_frontend_features(struct vtr_vhost_user_frontend *frontend, uint64_t *features);
+VTR_API int vtr_vhost_user_frontend_set_features(struct vtr_vhost_user_frontend *frontend, uint64_t features);
+
+/* Tells of memory at a guest-physical address, which is `size` bytes at offset in fd (not taken): ADD_MEM_REG, or all of it again
+ * in SET_MEM_TABLE. user_address: what stands for it in messages, unique; it is never read or written through. -ENOSPC: no slot (VTR_MAX_MEM_SLOTS, or what the back-end takes);
+ * -EEXIST: memory is there. Taking away waits until the back-end is done with it; -ENOENT: it was not told of. */
+VTR_API int vtr_vhost_user_frontend_add_memory(struct vtr_vhost_user_frontend *frontend, uint64_t address, uint64_t size,
+                                               uint64_t user_address, int fd, uint64_t offset);
+VTR_API int vtr_vhost_user_frontend_remove_memory(struct vtr_vhost_user_frontend *frontend, uint64_t address, uint64_t size);
+
+/* Rings. Addresses are the guest's; one that is nowhere goes to the back-end as it is. eventfds are not taken; -1: none. A ring
+ * starts with its kick, is active once enabled, and stops with get_vring_base, which says what it has come to. */
+VTR_API int vtr_vhost_user_frontend_set_vring_num(struct vtr_vhost_user_frontend *frontend, uint32_t index, uint32_t num);
+VTR_API int vtr_vhost_user_frontend_set_vring_addr(struct vtr_vhost_user_frontend *frontend, uint32_t index, uint64_t descriptor,
+                                                   uint64_t available, uint64_t used);
+VTR_API int vtr_vhost_user_frontend_set_vring_base(struct vtr_vhost_user_frontend *frontend, uint32_t index, uint32_t base);
+VTR_API int vtr_vhost_user_frontend_get_vring_base(struct vtr_vhost_user_frontend *frontend, uint32_t index, uint32_t *base);
+VTR_API int vtr_vhost_user_frontend_set_vring_kick(struct vtr_vhost_user_frontend *frontend, uint32_t index, int eventfd);
+VTR_API int vtr_vhost_user_frontend_set_vring_call(struct vtr_vhost_user_frontend *frontend, uint32_t index, int eventfd);
+VTR_API int vtr_vhost_user_frontend_set_vring_err(struct vtr_vhost_user_frontend *frontend, uint32_t index, int eventfd);
+VTR_API int vtr_vhost_user_frontend_set_vring_enable(struct vtr_vhost_user_frontend *frontend, uint32_t index, bool enable);
+
+/* Configuration space, at most 256 bytes (CONFIG). */
+VTR_API int vtr_vhost_user_frontend_get_config(struct vtr_vhost_user_frontend *frontend, uint32_t offset, void *buffer,
+                                               uint32_t size);
+VTR_API int vtr_vhost_user_frontend_set_config(struct vtr_vhost_user_frontend *frontend, uint32_t offset, const void *buffer,
+                                               uint32_t size);
+
+/* The device status (STATUS; virtio 1.3, 2.1). */
+VTR_API int vtr_vhost_user_frontend_get_status(struct vtr_vhost_user_frontend *frontend, uint8_t *status);
+VTR_API int vtr_vhost_user_frontend_set_status(struct vtr_vhost_user_frontend *frontend, uint8_t status);
+/* RESET_DEVICE: rings stop, the device is as new; memory stays. */
+VTR_API int vtr_vhost_user_frontend_reset(struct vtr_vhost_user_frontend *frontend);
+
+/* Memory in which the back-end keeps what it is working on (INFLIGHT_SHMFD), for its successor. fd is the caller's. */
+struct vtr_vhost_user_inflight_memory {
+	int fd;
+	uint64_t size, offset;
+	uint16_t vrings, vring_size;
+};
+VTR_API int vtr_vhost_user_frontend_get_inflight(struct vtr_vhost_user_frontend *frontend, uint16_t vrings, uint16_t vring_size,
+                                                 struct vtr_vhost_user_inflight_memory *inflight);
+VTR_API int vtr_vhost_user_frontend_set_inflight(struct vtr_vhost_user_frontend *frontend,
+                                                 const struct vtr_vhost_user_inflight_memory *inflight);
+
+/* The translation table of the device's IOTLB: [iova, iova + size) is guest-physical [address, ...). Misses are answered with its
+ * entries; nothing is sent before the back-end asks, but for entries that a miss waits for. -EEXIST: a part is in the table
+ * already; -ENOSPC. Taking away a range (of parts of entries too) invalidates it and waits until the back-end is done with it. */
+VTR_API int vtr_vhost_user_frontend_iotlb_add(struct vtr_vhost_user_frontend *frontend, uint64_t iova, uint64_t size,
+                                              uint64_t address, bool writable);
+VTR_API int vtr_vhost_user_frontend_iotlb_remove(struct vtr_vhost_user_frontend *frontend, uint64_t iova, uint64_t size);
+
+/* The fd of an object that the back-end has announced (SHARED_OBJECT), the caller's. -ENOENT: it has not. */
+VTR_API int vtr_vhost_user_frontend_shared_object(struct vtr_vhost_user_frontend *frontend, const uint8_t uuid[16], int *fd);
+
+/* GPU_SET_SOCKET: the back-end's end of the display socket (docs/interop/vhost-user-gpu.rst); not taken. */
+VTR_API int vtr_vhost_user_frontend_gpu_set_socket(struct vtr_vhost_user_frontend *frontend, int socket);
+
 #endif

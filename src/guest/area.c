@@ -43,7 +43,24 @@ int vtr_guest_memory_from_name(const char *name, enum vtr_guest_memory *kind)
 	return -EINVAL;
 }
 
-int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind)
+uint64_t vtr_guest_area_piece(const struct vtr_guest_area *area, uint64_t i)
+{
+	return (i * 5 + 3) & (area->size / VTR_GUEST_IOMMU_PIECE - 1); /* a permutation: the number of pieces is a power of two */
+}
+
+/* The file's pieces at the places that the guest sees them at. */
+static int map_pieces(struct vtr_guest_area *area)
+{
+	const uint64_t size = VTR_GUEST_IOMMU_PIECE;
+
+	for (uint64_t i = 0; i < area->size / size; i++)
+		if (mmap(area->data + i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, area->memfd,
+		         (off_t)(vtr_guest_area_piece(area, i) * size)) == MAP_FAILED)
+			return -errno;
+	return 0;
+}
+
+int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind, bool pieces)
 {
 	*area = (struct vtr_guest_area){ .address = places[kind].address, .size = places[kind].size, .fd = -1, .memfd = -1 };
 	int fd = vtr_memfd_create(names[kind], area->size);
@@ -60,7 +77,8 @@ int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind)
 	area->memfd = fd;
 	if (kind != VTR_GUEST_REMOTE)
 		area->fd = fd;
-	return 0;
+	area->pieces = pieces;
+	return pieces ? map_pieces(area) : 0;
 }
 
 int vtr_guest_area_init_file(struct vtr_guest_area *area, uint64_t size, int fd, uint64_t offset)

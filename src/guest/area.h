@@ -20,11 +20,17 @@ struct vtr_guest_area {
 	int memfd;                     /* owned; -1: memory of somebody else */
 	uint8_t *data;                 /* NULL: cannot be mapped, bytes go by messages (vtr_guest_write()) */
 	bool mapped;                   /* the device has it */
+	bool pieces;                   /* see vtr_guest_area_piece() */
 	struct vtr_fault_guard *guard; /* of memory of somebody else */
 };
 
-/* The area of this kind, empty, at its usual address and size. 0 or -errno. */
-int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind);
+/* Behind an IOMMU the address is an IOVA, and the file's pieces of this size are mixed: piece i of the IOVAs, and of data, is piece
+ * vtr_guest_area_piece(area, i) of the file. */
+enum { VTR_GUEST_IOMMU_PIECE = 262144 };
+uint64_t vtr_guest_area_piece(const struct vtr_guest_area *area, uint64_t i);
+
+/* The area of this kind, empty, at its usual address and size, in pieces or not. 0 or -errno. */
+int vtr_guest_area_init(struct vtr_guest_area *area, enum vtr_guest_memory kind, bool pieces);
 /* An area over size bytes at offset of a file of somebody else (borrowed), at no address yet. 0 or -errno. */
 int vtr_guest_area_init_file(struct vtr_guest_area *area, uint64_t size, int fd, uint64_t offset);
 void vtr_guest_area_finish(struct vtr_guest_area *area);

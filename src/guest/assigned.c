@@ -257,12 +257,12 @@ static int map_part(struct vtr_guest *guest, uint64_t offset, uint64_t size, int
 {
 	const struct vtr_vfio_region *region = the_bar(guest->assigned);
 
-	return vtr_vfio_user_dma_map(guest->client, region->address + offset, size, fd, region->offset + offset, true);
+	return guest->link->impl->map(guest->link, region->address + offset, size, fd, region->offset + offset, true);
 }
 
 static int unmap_part(struct vtr_guest *guest, uint64_t offset, uint64_t size, int fd)
 {
-	return vtr_vfio_user_dma_unmap(guest->client, the_bar(guest->assigned)->address + offset, size);
+	return guest->link->impl->unmap(guest->link, the_bar(guest->assigned)->address + offset, size);
 }
 
 /* Calls func for each part of the BAR that the display device is told about, until one fails; *done counts those that did not. */
@@ -293,7 +293,7 @@ int vtr_guest_assigned_map(struct vtr_guest *guest)
 	if (result && mapped)
 		each_part(guest, unmap_part, &unmapped);
 	guest->areas[VTR_GUEST_BAR].mapped = !result;
-	return result ? vtr_guest_fail(guest, -result, "DMA_MAP of the assigned device's BAR failed: %s", strerror(-result)) : 0;
+	return result ? vtr_guest_fail(guest, -result, "giving the assigned device's BAR failed: %s", strerror(-result)) : 0;
 }
 
 int vtr_guest_assigned_unmap(struct vtr_guest *guest)
@@ -302,7 +302,7 @@ int vtr_guest_assigned_unmap(struct vtr_guest *guest)
 	int result = each_part(guest, unmap_part, &unmapped);
 
 	if (result)
-		return vtr_guest_fail(guest, -result, "DMA_UNMAP of the assigned device's BAR failed: %s", strerror(-result));
+		return vtr_guest_fail(guest, -result, "taking the assigned device's BAR away failed: %s", strerror(-result));
 	guest->areas[VTR_GUEST_BAR].mapped = false;
 	return 0;
 }

@@ -265,7 +265,8 @@ static void run(struct bench *bench)
 	if (!bench->guest->options.control)
 		return;
 	reading(bench, "screenshot of a 4K frame in RAM, best of 10", VTR_GUEST_RAM);
-	reading(bench, "screenshot of a 4K frame in remote memory", VTR_GUEST_REMOTE);
+	if (vtr_guest_has_memory(bench->guest, VTR_GUEST_REMOTE))
+		reading(bench, "screenshot of a 4K frame in remote memory", VTR_GUEST_REMOTE);
 	if (bench->guest->assigned)
 		reading(bench, "screenshot of a 4K frame in the assigned device", VTR_GUEST_BAR);
 	add(bench, "memcpy of as many bytes", memcpy_ms((size_t)3840 * 2160 * 4), "ms");

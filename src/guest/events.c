@@ -97,7 +97,7 @@ static int fill_sources(const struct listener *listener, struct pollfd sources[2
 		const struct vtr_guest *guest = listener->wanted[kind] ? listener->devices[kind].guest : NULL;
 
 		sources[2 * kind] = (struct pollfd){ guest ? guest->queues[VTR_GUEST_CONTROL].eventfd : -1, POLLIN, 0 };
-		sources[2 * kind + 1] = (struct pollfd){ guest ? vtr_vfio_user_client_fd(guest->client) : -1, POLLIN, 0 };
+		sources[2 * kind + 1] = (struct pollfd){ guest ? guest->link->impl->socket(guest->link) : -1, POLLIN, 0 };
 	}
 	sources[2 * STDIN] = (struct pollfd){ STDIN_FILENO, POLLIN, 0 };
 	return 2 * STDIN + 1;

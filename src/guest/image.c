@@ -58,6 +58,9 @@ int vtr_image_init(struct vtr_image *image, struct vtr_guest *guest, const struc
 	uint32_t ranges = layout->ranges ? layout->ranges : 1;
 
 	*image = (struct vtr_image){ .guest = guest };
+	if (!vtr_guest_has_memory(guest, layout->memory))
+		return vtr_guest_fail(guest, ENOTSUP, "there is no %s memory over %s", vtr_guest_memory_name(layout->memory),
+		                      guest->link->impl->name);
 	image->framebuffer = (struct vtr_framebuffer){
 		.width = layout->width,
 		.height = layout->height,

@@ -106,12 +106,13 @@ int vtr_guest_input_send(struct vtr_guest_input *input, const struct virtio_inpu
 
 int vtr_guest_input_config(struct vtr_guest_input *input, uint8_t select, uint8_t subsel, struct virtio_input_config *config)
 {
-	struct vtr_guest_function *function = &input->guest->function;
+	struct vtr_guest_link *link = input->guest->link;
 	uint8_t *bytes = (uint8_t *)config;
+	int result = link->impl->write_config(link, offsetof(struct virtio_input_config, select), &select, 1);
 
-	vtr_guest_function_write(function, &function->config, offsetof(struct virtio_input_config, select), 1, select);
-	vtr_guest_function_write(function, &function->config, offsetof(struct virtio_input_config, subsel), 1, subsel);
-	for (uint32_t i = 0; i < sizeof(*config); i++)
-		bytes[i] = (uint8_t)vtr_guest_function_read(function, &function->config, i, 1);
-	return vtr_guest_function_check(function);
+	if (!result)
+		result = link->impl->write_config(link, offsetof(struct virtio_input_config, subsel), &subsel, 1);
+	for (uint32_t i = 0; i < sizeof(*config) && !result; i++)
+		result = link->impl->read_config(link, i, &bytes[i], 1);
+	return result;
 }

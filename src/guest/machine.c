@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest machine of one device: memory, the PCI function, two queues, and the waiting.
+ * A guest machine of one device: memory, the link to the device (link.h), two queues, and the waiting.
  *
- * Goals: drive the device as an operating system's driver does, over the public vfio-user client; let checks reach below that;
- * never hang. Each wait polls three things until a deadline: the interrupt it is about, the configuration interrupt (a device that
- * asks for a reset answers nothing any more), and the connection, on which the device asks for memory that has no fd.
+ * Goals: drive the device as an operating system's driver does, whatever it is behind; let checks reach below that; never hang.
+ * Each wait polls three things until a deadline: the interrupt it is about, the configuration interrupt (a device that asks for a
+ * reset answers nothing any more), and the connection, on which the device may have requests of its own.
  *
  * Memory: commands, answers and indirect tables come from the system area's arena, which vtr_guest_start() empties. A synchronous
  * command gives its part back when it was answered; one that timed out keeps it, as the device may still write there.
  *
- * States: open (memory given, function read) -> started (DRIVER_OK) -> open again by a reset. A lost connection stays lost:
+ * States: open (memory given) -> started (DRIVER_OK) -> open again by a reset. A lost connection stays lost:
  * the caller opens a new guest.
  *
  * Threads: none. Limits: VTR_GUEST_RING_MAX entries a ring; the areas' fixed sizes.
@@ -17,10 +17,8 @@
 #include "guest/machine.h"
 
 #include <errno.h>
-#include <linux/vfio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_gpu.h>
-#include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -38,7 +36,6 @@
 enum {
 	DEFAULT_TIMEOUT_MS = 10000,
 	PAGE = 4096,
-	CONFIG_VECTOR = 0, /* MSI-X vectors: configuration, then one for each queue */
 };
 
 /* What this driver knows how to use; more is never accepted. */
@@ -70,7 +67,7 @@ uint64_t vtr_guest_features(const struct vtr_guest *guest)
 
 bool vtr_guest_connected(const struct vtr_guest *guest)
 {
-	return vtr_vfio_user_client_fd(guest->client) >= 0 &&
+	return guest->link->impl->socket(guest->link) >= 0 &&
 	       (!guest->assigned || vtr_vfio_user_client_fd(guest->assigned->client) >= 0);
 }
 
@@ -81,63 +78,72 @@ uint32_t vtr_guest_peer_pid(const struct vtr_guest *guest)
 
 	if (guest->options.pid)
 		return guest->options.pid;
-	if (getsockopt(vtr_vfio_user_client_fd(guest->client), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid < 0)
+	if (getsockopt(guest->link->impl->socket(guest->link), SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid < 0)
 		return 0;
 	return (uint32_t)peer.pid;
 }
 
+/* ---- what the device says ---- */
+
+uint64_t vtr_guest_offered(struct vtr_guest *guest)
+{
+	uint64_t offered = 0;
+
+	return guest->link->impl->features(guest->link, &offered) ? 0 : offered;
+}
+
+uint8_t vtr_guest_status(struct vtr_guest *guest)
+{
+	uint8_t status = 0;
+
+	return guest->link->impl->status(guest->link, &status) ? 0 : status;
+}
+
+uint32_t vtr_guest_config(struct vtr_guest *guest, uint32_t offset)
+{
+	uint32_t value = 0;
+
+	return guest->link->impl->read_config(guest->link, offset, &value, sizeof(value)) ? 0 : value;
+}
+
 /* ---- open and close ---- */
 
-static int set_up_interrupts(struct vtr_guest *guest)
+static int make_memory(struct vtr_guest *guest)
 {
-	uint32_t count = 0;
-	int result = vtr_vfio_user_irq_count(guest->client, VFIO_PCI_MSIX_IRQ_INDEX, &count);
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
+		bool own = i != VTR_GUEST_BAR || !guest->options.assign;
+		int result = own ? vtr_guest_area_init(&guest->areas[i], i, guest->options.iommu) : 0;
 
-	if (result)
-		return vtr_guest_fail(guest, -result, "asking for MSI-X vectors failed: %s", strerror(-result));
-	if (count < 1 + VTR_GUEST_QUEUES)
-		return vtr_guest_fail(guest, EPROTO, "the device has %u MSI-X vectors; %u are needed", count, 1 + VTR_GUEST_QUEUES);
-	for (unsigned i = 0; i < 1 + VTR_GUEST_QUEUES; i++) {
-		int *fd = i ? &guest->queues[i - 1].eventfd : &guest->config_eventfd;
-
-		*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (*fd < 0)
-			return vtr_guest_fail(guest, errno, "no eventfd: %s", strerror(errno));
-		result = vtr_vfio_user_set_irq(guest->client, VFIO_PCI_MSIX_IRQ_INDEX, i, *fd);
 		if (result)
-			return vtr_guest_fail(guest, -result, "setting MSI-X vector %u failed: %s", i, strerror(-result));
+			return vtr_guest_fail(guest, -result, "no memory for the guest: %s", strerror(-result));
+	}
+	return 0;
+}
+
+static int make_eventfds(struct vtr_guest *guest)
+{
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++) {
+		guest->queues[i].eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (guest->queues[i].eventfd < 0)
+			return vtr_guest_fail(guest, errno, "no eventfd: %s", strerror(errno));
 	}
 	return 0;
 }
 
 static int connect_and_map(struct vtr_guest *guest)
 {
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
-		int result = i == VTR_GUEST_BAR && guest->options.assign ? 0 : vtr_guest_area_init(&guest->areas[i], i);
+	int result = make_memory(guest);
 
-		if (result)
-			return vtr_guest_fail(guest, -result, "no memory for the guest: %s", strerror(-result));
-	}
-	int assigned = guest->options.assign ? vtr_guest_assigned_open(guest, guest->options.assign) : 0;
-	if (assigned)
-		return assigned;
-	guest->client = vtr_vfio_user_client_connect(guest->options.vfio_user, guest->timeout_ms);
-	if (!guest->client) {
-		bool nobody = errno == ENOENT || errno == ECONNREFUSED;
-
-		return vtr_guest_fail(guest, errno, "cannot talk to a device at %s: %s%s%s", guest->options.vfio_user,
-		                      strerror(errno), nobody ? "; start one with: vitrine --vfio-user " : "",
-		                      nobody ? guest->options.vfio_user : "");
-	}
-	vtr_guest_serve_memory(guest);
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++) {
-		int result = vtr_guest_map(guest, i);
-
-		if (result)
-			return result;
-	}
-	int result = vtr_guest_function_init(&guest->function, guest->client, &guest->failure);
-	return result ? result : set_up_interrupts(guest);
+	if (!result)
+		result = make_eventfds(guest);
+	if (!result && guest->options.assign)
+		result = vtr_guest_assigned_open(guest, guest->options.assign);
+	if (!result)
+		result = guest->options.vhost_user ? vtr_guest_link_open_vhost(guest) : vtr_guest_link_open_pci(guest);
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT && !result; i++)
+		if (vtr_guest_has_memory(guest, i))
+			result = vtr_guest_map(guest, i);
+	return result;
 }
 
 struct vtr_guest *vtr_guest_open(const struct vtr_guest_options *options, struct vtr_error *error)
@@ -150,7 +156,6 @@ struct vtr_guest *vtr_guest_open(const struct vtr_guest_options *options, struct
 	}
 	guest->options = *options;
 	guest->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
-	guest->config_eventfd = -1;
 	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
 		guest->queues[i].eventfd = -1;
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
@@ -170,35 +175,29 @@ void vtr_guest_close(struct vtr_guest *guest)
 {
 	if (!guest)
 		return;
-	vtr_vfio_user_client_destroy(guest->client);
+	if (guest->link)
+		guest->link->impl->destroy(guest->link);
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
 		vtr_guest_area_finish(&guest->areas[i]);
 	vtr_guest_assigned_close(guest);
 	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
 		vtr_fd_close(&guest->queues[i].eventfd);
-	vtr_fd_close(&guest->config_eventfd);
 	free(guest);
 }
 
 /* ---- start and stop ---- */
 
-int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory)
+int vtr_guest_lay_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory)
 {
-	struct vtr_guest_function *function = &guest->function;
-	struct vtr_guest_queue *queue = &guest->queues[index];
-	const struct vtr_guest_structure *common = &function->common;
+	uint64_t limit = guest->queue_limit ? guest->queue_limit : VTR_GUEST_RING_MAX, size;
+	int result = guest->link->impl->queue_size(guest->link, index, &size);
 
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SELECT, 2, index);
-	uint64_t size = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_SIZE, 2);
-	int result = vtr_guest_function_check(function);
 	if (result)
-		return vtr_guest_fail(guest, -result, "reading queue %d's size failed: %s", index, strerror(-result));
+		return result;
 	if (!size || (size & (size - 1)))
 		return vtr_guest_fail(guest, EPROTO, "queue %d has %u entries, which is no power of two", index, (unsigned)size);
-	uint64_t limit = guest->queue_limit ? guest->queue_limit : VTR_GUEST_RING_MAX;
 	if (size > limit)
 		size = limit;
-
 	size_t bytes = vtr_guest_ring_bytes((uint16_t)size);
 	uint64_t address = vtr_guest_area_alloc(&guest->areas[memory], bytes, PAGE);
 	if (!address)
@@ -206,26 +205,16 @@ int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index in
 	if (!vtr_guest_data(guest, address, bytes))
 		return vtr_guest_fail(guest, ENOTSUP, "the %s area cannot be mapped: no ring can be in it",
 		                      vtr_guest_memory_name(memory));
-	vtr_guest_ring_init(&queue->ring, vtr_guest_data(guest, address, bytes), address, (uint16_t)size,
+	vtr_guest_ring_init(&guest->queues[index].ring, vtr_guest_data(guest, address, bytes), address, (uint16_t)size,
 	                    guest->features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
-
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SIZE, 2, size);
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1 + index);
-	bool vector_set = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_MSIX, 2) == 1 + index;
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_DESCLO, 8, queue->ring.address);
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_AVAILLO, 8, queue->ring.avail_address);
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_USEDLO, 8, queue->ring.used_address);
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
-	uint64_t notify = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_NOFF, 2) * function->notify_multiplier;
-	result = vtr_guest_function_check(function);
-	if (result)
-		return vtr_guest_fail(guest, -result, "setting up queue %d failed: %s", index, strerror(-result));
-	if (!vector_set)
-		return vtr_guest_fail(guest, EPROTO, "queue %d did not accept its MSI-X vector", index);
-	if (notify + 2 > function->notify.length)
-		return vtr_guest_fail(guest, EPROTO, "queue %d's doorbell lies outside the notify structure", index);
-	queue->doorbell = function->notify.offset + notify;
 	return 0;
+}
+
+int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory)
+{
+	int result = vtr_guest_lay_queue(guest, index, memory);
+
+	return result ? result : guest->link->impl->start_queue(guest->link, index, &guest->queues[index].ring);
 }
 
 static void drain(int eventfd)
@@ -236,57 +225,55 @@ static void drain(int eventfd)
 		;
 }
 
-/* What was pending belongs to the life before. */
-static void forget_interrupts(struct vtr_guest *guest)
-{
-	drain(guest->config_eventfd);
-	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
-		drain(guest->queues[i].eventfd);
-}
-
 int vtr_guest_stop(struct vtr_guest *guest)
 {
-	int result = vtr_guest_function_reset(&guest->function, guest->timeout_ms);
-
-	if (result)
-		return vtr_guest_fail(guest, -result, "resetting the device failed: %s", strerror(-result));
-	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
-		guest->areas[i].used = 0;
-	guest->features = 0;
-	forget_interrupts(guest);
-	return 0;
-}
-
-int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_guest_memory rings)
-{
-	struct vtr_guest_function *function = &guest->function;
-	int result = vtr_guest_stop(guest);
+	int result = guest->link->impl->reset(guest->link);
 
 	if (result)
 		return result;
-	uint64_t offered = vtr_guest_function_features(function);
-	if (!function->error && !(offered & UINT64_C(1) << VIRTIO_F_VERSION_1))
-		return vtr_guest_fail(guest, EPROTO, "the device does not offer VERSION_1");
-	features = offered & known_features & (features | UINT64_C(1) << VIRTIO_F_VERSION_1);
-	result = vtr_guest_function_negotiate(function, features);
-	if (result)
-		return vtr_guest_fail(guest, -result, "the device does not accept features 0x%llx that it offered: %s",
-		                      (unsigned long long)features, strerror(-result));
-	guest->features = features;
+	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
+		guest->areas[i].used = 0;
+	guest->features = 0;
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++)
+		drain(guest->queues[i].eventfd); /* what was pending belongs to the life before */
+	return 0;
+}
 
-	vtr_guest_function_write(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2, CONFIG_VECTOR);
-	uint64_t n_queues = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_NUMQ, 2);
-	if (!function->error && n_queues < VTR_GUEST_QUEUES)
-		return vtr_guest_fail(guest, EPROTO, "the device has %u queues in place of 2", (unsigned)n_queues);
-	for (unsigned i = 0; i < VTR_GUEST_QUEUES; i++) {
+/* What of the wish can be. */
+static int choose_features(struct vtr_guest *guest, uint64_t wanted, uint64_t *features)
+{
+	const uint64_t platform = UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM, version_1 = UINT64_C(1) << VIRTIO_F_VERSION_1;
+	uint64_t offered;
+	int result = guest->link->impl->features(guest->link, &offered);
+
+	if (result)
+		return result;
+	if (!(offered & version_1))
+		return vtr_guest_fail(guest, EPROTO, "the device does not offer VERSION_1");
+	*features = offered & known_features & (wanted | version_1);
+	if (!guest->options.iommu && guest->options.vhost_user)
+		*features &= ~platform; /* there would be nobody to translate */
+	if (!guest->options.iommu)
+		return 0;
+	*features |= platform;
+	return offered & platform ? 0 : vtr_guest_fail(guest, ENOTSUP, "the device does not offer ACCESS_PLATFORM");
+}
+
+int vtr_guest_start_in(struct vtr_guest *guest, uint64_t wanted, enum vtr_guest_memory rings)
+{
+	uint64_t features = 0;
+	int result = vtr_guest_stop(guest);
+
+	if (!result)
+		result = choose_features(guest, wanted, &features);
+	if (!result)
+		result = guest->link->impl->negotiate(guest->link, features);
+	if (result)
+		return result;
+	guest->features = features;
+	for (unsigned i = 0; i < VTR_GUEST_QUEUES && !result; i++)
 		result = vtr_guest_setup_queue(guest, i, rings);
-		if (result)
-			return result;
-	}
-	vtr_guest_function_set_status(function, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
-	                                                VIRTIO_CONFIG_S_DRIVER_OK);
-	result = vtr_guest_function_check(function);
-	return result ? vtr_guest_fail(guest, -result, "starting the device failed: %s", strerror(-result)) : 0;
+	return result ? result : guest->link->impl->driver_ok(guest->link);
 }
 
 int vtr_guest_start(struct vtr_guest *guest, uint64_t features)
@@ -355,62 +342,52 @@ int vtr_guest_post(struct vtr_guest *guest, enum vtr_guest_queue_index index, st
 
 int vtr_guest_kick(struct vtr_guest *guest, enum vtr_guest_queue_index index, bool always)
 {
-	struct vtr_guest_queue *queue = &guest->queues[index];
-	uint16_t value = index;
-
-	if (!vtr_guest_ring_needs_kick(&queue->ring) && !always)
+	if (!vtr_guest_ring_needs_kick(&guest->queues[index].ring) && !always)
 		return 0;
-	int result = vtr_vfio_user_write(guest->client, guest->function.notify.bar, queue->doorbell, &value, sizeof(value), true);
-	return result ? vtr_guest_fail(guest, -result, "ringing the doorbell failed: %s", strerror(-result)) : 0;
+	return guest->link->impl->kick(guest->link, index);
 }
 
-static int dispatch(struct vtr_guest *guest, struct vtr_vfio_user_client *client, const char *name)
+static int dispatch_assigned(struct vtr_guest *guest)
 {
-	int result = vtr_vfio_user_client_dispatch(client);
+	int result = vtr_vfio_user_client_dispatch(guest->assigned->client);
 
-	return result ? vtr_guest_fail(guest, -result, "the connection to the %s broke: %s", name, strerror(-result)) : 0;
+	return result ? vtr_guest_fail(guest, -result, "the connection to the assigned device broke: %s", strerror(-result)) : 0;
 }
 
 /* Waits for an interrupt on fd (-1: none) or a configuration interrupt, serving the devices' requests meanwhile; returns after each
  * thing that happened. 0, -ETIMEDOUT at the deadline, -ENOTCONN, ... */
 static int wait_interrupt(struct vtr_guest *guest, int fd, uint64_t deadline_ns)
 {
+	enum { QUEUE, ASSIGNED, LINK, MAX = LINK + VTR_GUEST_LINK_FDS };
 	struct vtr_vfio_user_client *assigned = guest->assigned ? guest->assigned->client : NULL;
 	uint64_t now = vtr_now_ns();
-	struct pollfd fds[] = {
-		{ .fd = vtr_vfio_user_client_fd(guest->client), .events = POLLIN },
-		{ .fd = assigned ? vtr_vfio_user_client_fd(assigned) : -1, .events = POLLIN },
-		{ .fd = guest->config_eventfd, .events = POLLIN },
-		{ .fd = fd, .events = POLLIN },
+	struct pollfd fds[MAX] = {
+		[QUEUE] = { .fd = fd, .events = POLLIN },
+		[ASSIGNED] = { .fd = assigned ? vtr_vfio_user_client_fd(assigned) : -1, .events = POLLIN },
 	};
 
 	if (!vtr_guest_connected(guest))
 		return vtr_guest_fail(guest, ENOTCONN, "the %s closed the connection",
-		                      fds[0].fd < 0 ? "device" : "assigned device");
+		                      guest->link->impl->socket(guest->link) < 0 ? "device" : "assigned device");
 	if (now >= deadline_ns)
 		return -ETIMEDOUT;
-	int ready = poll(fds, 4, (int)((deadline_ns - now + 999999) / 1000000));
+	size_t n = guest->link->impl->fds(guest->link, &fds[LINK]);
+	int ready = poll(fds, LINK + n, (int)((deadline_ns - now + 999999) / 1000000));
 	if (ready < 0 && errno != EINTR)
 		return vtr_guest_fail(guest, errno, "poll failed: %s", strerror(errno));
 	if (ready <= 0)
 		return 0;
-	int result = fds[0].revents ? dispatch(guest, guest->client, "device") : 0;
-	if (!result && fds[1].revents)
-		result = dispatch(guest, assigned, "assigned device");
-	if (result)
-		return result;
-	if (fds[2].revents) {
-		drain(guest->config_eventfd);
-		guest->config_events++;
-	}
-	if (fds[3].revents)
+	int result = guest->link->impl->dispatch(guest->link, &fds[LINK], n);
+	if (!result && fds[ASSIGNED].revents)
+		result = dispatch_assigned(guest);
+	if (!result && fds[QUEUE].revents)
 		drain(fd);
-	return 0;
+	return result;
 }
 
 static bool needs_reset(struct vtr_guest *guest)
 {
-	return vtr_guest_function_status(&guest->function) & VIRTIO_CONFIG_S_NEEDS_RESET;
+	return vtr_guest_status(guest) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
 int vtr_guest_collect(struct vtr_guest *guest, enum vtr_guest_queue_index index, uint16_t *head, uint32_t *written, int timeout_ms)

@@ -12,6 +12,7 @@
 #include "guest/area.h"
 #include "guest/assigned.h"
 #include "guest/function.h"
+#include "guest/link.h"
 #include "guest/ring.h"
 
 /* The insides of struct vtr_guest, for the runners and checks that do what no driver does. */
@@ -20,20 +21,17 @@ enum vtr_guest_queue_index { VTR_GUEST_CONTROL, VTR_GUEST_CURSOR, VTR_GUEST_QUEU
 
 struct vtr_guest_queue {
 	struct vtr_guest_ring ring;
-	int eventfd;       /* interrupts of this queue */
-	uint64_t doorbell; /* offset in the notify structure's BAR */
+	int eventfd; /* interrupts of this queue */
 };
 
 struct vtr_guest {
 	struct vtr_guest_options options;
 	int timeout_ms;
-	struct vtr_vfio_user_client *client;
+	struct vtr_guest_link *link; /* owned */
 	struct vtr_guest_area areas[VTR_GUEST_MEMORY_COUNT];
 	struct vtr_guest_assigned *assigned; /* owned; NULL: the guest's BAR is a memfd of its own */
 	struct vtr_guest_area extra[2];      /* what a check gives the device besides, for requests about it; the check's own */
-	struct vtr_guest_function function;
 	struct vtr_guest_queue queues[VTR_GUEST_QUEUES];
-	int config_eventfd;
 	uint64_t config_events;   /* configuration interrupts seen so far */
 	uint64_t features;        /* negotiated */
 	uint16_t queue_limit;     /* entries of a ring at most, a power of two; 0: VTR_GUEST_RING_MAX */
@@ -45,6 +43,8 @@ struct vtr_guest {
 /* Remembers a failure for vtr_guest_error() and returns -code. */
 int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...) VTR_PRINTF(3, 4);
 
+/* Is there memory of this kind? Memory without an fd needs a link on which the device can ask for it. */
+bool vtr_guest_has_memory(const struct vtr_guest *guest, enum vtr_guest_memory kind);
 /* Gives an area to the device or takes it back; the contents stay. 0 or -errno. */
 int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind);
 int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind);
@@ -56,14 +56,23 @@ void *vtr_guest_data(struct vtr_guest *guest, uint64_t address, uint64_t length)
 int vtr_guest_write(struct vtr_guest *guest, uint64_t address, const void *bytes, size_t length);
 int vtr_guest_fill(struct vtr_guest *guest, uint64_t address, uint8_t value, uint64_t length);
 
-/* From here on the device's requests for memory are served. */
-void vtr_guest_serve_memory(struct vtr_guest *guest);
+/* From here on the client's server's requests for memory are served. */
+void vtr_guest_serve_memory(struct vtr_guest *guest, struct vtr_vfio_user_client *client);
 
 /* vtr_guest_start() with the rings in memory of the given kind. */
 int vtr_guest_start_in(struct vtr_guest *guest, uint64_t features, enum vtr_guest_memory rings);
 
-/* The parts of it: queue set-up of a device that has accepted its features (also after a queue reset), and DRIVER_OK. */
+/* The parts of it, for a device that has accepted its features (also after a queue reset): an empty ring in memory of this kind,
+ * and that as the queue. */
+int vtr_guest_lay_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory);
 int vtr_guest_setup_queue(struct vtr_guest *guest, enum vtr_guest_queue_index index, enum vtr_guest_memory memory);
+
+/* The features that the device offers; 0 when it does not answer. */
+uint64_t vtr_guest_offered(struct vtr_guest *guest);
+/* The device status; 0 when the device does not answer. */
+uint8_t vtr_guest_status(struct vtr_guest *guest);
+/* A 32-bit field of struct virtio_gpu_config; 0 when the device does not answer. */
+uint32_t vtr_guest_config(struct vtr_guest *guest, uint32_t offset);
 
 /* One command on its way. */
 struct vtr_guest_message {

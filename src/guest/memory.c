@@ -91,12 +91,17 @@ static int dma_write(void *data, uint64_t address, const void *buffer, size_t le
 
 static const struct vtr_vfio_user_dma_impl dma_impl = { .read = dma_read, .write = dma_write };
 
-void vtr_guest_serve_memory(struct vtr_guest *guest)
+void vtr_guest_serve_memory(struct vtr_guest *guest, struct vtr_vfio_user_client *client)
 {
-	vtr_vfio_user_client_set_dma(guest->client, &dma_impl, guest);
+	vtr_vfio_user_client_set_dma(client, &dma_impl, guest);
 }
 
 /* ---- giving and taking ---- */
+
+bool vtr_guest_has_memory(const struct vtr_guest *guest, enum vtr_guest_memory kind)
+{
+	return guest->areas[kind].fd >= 0 || guest->link->impl->has_remote;
+}
 
 int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind)
 {
@@ -104,13 +109,9 @@ int vtr_guest_map(struct vtr_guest *guest, enum vtr_guest_memory kind)
 
 	if (kind == VTR_GUEST_BAR && guest->assigned)
 		return vtr_guest_assigned_map(guest);
-	int result = vtr_vfio_user_dma_map(guest->client, area->address, area->size, area->fd, 0, true);
-
-	if (result)
-		return vtr_guest_fail(guest, -result, "DMA_MAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-		                      strerror(-result));
-	area->mapped = true;
-	return 0;
+	int result = guest->link->impl->map(guest->link, area->address, area->size, area->fd, 0, true);
+	area->mapped = !result;
+	return result;
 }
 
 int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind)
@@ -119,11 +120,7 @@ int vtr_guest_unmap(struct vtr_guest *guest, enum vtr_guest_memory kind)
 
 	if (kind == VTR_GUEST_BAR && guest->assigned)
 		return vtr_guest_assigned_unmap(guest);
-	int result = vtr_vfio_user_dma_unmap(guest->client, area->address, area->size);
-
-	if (result)
-		return vtr_guest_fail(guest, -result, "DMA_UNMAP of the %s area failed: %s", vtr_guest_memory_name(kind),
-		                      strerror(-result));
-	area->mapped = false;
-	return 0;
+	int result = guest->link->impl->unmap(guest->link, area->address, area->size);
+	area->mapped = area->mapped && result;
+	return result;
 }

@@ -18,7 +18,7 @@
 
 #include "guest/command.h"
 #include "guest/edid.h"
-#include "guest/machine.h"
+#include "guest/link_vhost.h"
 
 static json_t *hex(const char *format, unsigned long long value)
 {
@@ -94,12 +94,11 @@ static json_t *feature_names(uint64_t features)
 
 static json_t *configuration(struct vtr_guest *guest)
 {
-	struct vtr_guest_function *function = &guest->function;
-	const struct vtr_guest_structure *config = &function->config;
+	struct virtio_gpu_config config = { 0 };
 
-	return json_pack("{s:I, s:I, s:I}", "events", (json_int_t)vtr_guest_function_read(function, config, 0, 4), "scanouts",
-	                 (json_int_t)vtr_guest_function_read(function, config, 8, 4), "capsets",
-	                 (json_int_t)vtr_guest_function_read(function, config, 12, 4));
+	guest->link->impl->read_config(guest->link, 0, &config, sizeof(config));
+	return json_pack("{s:I, s:I, s:I}", "events", (json_int_t)config.events_read, "scanouts", (json_int_t)config.num_scanouts,
+	                 "capsets", (json_int_t)config.num_capsets);
 }
 
 static json_t *edid_of(struct vtr_guest *guest, uint32_t scanout)
@@ -169,22 +168,50 @@ static json_t *assigned_device(const struct vtr_guest_assigned *assigned)
 	                 vtr_guest_assigned_kind(assigned), "dmabufs", dmabufs);
 }
 
-static json_t *collect(struct vtr_guest *guest)
+/* What only a PCI function has. */
+static void add_function(json_t *device, const struct vtr_guest_function *function)
 {
-	struct vtr_guest_function *function = &guest->function;
-	uint64_t offered = vtr_guest_function_features(function);
-	json_t *config = configuration(guest);
-	uint64_t count = (uint64_t)json_integer_value(json_object_get(config, "scanouts"));
 	json_t *ids = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "vendor", hex("%04llx", function->vendor), "device",
 	                        hex("%04llx", function->device), "subsystem_vendor", hex("%04llx", function->subsystem_vendor),
 	                        "subsystem", hex("%04llx", function->subsystem), "class", hex("%06llx", function->class_code),
 	                        "revision", hex("%02llx", function->revision));
 
-	return json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "pci", ids, "msix_vectors", function->msix_vectors,
-	                 "bars", bars(function), "capabilities", capabilities(function), "features", feature_names(offered),
-	                 "feature_bits", hex("0x%llx", offered), "config", config, "queue_size",
-	                 guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count), "assigned",
-	                 assigned_device(guest->assigned));
+	json_object_set_new(device, "pci", ids);
+	json_object_set_new(device, "msix_vectors", json_integer(function->msix_vectors));
+	json_object_set_new(device, "bars", bars(function));
+	json_object_set_new(device, "capabilities", capabilities(function));
+}
+
+/* What only a vhost-user back-end has. */
+static json_t *backend(const struct vtr_vhost_user_frontend *frontend)
+{
+	struct vtr_vhost_user_frontend_status status;
+	json_t *list = json_array();
+
+	vtr_vhost_user_frontend_status(frontend, &status);
+	for (unsigned bit = 0; bit < 64; bit++) /* those that both ends know, so each has a name */
+		if (status.protocol_features >> bit & 1)
+			json_array_append_new(list, json_string(vtr_vhost_user_protocol_feature_name(bit)));
+	return json_pack("{s:o, s:i, s:i}", "protocol_features", list, "vrings", (int)status.vrings, "memory_slots",
+	                 (int)status.slots);
+}
+
+static json_t *collect(struct vtr_guest *guest)
+{
+	struct vtr_guest_vhost *vhost = vtr_guest_vhost_of(guest);
+	uint64_t offered = vtr_guest_offered(guest);
+	json_t *config = configuration(guest);
+	uint64_t count = (uint64_t)json_integer_value(json_object_get(config, "scanouts"));
+	json_t *device = json_pack("{s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "link", guest->link->impl->name, "features",
+	                           feature_names(offered), "feature_bits", hex("0x%llx", offered), "config", config, "queue_size",
+	                           guest->queues[VTR_GUEST_CONTROL].ring.size, "scanouts", scanouts(guest, count), "assigned",
+	                           assigned_device(guest->assigned));
+
+	if (vhost)
+		json_object_set_new(device, "vhost_user", backend(vhost->frontend));
+	else
+		add_function(device, vtr_guest_function_of(guest));
+	return device;
 }
 
 /* ---- for people ---- */
@@ -219,6 +246,19 @@ static void print_pci(const json_t *device, FILE *out)
 		        text(item, "name"), text(item, "position"), number(item, "bar"), text(item, "offset"),
 		        number(item, "length"));
 	fprintf(out, "MSI-X         %" JSON_INTEGER_FORMAT " vectors\n", number(device, "msix_vectors"));
+}
+
+static void print_backend(const json_t *backend, FILE *out)
+{
+	const json_t *item;
+	size_t i;
+
+	fprintf(out,
+	        "back-end      vhost-user, %" JSON_INTEGER_FORMAT " vrings, %" JSON_INTEGER_FORMAT " memory slots\nprotocol     ",
+	        number(backend, "vrings"), number(backend, "memory_slots"));
+	json_array_foreach (json_object_get(backend, "protocol_features"), i, item)
+		fprintf(out, " %s", json_string_value(item));
+	fputc('\n', out);
 }
 
 static void print_scanouts(const json_t *device, FILE *out)
@@ -268,7 +308,10 @@ static void print(const json_t *device, FILE *out)
 	const json_t *config = json_object_get(device, "config"), *item;
 	size_t i;
 
-	print_pci(device, out);
+	if (json_object_get(device, "pci"))
+		print_pci(device, out);
+	else
+		print_backend(json_object_get(device, "vhost_user"), out);
 	fprintf(out, "features     ");
 	json_array_foreach (json_object_get(device, "features"), i, item)
 		fprintf(out, " %s", json_string_value(item));
@@ -296,7 +339,7 @@ int vtr_guest_probe(const struct vtr_guest_options *options, bool json, FILE *ou
 		goto close;
 	}
 	device = collect(guest);
-	if (!device || !vtr_guest_connected(guest) || vtr_guest_function_check(&guest->function)) {
+	if (!device || !vtr_guest_connected(guest)) {
 		vtr_log(VTR_LOG_ERROR, "the device stopped answering: %s", vtr_guest_error(guest));
 		goto close;
 	}

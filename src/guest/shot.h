@@ -11,13 +11,14 @@
 
 /*
  * A picture of what an output shows, fetched through the device's control socket. To make it the device may have to ask the guest
- * for memory, so the call waits on a thread of its own while the guest goes on serving the device.
+ * for memory, so the call waits on a thread of its own while the guest goes on serving the device. Without a control socket it is
+ * what the device has sent over its display socket.
  */
 struct vtr_shot {
 	uint32_t width, height, stride; /* stride in bytes */
 	uint64_t sequence;
-	const void *pixels; /* XRGB8888, mapped */
-	size_t size;
+	const void *pixels; /* XRGB8888 */
+	size_t size;        /* of their mapping; 0: they are the display's, valid until the guest waits again */
 };
 
 /* Asks at the control socket of the guest's options, on a new connection, so that a late answer is nobody else's. Waits at most the

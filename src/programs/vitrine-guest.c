@@ -12,14 +12,19 @@
 #include <vitrine/guest.h>
 #include <vitrine/limits.h>
 #include <vitrine/log.h>
+#include <vitrine/transport.h>
 
 #include "vitrine-version.h"
 
 static const char usage[] =
-	"usage: vitrine-guest --vfio-user PATH [options] probe|demo|check|events|bench [options]\n"
-	"A guest in user space: drives a virtio-gpu device over vfio-user.\n"
+	"usage: vitrine-guest --vfio-user PATH|--vhost-user PATH [options] probe|demo|check|events|bench [options]\n"
+	"A guest in user space: drives a virtio-gpu device over vfio-user or vhost-user.\n"
 	"\n"
 	"  --vfio-user PATH     the device's socket\n"
+	"  --vhost-user PATH    the socket of a vhost-user back-end; with it:\n"
+	"    --iommu            the guest's addresses are IOVAs, which the device has to ask for\n"
+	"    --display-socket   give it a display socket, as QEMU does: it then shows its pictures here, and check compares those\n"
+	"    --without NAME,... protocol features to do without: GPA_ADDRESSES, STATUS, ... (probe prints those that there are)\n"
 	"  --control PATH       the device's control socket: check compares pictures, bench takes screenshots\n"
 	"  --assign vfio-user=PATH\n"
 	"                       a device that is assigned to the guest: its BAR is the memory \"bar\"\n"
@@ -63,6 +68,10 @@ struct arguments {
 
 enum option_id {
 	OPTION_VFIO_USER = 256,
+	OPTION_VHOST_USER,
+	OPTION_IOMMU,
+	OPTION_DISPLAY_SOCKET,
+	OPTION_WITHOUT,
 	OPTION_CONTROL,
 	OPTION_ASSIGN,
 	OPTION_INPUT,
@@ -90,6 +99,10 @@ enum option_id {
 
 static const struct option options[] = {
 	{ "vfio-user", required_argument, NULL, OPTION_VFIO_USER },
+	{ "vhost-user", required_argument, NULL, OPTION_VHOST_USER },
+	{ "iommu", no_argument, NULL, OPTION_IOMMU },
+	{ "display-socket", no_argument, NULL, OPTION_DISPLAY_SOCKET },
+	{ "without", required_argument, NULL, OPTION_WITHOUT },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
 	{ "input", required_argument, NULL, OPTION_INPUT },
@@ -146,6 +159,30 @@ static bool parse_size(const char *text, struct vtr_guest_demo *demo)
 	return parse_pair(text, 'x', &demo->width, &demo->height) && demo->width && demo->height;
 }
 
+static bool find_feature(const char *name, size_t length, uint64_t *features)
+{
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *known = vtr_vhost_user_protocol_feature_name(bit);
+
+		if (!known || strlen(known) != length || strncmp(known, name, length) != 0)
+			continue;
+		*features |= UINT64_C(1) << bit;
+		return true;
+	}
+	return false;
+}
+
+/* Names with commas between them. */
+static bool parse_features(const char *text, uint64_t *features)
+{
+	for (size_t length; *text; text += length + (text[length] == ',')) {
+		length = strcspn(text, ",");
+		if (!find_feature(text, length, features))
+			return false;
+	}
+	return *features;
+}
+
 static bool parse_log_level(const char *text)
 {
 	enum vtr_log_level level;
@@ -165,6 +202,15 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 	case OPTION_VFIO_USER:
 		arguments->options.vfio_user = value;
 		return true;
+	case OPTION_VHOST_USER:
+		arguments->options.vhost_user = value;
+		return true;
+	case OPTION_IOMMU:
+		return arguments->options.iommu = true;
+	case OPTION_DISPLAY_SOCKET:
+		return arguments->options.display_socket = true;
+	case OPTION_WITHOUT:
+		return parse_features(value, &arguments->options.without);
 	case OPTION_CONTROL:
 		arguments->options.control = value;
 		return true;
@@ -251,6 +297,23 @@ static int run(struct arguments *arguments, const char *command)
 	return VTR_GUEST_USAGE;
 }
 
+/* One device, and nothing about it that it cannot have. */
+static bool names_device(const struct arguments *arguments, const char *command)
+{
+	const struct vtr_guest_options *device = &arguments->options;
+	const char *problem = NULL;
+
+	if (device->vfio_user && device->vhost_user)
+		problem = "one device, please: --vfio-user PATH or --vhost-user PATH";
+	else if ((device->iommu || device->display_socket || device->without) && !device->vhost_user)
+		problem = "--iommu, --display-socket and --without are for --vhost-user PATH";
+	else if (!device->vfio_user && !device->vhost_user && !arguments->check.list && strcmp(command, "events") != 0)
+		problem = "which device? give its socket with --vfio-user PATH or --vhost-user PATH";
+	if (problem)
+		fprintf(stderr, "vitrine-guest: %s\n", problem);
+	return !problem;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { .demo.memory = VTR_GUEST_BAR };
@@ -273,9 +336,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return VTR_GUEST_USAGE;
 	}
-	if (!arguments.options.vfio_user && !arguments.check.list && strcmp(argv[optind], "events") != 0) {
-		fprintf(stderr, "vitrine-guest: which device? give its socket with --vfio-user PATH\n");
+	if (!names_device(&arguments, argv[optind]))
 		return VTR_GUEST_USAGE;
-	}
 	return run(&arguments, argv[optind]);
 }

@@ -8,7 +8,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <vitrine/loop.h>
 
 void vtr_fd_close(int *fd)
 {
@@ -63,6 +66,28 @@ int vtr_unix_connect(const char *path)
 		error = -errno;
 		close(fd);
 		return error;
+	}
+	return fd;
+}
+
+int vtr_unix_connect_until(const char *path, uint64_t deadline_ns)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	struct sockaddr_un address;
+	int error = unix_address(path, &address);
+
+	if (error)
+		return error;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		error = errno == EAGAIN && vtr_now_ns() >= deadline_ns ? -ETIMEDOUT : -errno;
+		if (error != -EAGAIN && error != -EINTR) {
+			close(fd);
+			return error;
+		}
+		nanosleep(&pause, NULL);
 	}
 	return fd;
 }

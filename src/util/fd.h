@@ -21,4 +21,8 @@ int vtr_unix_listen(const char *path);
 /* A connected UNIX stream socket, CLOEXEC and blocking. An fd or -errno. */
 int vtr_unix_connect(const char *path);
 
+/* The same, non-blocking from birth: a listener whose backlog is full is waited for until deadline_ns (vtr_now_ns()), -ETIMEDOUT.
+ */
+int vtr_unix_connect_until(const char *path, uint64_t deadline_ns);
+
 #endif

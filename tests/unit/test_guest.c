@@ -200,7 +200,7 @@ static void test_area(void)
 {
 	struct vtr_guest_area area;
 
-	g_assert_cmpint(vtr_guest_area_init(&area, VTR_GUEST_BAR), ==, 0);
+	g_assert_cmpint(vtr_guest_area_init(&area, VTR_GUEST_BAR, false), ==, 0);
 	uint64_t a = vtr_guest_area_alloc(&area, 10, 16), b = vtr_guest_area_alloc(&area, 10, 4096);
 	g_assert_cmphex(a, ==, area.address);
 	g_assert_cmphex(b, ==, area.address + 4096);

@@ -14,12 +14,12 @@ static const struct vtr_image_layout layout = { VTR_GUEST_BAR, W, H, .ranges = 2
 
 static bool unmap(struct vtr_check *check)
 {
-	return vtr_expect_success(check, "DMA_UNMAP", vtr_guest_unmap(check->guest, VTR_GUEST_BAR));
+	return vtr_expect_success(check, "taking the BAR away", vtr_guest_unmap(check->guest, VTR_GUEST_BAR));
 }
 
 static bool map(struct vtr_check *check)
 {
-	return vtr_expect_success(check, "DMA_MAP", vtr_guest_map(check->guest, VTR_GUEST_BAR));
+	return vtr_expect_success(check, "giving the BAR", vtr_guest_map(check->guest, VTR_GUEST_BAR));
 }
 
 /* Whatever has happened: the BAR is where it was at the beginning. */

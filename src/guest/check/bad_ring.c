@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 
@@ -107,11 +106,11 @@ static bool outcome_is(struct vtr_check *check, enum outcome expected)
 	if (!vtr_expect_success(check, "doorbell", vtr_guest_kick(guest, VTR_GUEST_CONTROL, true)))
 		return false;
 	int result = vtr_guest_collect(guest, VTR_GUEST_CONTROL, &head, &written, ANSWER_MS);
-	uint8_t status = vtr_guest_function_status(&guest->function);
-	bool broken = status & VIRTIO_CONFIG_S_NEEDS_RESET;
+	uint8_t status;
 
-	if (!vtr_expect_success(check, "status", vtr_guest_function_check(&guest->function)))
+	if (!vtr_expect_success(check, "status", guest->link->impl->status(guest->link, &status)))
 		return false;
+	bool broken = status & VIRTIO_CONFIG_S_NEEDS_RESET;
 	if (expected == NEEDS_RESET && !broken)
 		return vtr_check_fail(check, "expected DEVICE_NEEDS_RESET, got status 0x%02x and %s", status,
 		                      result ? vtr_guest_error(guest) : "the chain back");
@@ -186,26 +185,31 @@ static bool head_twice(struct vtr_check *check, const void *row)
 	return outcome_is(check, EITHER);
 }
 
-/* A queue whose rings are nowhere. */
+/* A queue of which a part is nowhere. Setting it up may fail; nothing else may come of it. */
+enum ring_part { DESCRIPTORS, AVAILABLE, USED };
+
 static bool rings_nowhere(struct vtr_check *check, const void *row)
 {
+	const uint64_t nowhere = UINT64_C(0x700000000000);
 	struct vtr_guest *guest = check->guest;
-	struct vtr_guest_function *function = &guest->function;
-	uint32_t which = *(const uint32_t *)row; /* VIRTIO_PCI_COMMON_Q_... */
-	uint8_t started = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK;
+	struct vtr_guest_link *link = guest->link;
 	struct virtio_gpu_ctrl_hdr request = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
 	struct vtr_guest_message message;
 
 	if (!vtr_expect_success(check, "reset", vtr_guest_stop(guest)))
 		return false;
-	uint64_t features = vtr_guest_function_features(function) & ~VTR_FEATURE(VIRTIO_RING_F_EVENT_IDX);
-	if (!vtr_expect_success(check, "features", vtr_guest_function_negotiate(function, features)) ||
-	    !vtr_expect_success(check, "queue", vtr_guest_setup_queue(guest, VTR_GUEST_CONTROL, VTR_GUEST_SYSTEM)))
+	uint64_t features = vtr_guest_offered(guest) & ~VTR_FEATURE(VIRTIO_RING_F_EVENT_IDX);
+	if (!guest->options.iommu)
+		features &= ~VTR_FEATURE(VIRTIO_F_ACCESS_PLATFORM);
+	if (!vtr_expect_success(check, "features", link->impl->negotiate(link, features)) ||
+	    !vtr_expect_success(check, "a queue", vtr_guest_lay_queue(guest, VTR_GUEST_CONTROL, VTR_GUEST_SYSTEM)))
 		return false;
-	vtr_guest_function_write(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2, 0);
-	vtr_guest_function_write(function, &function->common, which, 8, UINT64_C(0x700000000000));
-	vtr_guest_function_set_status(function, started | VIRTIO_CONFIG_S_DRIVER_OK);
-	return vtr_expect_success(check, "registers", vtr_guest_function_check(function)) &&
+	struct vtr_guest_ring ring = guest->queues[VTR_GUEST_CONTROL].ring;
+	uint64_t *const parts[] = { [DESCRIPTORS] = &ring.address, [AVAILABLE] = &ring.avail_address, [USED] = &ring.used_address };
+	*parts[*(const enum ring_part *)row] = nowhere;
+	if (link->impl->start_queue(link, VTR_GUEST_CONTROL, &ring))
+		return vtr_expect_recovery(check);
+	return vtr_expect_success(check, "starting the device", link->impl->driver_ok(link)) &&
 	       vtr_expect_success(check, "posting",
 	                          vtr_guest_post(guest, VTR_GUEST_CONTROL, &message, &request, sizeof(request), RESPONSE)) &&
 	       vtr_expect_success(check, "doorbell", vtr_guest_kick(guest, VTR_GUEST_CONTROL, true)) &&
@@ -315,9 +319,9 @@ static const struct vtr_check_case cases[] = {
 	{ "indirect-of-4-GiB", CHAIN(EITHER, 1, { { AT_TABLE, 0xfffffff0, VRING_DESC_F_INDIRECT, 0 } }) },
 	{ "too-long", too_long },
 	{ "crumbs", crumbs },
-	{ "descriptors-nowhere", rings_nowhere, &(const uint32_t){ VIRTIO_PCI_COMMON_Q_DESCLO } },
-	{ "available-nowhere", rings_nowhere, &(const uint32_t){ VIRTIO_PCI_COMMON_Q_AVAILLO } },
-	{ "used-nowhere", rings_nowhere, &(const uint32_t){ VIRTIO_PCI_COMMON_Q_USEDLO } },
+	{ "descriptors-nowhere", rings_nowhere, &(const enum ring_part){ DESCRIPTORS } },
+	{ "available-nowhere", rings_nowhere, &(const enum ring_part){ AVAILABLE } },
+	{ "used-nowhere", rings_nowhere, &(const enum ring_part){ USED } },
 };
 
 const struct vtr_check_family vtr_check_bad_ring = { "bad-ring", cases, VTR_CHECK_COUNT(cases) };

@@ -20,7 +20,7 @@
 static const struct vtr_check_family *const families[] = {
 	&vtr_check_pci,         &vtr_check_setup,    &vtr_check_display, &vtr_check_2d,     &vtr_check_blob,
 	&vtr_check_scanout,     &vtr_check_cursor,   &vtr_check_fence,   &vtr_check_memory, &vtr_check_bad_ring,
-	&vtr_check_bad_command, &vtr_check_assigned, &vtr_check_input,
+	&vtr_check_bad_command, &vtr_check_assigned, &vtr_check_input,   &vtr_check_vhost,  &vtr_check_iotlb,
 };
 
 enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
@@ -37,11 +37,23 @@ struct suite {
 
 enum { NAME_SIZE = 128 };
 
-/* "family/name"; false when the filter does not want it. */
+/* VTR_ON_*: what there is. */
+static unsigned links_of(const struct vtr_guest_options *options)
+{
+	if (!options->vhost_user)
+		return VTR_ON_VFIO_USER;
+	return VTR_ON_VHOST_USER | (options->iommu ? VTR_ON_IOMMU : 0);
+}
+
+/* "family/name"; false when the filter does not want it, or it is about another link. */
 static bool chosen(const struct suite *suite, const struct vtr_check_family *family, const struct vtr_check_case *c,
                    char name[NAME_SIZE])
 {
 	snprintf(name, NAME_SIZE, "%s/%s", family->name, c->name);
+	unsigned links = links_of(suite->options);
+
+	if ((family->links && !(family->links & links)) || (c->links && !(c->links & links)))
+		return false;
 	if ((family->assigned && !suite->options->assign) || (family->input && !suite->options->input))
 		return false;
 	return !suite->choice->filter || !fnmatch(suite->choice->filter, name, FNM_EXTMATCH);
@@ -78,14 +90,15 @@ static bool connect_device(struct suite *suite)
 		vtr_log(VTR_LOG_ERROR, "%s", error.text);
 		return false;
 	}
-	suite->offered = vtr_guest_function_features(&check->guest->function);
-	return !vtr_guest_function_check(&check->guest->function);
+	suite->offered = vtr_guest_offered(check->guest);
+	return suite->offered;
 }
 
 static bool give_all_memory(struct vtr_check *check)
 {
 	for (unsigned i = 0; i < VTR_GUEST_MEMORY_COUNT; i++)
-		if (!check->guest->areas[i].mapped && !vtr_expect_success(check, "DMA_MAP", vtr_guest_map(check->guest, i)))
+		if (vtr_guest_has_memory(check->guest, i) && !check->guest->areas[i].mapped &&
+		    !vtr_expect_success(check, "giving memory", vtr_guest_map(check->guest, i)))
 			return false;
 	return true;
 }
@@ -110,7 +123,7 @@ static bool run_case(struct suite *suite, const char *name, const struct vtr_che
 	check->failure[0] = 0;
 	if (c->features & ~suite->offered)
 		report(suite, SKIPPED, name, "the device does not offer the feature");
-	else if (c->pictures && !suite->options->control)
+	else if (c->pictures && !suite->options->control && !suite->options->display_socket)
 		report(suite, SKIPPED, name, "what comes of it is seen with --control PATH");
 	else if (run_prepared(check, c))
 		report(suite, PASSED, name, "");

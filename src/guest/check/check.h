@@ -31,15 +31,20 @@ struct vtr_check_case {
 	vtr_check_func run;
 	const void *row;   /* for run; may be NULL */
 	uint64_t features; /* the device has to offer these, else the check is skipped */
-	bool pictures;     /* or input: means nothing without a control socket */
+	bool pictures;     /* or input: means nothing when nobody says what is shown */
+	unsigned links;    /* VTR_ON_*: there only over these; 0: over all */
 };
+
+/* What a check needs of the link to the device. Remote memory is vfio-user's. */
+enum { VTR_ON_VFIO_USER = 1, VTR_ON_VHOST_USER = 2, VTR_ON_IOMMU = 4 /* vhost-user whose addresses are IOVAs */ };
 
 struct vtr_check_family {
 	const char *name;
 	const struct vtr_check_case *cases;
 	size_t n_cases;
-	bool assigned; /* there only with a device that is assigned to the guest */
-	bool input;    /* there only with input devices */
+	bool assigned;  /* there only with a device that is assigned to the guest */
+	bool input;     /* there only with input devices */
+	unsigned links; /* as of each of its cases */
 };
 
 #define VTR_FEATURE(name) (UINT64_C(1) << (name))
@@ -47,7 +52,7 @@ struct vtr_check_family {
 
 extern const struct vtr_check_family vtr_check_pci, vtr_check_setup, vtr_check_display, vtr_check_2d, vtr_check_blob,
 	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command,
-	vtr_check_assigned, vtr_check_input;
+	vtr_check_assigned, vtr_check_input, vtr_check_vhost, vtr_check_iotlb;
 
 /* ---- expectations ---- */
 
@@ -74,7 +79,7 @@ bool vtr_expect_recovery(struct vtr_check *check);
 /* What the screenshot of a scanout has to be: 0xRRGGBB of each pixel. */
 typedef uint32_t (*vtr_pixel_func)(const void *data, uint32_t x, uint32_t y);
 
-/* Compares every pixel; true without a control socket. */
+/* Compares every pixel; true when nobody says what is shown. */
 bool vtr_expect_pixels(struct vtr_check *check, uint32_t scanout, bool cursor, uint32_t width, uint32_t height,
                        vtr_pixel_func pixel, const void *data);
 bool vtr_expect_pattern(struct vtr_check *check, uint32_t scanout, const struct vtr_pattern *pattern);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the device says of its scanouts: virtio 1.3, 5.7.4 and 5.7.6.7. */
+#include <stddef.h>
 #include <string.h>
 
 #include "guest/check/check.h"
@@ -7,9 +8,7 @@
 
 static uint32_t n_scanouts(struct vtr_check *check)
 {
-	struct vtr_guest_function *function = &check->guest->function;
-
-	return (uint32_t)vtr_guest_function_read(function, &function->config, 8, 4);
+	return vtr_guest_config(check->guest, offsetof(struct virtio_gpu_config, num_scanouts));
 }
 
 static bool display_info(struct vtr_check *check, const void *row)

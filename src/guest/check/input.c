@@ -106,7 +106,7 @@ static bool identity(struct vtr_check *check, const void *row)
 	bool passed = open_input(check, &input, r->kind, 0);
 
 	if (passed) {
-		const struct vtr_guest_function *function = &input.guest->function;
+		const struct vtr_guest_function *function = vtr_guest_function_of(input.guest);
 
 		passed = vtr_expect_value(check, "PCI device", function->device, 0x1040 + VIRTIO_ID_INPUT) &&
 		         vtr_expect_value(check, "PCI class", function->class_code, r->class_code) &&
@@ -226,7 +226,7 @@ static bool small_buffer(struct vtr_check *check, const void *row)
 
 	free(reply);
 	if (passed) {
-		uint8_t status = vtr_guest_function_status(&input.guest->function);
+		uint8_t status = vtr_guest_status(input.guest);
 
 		passed = vtr_expect_value(check, "DEVICE_NEEDS_RESET", status & VIRTIO_CONFIG_S_NEEDS_RESET,
 		                          VIRTIO_CONFIG_S_NEEDS_RESET) &&
@@ -305,7 +305,7 @@ static bool odd_statuses(struct vtr_check *check, const void *row)
 
 	for (size_t i = 0; passed && i < VTR_CHECK_COUNT(odd); i++)
 		passed = succeeded(check, &input, "a status", vtr_guest_input_send(&input, &odd[i].event, odd[i].size));
-	passed = passed && vtr_expect_value(check, "device status", vtr_guest_function_status(&input.guest->function), 0x0f);
+	passed = passed && vtr_expect_value(check, "device status", vtr_guest_status(input.guest), 0x0f);
 	vtr_guest_input_close(&input);
 	return passed;
 }
@@ -388,7 +388,7 @@ static const struct vtr_check_case cases[] = {
 	{ "few-buffers", few_buffers, .pictures = true },
 	{ "small-buffer", small_buffer, .pictures = true },
 	{ "held", held, .pictures = true },
-	{ "remote-rings", remote_rings, .pictures = true },
+	{ "remote-rings", remote_rings, .pictures = true, .links = VTR_ON_VFIO_USER },
 	{ "not-used", not_used, .pictures = true },
 	{ "leds", leds, .pictures = true },
 	{ "odd-statuses-keyboard", odd_statuses, "keyboard" },

@@ -18,12 +18,12 @@ static const enum vtr_guest_memory ram = VTR_GUEST_RAM, bar = VTR_GUEST_BAR, rem
 
 static bool unmap(struct vtr_check *check, enum vtr_guest_memory kind)
 {
-	return vtr_expect_success(check, "DMA_UNMAP", vtr_guest_unmap(check->guest, kind));
+	return vtr_expect_success(check, "taking memory away", vtr_guest_unmap(check->guest, kind));
 }
 
 static bool map(struct vtr_check *check, enum vtr_guest_memory kind)
 {
-	return vtr_expect_success(check, "DMA_MAP", vtr_guest_map(check->guest, kind));
+	return vtr_expect_success(check, "giving memory", vtr_guest_map(check->guest, kind));
 }
 
 /* A queue may live in any memory, also where the device has to ask for each byte. */
@@ -184,15 +184,15 @@ static bool bad_map(struct vtr_check *check, const void *row)
 
 	if (fd < 0)
 		return vtr_check_fail(check, "expected a memfd, got %s", strerror(-fd));
-	int result = vtr_vfio_user_dma_map(check->guest->client, r->address, r->size, fd, r->offset, true);
+	int result = vtr_vfio_user_dma_map(vtr_guest_client_of(check->guest), r->address, r->size, fd, r->offset, true);
 	vtr_fd_close(&fd);
-	return vtr_expect_refusal(check, "DMA_MAP", result) && vtr_expect_alive(check);
+	return vtr_expect_refusal(check, "giving memory", result) && vtr_expect_alive(check);
 }
 
 static bool bad_unmap(struct vtr_check *check, const void *row)
 {
 	const struct vtr_guest_area *area = &check->guest->areas[bar];
-	struct vtr_vfio_user_client *client = check->guest->client;
+	struct vtr_vfio_user_client *client = vtr_guest_client_of(check->guest);
 
 	return vtr_expect_refusal(check, "DMA_UNMAP of nothing", vtr_vfio_user_dma_unmap(client, SPARE, PAGE)) &&
 	       vtr_expect_refusal(check, "DMA_UNMAP of a part", vtr_vfio_user_dma_unmap(client, area->address, PAGE)) &&
@@ -216,10 +216,10 @@ static bool fds_that_are_no_memory(struct vtr_check *check, const void *row)
 		uint64_t address = SPARE + (uint64_t)i * 65536;
 		struct virtio_gpu_mem_entry entry = { address, PAGE, 0 };
 
-		if (!vtr_vfio_user_dma_map(guest->client, address, 65536, fds[i], 0, true)) {
+		if (!guest->link->impl->map(guest->link, address, 65536, fds[i], 0, true)) {
 			passed = vtr_expect_answer(check, "RESOURCE_CREATE_BLOB in it",
 			                           vtr_command_create_blob(guest, ID + (uint32_t)i, PAGE, &entry, 1));
-			vtr_vfio_user_dma_unmap(guest->client, address, 65536);
+			guest->link->impl->unmap(guest->link, address, 65536);
 		}
 		passed = passed && vtr_expect_alive(check);
 	}
@@ -286,14 +286,15 @@ static bool truncated(struct vtr_check *check, const void *row)
 
 	if (fd < 0 || ftruncate(fd, BYTES) < 0)
 		return vtr_check_fail(check, "expected a memfd, got none");
-	bool passed = vtr_expect_success(check, "DMA_MAP", vtr_vfio_user_dma_map(guest->client, SPARE, BYTES, fd, 0, true)) &&
+	bool passed = vtr_expect_success(check, "giving memory", guest->link->impl->map(guest->link, SPARE, BYTES, fd, 0, true)) &&
 	              vtr_expect_ok(check, "RESOURCE_CREATE_BLOB", vtr_command_create_blob(guest, ID, BYTES, &entry, 1)) &&
 	              vtr_expect_ok(check, "SET_SCANOUT_BLOB", vtr_command_set_scanout_blob(guest, 0, ID, all, &framebuffer)) &&
 	              vtr_expect_ok(check, "RESOURCE_FLUSH", vtr_command_flush(guest, ID, all));
 	if (passed && ftruncate(fd, 0) == 0) {
 		passed = vtr_expect_answer(check, "RESOURCE_FLUSH after truncating", vtr_command_flush(guest, ID, all));
 		try_shot(guest);
-		passed = passed && vtr_expect_success(check, "DMA_UNMAP", vtr_vfio_user_dma_unmap(guest->client, SPARE, BYTES)) &&
+		passed = passed &&
+		         vtr_expect_success(check, "taking memory away", guest->link->impl->unmap(guest->link, SPARE, BYTES)) &&
 		         vtr_expect_alive(check);
 	}
 	vtr_fd_close(&fd);
@@ -315,7 +316,7 @@ static bool read_only(struct vtr_check *check, const void *row)
 	if (fd < 0)
 		return vtr_check_fail(check, "expected a memfd, got %s", strerror(-fd));
 	memcpy(vtr_guest_data(guest, address, sizeof(request)), &request, sizeof(request));
-	bool passed = vtr_expect_success(check, "DMA_MAP", vtr_vfio_user_dma_map(guest->client, SPARE, 65536, fd, 0, false));
+	bool passed = vtr_expect_success(check, "giving memory", guest->link->impl->map(guest->link, SPARE, 65536, fd, 0, false));
 	vtr_guest_ring_add(&guest->queues[VTR_GUEST_CONTROL].ring, segments, 2);
 	passed = passed && vtr_expect_success(check, "doorbell", vtr_guest_kick(guest, VTR_GUEST_CONTROL, true));
 	if (passed) /* the chain back or a request for a reset, both are right */
@@ -324,13 +325,24 @@ static bool read_only(struct vtr_check *check, const void *row)
 	         vtr_expect_value(check, "bytes read back", (uint64_t)pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes)) &&
 	         vtr_expect_value(check, "read-only memory was written", (uint64_t)memcmp(bytes, zeros, sizeof(bytes)), 0) &&
 	         vtr_expect_recovery(check) &&
-	         vtr_expect_success(check, "DMA_UNMAP", vtr_vfio_user_dma_unmap(guest->client, SPARE, 65536));
+	         vtr_expect_success(check, "taking memory away", guest->link->impl->unmap(guest->link, SPARE, 65536));
 	vtr_fd_close(&fd);
 	return passed;
 }
 
 /* One entry over the border of two regions that touch: the halves of one file, the other way round. */
 enum { HALF = W * H * 2 / PAGE * PAGE, BOTH = 2 * HALF, BOTH_ROWS = BOTH / (W * 4) };
+
+/* Over vfio-user one request takes both. */
+static bool unmap_both(struct vtr_check *check)
+{
+	struct vtr_guest_link *link = check->guest->link;
+
+	if (vtr_guest_client_of(check->guest))
+		return vtr_expect_success(check, "DMA_UNMAP of both", link->impl->unmap(link, SPARE, BOTH));
+	return vtr_expect_success(check, "taking the first away", link->impl->unmap(link, SPARE, HALF)) &&
+	       vtr_expect_success(check, "taking the second away", link->impl->unmap(link, SPARE + HALF, HALF));
+}
 
 static bool show_halves(struct vtr_check *check, uint8_t *file, int fd)
 {
@@ -351,14 +363,14 @@ static bool show_halves(struct vtr_check *check, uint8_t *file, int fd)
 
 		guest->extra[i] =
 			(struct vtr_guest_area){ .address = address, .size = HALF, .data = file + offset, .mapped = true };
-		if (!vtr_expect_success(check, "DMA_MAP", vtr_vfio_user_dma_map(guest->client, address, HALF, fd, offset, true)))
+		if (!vtr_expect_success(check, "giving memory",
+		                        guest->link->impl->map(guest->link, address, HALF, fd, offset, true)))
 			return false;
 	}
 	return vtr_expect_ok(check, "RESOURCE_CREATE_BLOB", vtr_command_create_blob(guest, ID, BOTH, &entry, 1)) &&
 	       vtr_expect_ok(check, "SET_SCANOUT_BLOB", vtr_command_set_scanout_blob(guest, 0, ID, all, &framebuffer)) &&
 	       vtr_expect_ok(check, "RESOURCE_FLUSH", vtr_command_flush(guest, ID, all)) &&
-	       vtr_expect_pattern(check, 0, &pattern) &&
-	       vtr_expect_success(check, "DMA_UNMAP of both", vtr_vfio_user_dma_unmap(guest->client, SPARE, BOTH));
+	       vtr_expect_pattern(check, 0, &pattern) && unmap_both(check);
 }
 
 static bool adjacent_regions(struct vtr_check *check, const void *row)
@@ -386,29 +398,29 @@ static bool adjacent_regions(struct vtr_check *check, const void *row)
 
 static const struct vtr_check_case cases[] = {
 	{ "rings-in-bar", rings_in, &bar },
-	{ "rings-in-remote", rings_in, &remote },
+	{ "rings-in-remote", rings_in, &remote, .links = VTR_ON_VFIO_USER },
 	{ "unmap-and-map-ram", unmap_and_map, &ram, BLOB },
 	{ "unmap-and-map-bar", unmap_and_map, &bar, BLOB },
-	{ "unmap-and-map-remote", unmap_and_map, &remote, BLOB },
+	{ "unmap-and-map-remote", unmap_and_map, &remote, BLOB, .links = VTR_ON_VFIO_USER },
 	{ "unmap-before-scanout", unmap_before_scanout, NULL, BLOB },
 	{ "create-without-memory", create_without_memory, NULL, BLOB },
 	{ "unmap-under-flush-bar", unmap_under_flush, &bar, BLOB },
-	{ "unmap-under-flush-remote", unmap_under_flush, &remote, BLOB },
+	{ "unmap-under-flush-remote", unmap_under_flush, &remote, BLOB, .links = VTR_ON_VFIO_USER },
 	{ "detach-and-attach-ram", detach_and_attach, &ram, BLOB },
 	{ "detach-and-attach-bar", detach_and_attach, &bar, BLOB },
-	{ "detach-and-attach-remote", detach_and_attach, &remote, BLOB },
+	{ "detach-and-attach-remote", detach_and_attach, &remote, BLOB, .links = VTR_ON_VFIO_USER },
 	{ "unmap-rings", unmap_rings },
-	{ "map-no-size", MAP(SPARE, 0, 0) },
-	{ "map-wraps", MAP(UINT64_MAX - 4095, 65536, 0) },
-	{ "map-past-file", MAP(SPARE, 65536 + 4096, 0) },
-	{ "map-offset-past-file", MAP(SPARE, 4096, 65536) },
-	{ "map-offset-wraps", MAP(SPARE, 65536, UINT64_MAX - 4095) },
-	{ "map-over-other", MAP(UINT64_C(0x100000000), 65536, 0) },
-	{ "unmap-wrong", bad_unmap },
+	{ "map-no-size", MAP(SPARE, 0, 0), .links = VTR_ON_VFIO_USER },
+	{ "map-wraps", MAP(UINT64_MAX - 4095, 65536, 0), .links = VTR_ON_VFIO_USER },
+	{ "map-past-file", MAP(SPARE, 65536 + 4096, 0), .links = VTR_ON_VFIO_USER },
+	{ "map-offset-past-file", MAP(SPARE, 4096, 65536), .links = VTR_ON_VFIO_USER },
+	{ "map-offset-wraps", MAP(SPARE, 65536, UINT64_MAX - 4095), .links = VTR_ON_VFIO_USER },
+	{ "map-over-other", MAP(UINT64_C(0x100000000), 65536, 0), .links = VTR_ON_VFIO_USER },
+	{ "unmap-wrong", bad_unmap, .links = VTR_ON_VFIO_USER },
 	{ "fds-that-are-no-memory", fds_that_are_no_memory, NULL, BLOB },
-	{ "scattered-remote", scattered, NULL, BLOB },
+	{ "scattered-remote", scattered, NULL, BLOB, .links = VTR_ON_VFIO_USER },
 	{ "truncated", truncated, NULL, BLOB },
-	{ "read-only", read_only },
+	{ "read-only", read_only, .links = VTR_ON_VFIO_USER | VTR_ON_IOMMU },
 	{ "adjacent-regions", adjacent_regions, NULL, BLOB },
 };
 

@@ -15,7 +15,7 @@ enum { BASE_CLASS_DISPLAY = 0x03 };
 
 static bool identity(struct vtr_check *check, const void *row)
 {
-	const struct vtr_guest_function *function = &check->guest->function;
+	const struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 
 	return vtr_expect_value(check, "vendor", function->vendor, 0x1af4) &&
 	       vtr_expect_value(check, "device", function->device, 0x1040 + 16) &&
@@ -26,7 +26,7 @@ static bool identity(struct vtr_check *check, const void *row)
 static bool bar_sizes(struct vtr_check *check, const void *row)
 {
 	for (unsigned i = 0; i < VTR_GUEST_BARS; i++) {
-		const struct vtr_guest_bar *bar = &check->guest->function.bars[i];
+		const struct vtr_guest_bar *bar = &vtr_guest_function_of(check->guest)->bars[i];
 
 		if (bar->size && !vtr_is_power_of_two(bar->size))
 			return vtr_check_fail(check, "BAR %u: expected a power of two, got %llu", i, (unsigned long long)bar->size);
@@ -38,7 +38,7 @@ static bool bar_sizes(struct vtr_check *check, const void *row)
 
 static bool structures(struct vtr_check *check, const void *row)
 {
-	const struct vtr_guest_function *function = &check->guest->function;
+	const struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 
 	return vtr_expect_value(check, "common structure holds queue_reset",
 	                        function->common.length >= VIRTIO_PCI_COMMON_Q_RESET + 2, true) &&
@@ -57,7 +57,7 @@ static bool structures(struct vtr_check *check, const void *row)
 
 static bool ids_are_read_only(struct vtr_check *check, const void *row)
 {
-	struct vtr_guest_function *function = &check->guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 
 	vtr_guest_config_space_write(function, PCI_VENDOR_ID, 4, 0);
 	uint32_t ids = vtr_guest_config_space_read(function, PCI_VENDOR_ID, 4);
@@ -68,7 +68,7 @@ static bool ids_are_read_only(struct vtr_check *check, const void *row)
 /* virtio 1.3, 4.1.4.9: registers through a window in configuration space. */
 static bool configuration_window(struct vtr_check *check, const void *row)
 {
-	struct vtr_guest_function *function = &check->guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 	uint32_t at = function->pci.position;
 
 	vtr_guest_config_space_write(function, at + VIRTIO_PCI_CAP_BAR, 1, function->common.bar);
@@ -87,7 +87,7 @@ static bool configuration_window(struct vtr_check *check, const void *row)
 /* The window must not reach what no BAR has. */
 static bool configuration_window_beyond(struct vtr_check *check, const void *row)
 {
-	struct vtr_guest_function *function = &check->guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 	uint32_t at = function->pci.position;
 	static const struct {
 		uint32_t bar, offset, length;
@@ -119,7 +119,7 @@ static int region_info(struct vtr_check *check, uint32_t region, struct vfio_reg
 	int fd;
 
 	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = region };
-	int result = vtr_vfio_user_region_info(check->guest->client, info, &fd);
+	int result = vtr_vfio_user_region_info(vtr_guest_client_of(check->guest), info, &fd);
 	vtr_fd_close(&fd);
 	return result;
 }
@@ -135,9 +135,10 @@ static bool access_beyond(struct vtr_check *check, const void *row)
 	if (r->from_end && !vtr_expect_success(check, "region info", region_info(check, r->region, &info)))
 		return false;
 	uint64_t offset = r->from_end ? info.size + r->offset : r->offset;
-	return vtr_expect_refusal(check, "reading", vtr_vfio_user_read(guest->client, r->region, offset, bytes, r->length)) &&
+	return vtr_expect_refusal(check, "reading",
+	                          vtr_vfio_user_read(vtr_guest_client_of(guest), r->region, offset, bytes, r->length)) &&
 	       vtr_expect_refusal(check, "writing",
-	                          vtr_vfio_user_write(guest->client, r->region, offset, bytes, r->length, false)) &&
+	                          vtr_vfio_user_write(vtr_guest_client_of(guest), r->region, offset, bytes, r->length, false)) &&
 	       vtr_expect_alive(check);
 }
 
@@ -145,14 +146,14 @@ static bool access_beyond(struct vtr_check *check, const void *row)
 static bool odd_accesses(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	const struct vtr_guest_structure *all[] = { &guest->function.common, &guest->function.isr, &guest->function.config,
-		                                    &guest->function.notify };
+	const struct vtr_guest_function *function = vtr_guest_function_of(guest);
+	const struct vtr_guest_structure *all[] = { &function->common, &function->isr, &function->config, &function->notify };
 	uint8_t bytes[16];
 
 	for (size_t i = 0; i < VTR_CHECK_COUNT(all); i++) {
 		for (uint32_t offset = 0; offset < 64 && offset < all[i]->length; offset++) {
 			for (size_t width = 1; width <= sizeof(bytes); width++) {
-				vtr_vfio_user_read(guest->client, all[i]->bar, all[i]->offset + offset, bytes, width);
+				vtr_vfio_user_read(vtr_guest_client_of(guest), all[i]->bar, all[i]->offset + offset, bytes, width);
 				if (!vtr_guest_connected(guest))
 					return vtr_check_fail(
 						check,
@@ -174,12 +175,12 @@ static bool unknown_region(struct vtr_check *check, const void *row)
 static bool unknown_vector(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	struct vtr_guest_function *function = &guest->function;
-	int fd = guest->config_eventfd;
+	struct vtr_guest_function *function = vtr_guest_function_of(guest);
+	int fd = guest->queues[VTR_GUEST_CONTROL].eventfd;
 
 	if (!vtr_expect_refusal(check, "SET_IRQS of vector 2000",
-	                        vtr_vfio_user_set_irq(guest->client, VFIO_PCI_MSIX_IRQ_INDEX, 2000, fd)) ||
-	    !vtr_expect_refusal(check, "SET_IRQS of index 77", vtr_vfio_user_set_irq(guest->client, 77, 0, fd)))
+	                        vtr_vfio_user_set_irq(vtr_guest_client_of(guest), VFIO_PCI_MSIX_IRQ_INDEX, 2000, fd)) ||
+	    !vtr_expect_refusal(check, "SET_IRQS of index 77", vtr_vfio_user_set_irq(vtr_guest_client_of(guest), 77, 0, fd)))
 		return false;
 	vtr_guest_function_write(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2, 2000);
 	uint64_t vector = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_MSIX, 2);
@@ -191,9 +192,9 @@ static bool unknown_vector(struct vtr_check *check, const void *row)
 static bool device_reset(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	struct vtr_guest_function *function = &guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(guest);
 
-	if (!vtr_expect_success(check, "DEVICE_RESET", vtr_vfio_user_reset(guest->client)))
+	if (!vtr_expect_success(check, "DEVICE_RESET", vtr_vfio_user_reset(vtr_guest_client_of(guest))))
 		return false;
 	uint8_t status = vtr_guest_function_status(function);
 	uint32_t command = vtr_guest_config_space_read(function, PCI_COMMAND, 2);
@@ -223,4 +224,4 @@ static const struct vtr_check_case cases[] = {
 	{ "device-reset", device_reset },
 };
 
-const struct vtr_check_family vtr_check_pci = { "pci", cases, VTR_CHECK_COUNT(cases) };
+const struct vtr_check_family vtr_check_pci = { "pci", cases, VTR_CHECK_COUNT(cases), .links = VTR_ON_VFIO_USER };

@@ -189,7 +189,7 @@ static bool resize(struct vtr_check *check, const void *row)
 static bool every_scanout(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	uint32_t count = (uint32_t)vtr_guest_function_read(&guest->function, &guest->function.config, 8, 4);
+	uint32_t count = vtr_guest_config(guest, offsetof(struct virtio_gpu_config, num_scanouts));
 	struct virtio_gpu_resp_display_info info;
 	bool passed = vtr_expect_response(check, "GET_DISPLAY_INFO", vtr_command_display_info(guest, &info),
 	                                  VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
@@ -279,14 +279,16 @@ static const struct vtr_check_case cases[] = {
 	{ "picture-ram-one-range", PICTURE(VTR_GUEST_RAM, 1280, 800) },
 	{ "picture-ram-63-ranges", PICTURE(VTR_GUEST_RAM, 1280, 800, .ranges = 63) },
 	{ "picture-bar-63-ranges", PICTURE(VTR_GUEST_BAR, 1280, 800, .ranges = 63) },
-	{ "picture-remote-63-ranges", PICTURE(VTR_GUEST_REMOTE, 1280, 800, .ranges = 63) },
+	{ "picture-remote-63-ranges", PICTURE(VTR_GUEST_REMOTE, 1280, 800, .ranges = 63), .links = VTR_ON_VFIO_USER },
 	{ "picture-4k-in-pages", PICTURE(VTR_GUEST_BAR, 3840, 2160, .ranges = 8100) },
 	{ "picture-ram-odd-stride", PICTURE(VTR_GUEST_RAM, W, H, .stride = STRIDE + 52, .offset = 3 * 4096 + 76, .ranges = 17) },
 	{ "picture-bar-odd-stride", PICTURE(VTR_GUEST_BAR, 333, 77, .stride = 333 * 4 + 4, .offset = 4, .ranges = 17) },
-	{ "picture-remote-odd-stride", PICTURE(VTR_GUEST_REMOTE, 333, 77, .stride = 333 * 4 + 4, .offset = 12, .ranges = 9) },
+	{ "picture-remote-odd-stride", PICTURE(VTR_GUEST_REMOTE, 333, 77, .stride = 333 * 4 + 4, .offset = 12, .ranges = 9),
+	  .links = VTR_ON_VFIO_USER },
 	{ "picture-ram-odd-ranges", PICTURE(VTR_GUEST_RAM, W, H, .ranges = 1000, .granularity = 4) },
 	{ "picture-bar-odd-ranges", PICTURE(VTR_GUEST_BAR, W, H, .ranges = 77, .granularity = 64) },
-	{ "picture-remote-odd-ranges", PICTURE(VTR_GUEST_REMOTE, W, H, .ranges = 77, .granularity = 64) },
+	{ "picture-remote-odd-ranges", PICTURE(VTR_GUEST_REMOTE, W, H, .ranges = 77, .granularity = 64),
+	  .links = VTR_ON_VFIO_USER },
 	{ "damage", damage, NULL, BLOB, true },
 	{ "window", window, NULL, BLOB, true },
 	{ "flip", flip, NULL, BLOB, true },

@@ -4,13 +4,13 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
-#include <time.h>
+#include <stddef.h>
 
 #include "guest/check/check.h"
 
 static bool offers(struct vtr_check *check, const void *row)
 {
-	uint64_t features = vtr_guest_function_features(&check->guest->function);
+	uint64_t features = vtr_guest_offered(check->guest);
 	static const struct {
 		unsigned bit;
 		bool offered;
@@ -29,7 +29,7 @@ static bool offers(struct vtr_check *check, const void *row)
 	for (size_t i = 0; i < VTR_CHECK_COUNT(wanted); i++)
 		if (!vtr_expect_value(check, wanted[i].name, features >> wanted[i].bit & 1, wanted[i].offered))
 			return false;
-	return vtr_expect_success(check, "registers", vtr_guest_function_check(&check->guest->function));
+	return true;
 }
 
 /* row: features to accept beyond what is offered, or to leave out. */
@@ -41,11 +41,11 @@ static bool refuses_features(struct vtr_check *check, const void *row)
 {
 	const struct negotiation_row *r = row;
 	struct vtr_guest *guest = check->guest;
-	uint64_t offered = vtr_guest_function_features(&guest->function);
+	uint64_t offered = vtr_guest_offered(guest);
 
 	if (!vtr_expect_success(check, "reset", vtr_guest_stop(guest)))
 		return false;
-	int result = vtr_guest_function_negotiate(&guest->function, (offered | r->with) & ~r->without);
+	int result = guest->link->impl->negotiate(guest->link, (offered | r->with) & ~r->without);
 	return vtr_expect_value(check, "FEATURES_OK is refused (-errno)", (uint64_t)-result, ENOTSUP) && vtr_expect_recovery(check);
 }
 
@@ -117,7 +117,7 @@ static bool reset_with_flushes_pending(struct vtr_check *check, const void *row)
 
 static bool queues(struct vtr_check *check, const void *row)
 {
-	struct vtr_guest_function *function = &check->guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
 	uint64_t sizes[3];
 	uint64_t count = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_NUMQ, 2);
 
@@ -132,24 +132,12 @@ static bool queues(struct vtr_check *check, const void *row)
 	       vtr_expect_value(check, "entries of queue 40000", sizes[2], 0);
 }
 
-/* virtio 1.3, 4.1.4.3.2 and 2.6.1 */
+/* virtio 1.3, 2.6.1 */
 static bool queue_reset(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	struct vtr_guest_function *function = &guest->function;
-	const struct vtr_guest_structure *common = &function->common;
-	uint64_t resetting = 1;
 
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_SELECT, 2, VTR_GUEST_CONTROL);
-	vtr_guest_function_write(function, common, VIRTIO_PCI_COMMON_Q_RESET, 2, 1);
-	for (int i = 0; i < 1000 && resetting; i++) {
-		resetting = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_RESET, 2);
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 * !!resetting }, NULL);
-	}
-	uint64_t enabled = vtr_guest_function_read(function, common, VIRTIO_PCI_COMMON_Q_ENABLE, 2);
-	return vtr_expect_success(check, "registers", vtr_guest_function_check(function)) &&
-	       vtr_expect_value(check, "queue_reset after a while", resetting, 0) &&
-	       vtr_expect_value(check, "queue_enable after the reset", enabled, 0) &&
+	return vtr_expect_success(check, "resetting the queue", guest->link->impl->reset_queue(guest->link, VTR_GUEST_CONTROL)) &&
 	       vtr_expect_success(check, "setting the queue up again",
 	                          vtr_guest_setup_queue(guest, VTR_GUEST_CONTROL, VTR_GUEST_SYSTEM)) &&
 	       vtr_expect_alive(check) &&
@@ -160,7 +148,7 @@ static bool queue_reset(struct vtr_check *check, const void *row)
 static bool doorbells_of_nobody(struct vtr_check *check, const void *row)
 {
 	struct vtr_guest *guest = check->guest;
-	struct vtr_guest_function *function = &guest->function;
+	struct vtr_guest_function *function = vtr_guest_function_of(guest);
 
 	if (!vtr_expect_success(check, "reset", vtr_guest_stop(guest)))
 		return false;
@@ -170,31 +158,46 @@ static bool doorbells_of_nobody(struct vtr_check *check, const void *row)
 	return vtr_expect_recovery(check);
 }
 
+/* What is written to a field that is read-only is lost, or refused. */
 static bool configuration(struct vtr_check *check, const void *row)
 {
-	struct vtr_guest_function *function = &check->guest->function;
-	uint64_t before = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
-	uint64_t scanouts = vtr_guest_function_read(function, &function->config, 8, 4);
+	struct vtr_guest_link *link = check->guest->link;
+	struct virtio_gpu_config before, after;
+	const uint32_t nonsense = 99, all = UINT32_MAX;
+	int result = link->impl->read_config(link, 0, &before, sizeof(before));
 
-	vtr_guest_function_write(function, &function->config, 8, 4, 99);         /* read-only */
-	vtr_guest_function_write(function, &function->config, 4, 4, UINT32_MAX); /* events_clear */
-	uint64_t again = vtr_guest_function_read(function, &function->config, 8, 4);
-	uint64_t events = vtr_guest_function_read(function, &function->config, 0, 4);
-	uint64_t capsets = vtr_guest_function_read(function, &function->config, 12, 4);
+	if (!vtr_expect_success(check, "reading the configuration", result))
+		return false;
+	link->impl->write_config(link, offsetof(struct virtio_gpu_config, num_scanouts), &nonsense, sizeof(nonsense));
+	return vtr_expect_success(
+		       check, "writing events_clear",
+		       link->impl->write_config(link, offsetof(struct virtio_gpu_config, events_clear), &all, sizeof(all))) &&
+	       vtr_expect_success(check, "reading the configuration", link->impl->read_config(link, 0, &after, sizeof(after))) &&
+	       vtr_expect_value(check, "1 to 16 scanouts",
+	                        before.num_scanouts >= 1 && before.num_scanouts <= VIRTIO_GPU_MAX_SCANOUTS, true) &&
+	       vtr_expect_value(check, "num_scanouts after writing to it", after.num_scanouts, before.num_scanouts) &&
+	       vtr_expect_value(check, "events_read after clearing all", after.events_read, 0) &&
+	       vtr_expect_value(check, "capsets without VIRGL", after.num_capsets, 0);
+}
+
+/* It counts changes, and there was none. */
+static bool generation(struct vtr_check *check, const void *row)
+{
+	struct vtr_guest_function *function = vtr_guest_function_of(check->guest);
+	uint64_t before = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	bool passed = configuration(check, row);
 	uint64_t after = vtr_guest_function_read(function, &function->common, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
 
-	return vtr_expect_success(check, "registers", vtr_guest_function_check(function)) &&
-	       vtr_expect_value(check, "1 to 16 scanouts", scanouts >= 1 && scanouts <= VIRTIO_GPU_MAX_SCANOUTS, true) &&
-	       vtr_expect_value(check, "num_scanouts after writing to it", again, scanouts) &&
-	       vtr_expect_value(check, "events_read after clearing all", events, 0) &&
-	       vtr_expect_value(check, "capsets without VIRGL", capsets, 0) &&
+	return passed && vtr_expect_success(check, "registers", vtr_guest_function_check(function)) &&
 	       vtr_expect_value(check, "config_generation", after, before);
 }
 
 static bool failed_status(struct vtr_check *check, const void *row)
 {
-	vtr_guest_function_set_status(&check->guest->function, VIRTIO_CONFIG_S_FAILED);
-	return vtr_expect_success(check, "status", vtr_guest_function_check(&check->guest->function)) && vtr_expect_recovery(check);
+	struct vtr_guest_link *link = check->guest->link;
+
+	return vtr_expect_success(check, "status", link->impl->set_status(link, VIRTIO_CONFIG_S_FAILED)) &&
+	       vtr_expect_recovery(check);
 }
 
 static const struct vtr_check_case cases[] = {
@@ -210,10 +213,11 @@ static const struct vtr_check_case cases[] = {
 	{ "reset-forgets", reset_forgets },
 	{ "reset-blanks", reset_blanks, NULL, VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB), true },
 	{ "reset-with-flushes-pending", reset_with_flushes_pending, NULL, VTR_FEATURE(VIRTIO_GPU_F_RESOURCE_BLOB) },
-	{ "queues", queues },
+	{ "queues", queues, .links = VTR_ON_VFIO_USER },
 	{ "queue-reset", queue_reset, NULL, VTR_FEATURE(VIRTIO_F_RING_RESET) },
-	{ "doorbells-of-nobody", doorbells_of_nobody },
+	{ "doorbells-of-nobody", doorbells_of_nobody, .links = VTR_ON_VFIO_USER },
 	{ "configuration", configuration },
+	{ "config-generation", generation, .links = VTR_ON_VFIO_USER },
 	{ "failed-status", failed_status },
 };
 

@@ -18,9 +18,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
@@ -281,30 +278,6 @@ int vtr_vfio_user_client_dispatch(struct vtr_vfio_user_client *client)
 
 /* ---- life ---- */
 
-/* Connects without blocking for longer than until deadline: a server whose backlog is full is waited for. A socket or -errno. */
-static int connect_socket(const char *path, uint64_t deadline)
-{
-	const struct timespec pause = { .tv_nsec = 5000000 };
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int error;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		error = errno == EAGAIN && vtr_now_ns() >= deadline ? -ETIMEDOUT : -errno;
-		if (error != -EAGAIN && error != -EINTR) {
-			close(fd);
-			return error;
-		}
-		nanosleep(&pause, NULL);
-	}
-	return fd;
-}
-
 static int negotiate(struct vtr_vfio_user_client *client)
 {
 	const struct vtr_vfio_user_capabilities own = vtr_vfio_user_own_capabilities();
@@ -354,7 +327,7 @@ struct vtr_vfio_user_client *vtr_vfio_user_client_attach(int socket, int timeout
 
 struct vtr_vfio_user_client *vtr_vfio_user_client_connect(const char *path, int timeout_ms)
 {
-	int socket = connect_socket(path, deadline_after(timeout_ms));
+	int socket = vtr_unix_connect_until(path, deadline_after(timeout_ms));
 
 	if (socket < 0) {
 		errno = -socket;
