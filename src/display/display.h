@@ -35,8 +35,9 @@ struct vtr_display_impl {
 	void (*ask)(struct vtr_display *display, struct vtr_output *output);
 	/* Make a picture of what is shown and end with vtr_capture_finish(), now or later. */
 	void (*capture)(struct vtr_display *display, struct vtr_output *output, struct vtr_capture *capture);
-	/* Any thread: may such a dmabuf be shown? */
-	bool (*accepts)(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error);
+	/* Any thread: may such a dmabuf be shown on this output? Of output only what any thread may ask. */
+	bool (*accepts)(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+	                struct vtr_error *error);
 	void (*destroy)(struct vtr_display *display); /* after the thread ended */
 };
 

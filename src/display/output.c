@@ -129,7 +129,7 @@ bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64
 			*error = refusal;
 		return false;
 	}
-	return output->display->impl->accepts(output->display, format, modifier, error);
+	return output->display->impl->accepts(output->display, output, format, modifier, error);
 }
 
 void *vtr_output_user(const struct vtr_output *output)

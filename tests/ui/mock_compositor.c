@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "mock_compositor.h"
 
-#include <drm_fourcc.h>
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "fractional-scale-v1-server-protocol.h"
-#include "linux-dmabuf-unstable-v1-server-protocol.h"
+#include "linux-dmabuf-v1-server-protocol.h"
+#include "linux-drm-syncobj-v1-server-protocol.h"
 #include "presentation-time-server-protocol.h"
+#include "single-pixel-buffer-v1-server-protocol.h"
+#include "tearing-control-v1-server-protocol.h"
 #include "viewporter-server-protocol.h"
 #include "xdg-shell-server-protocol.h"
 
@@ -26,22 +26,29 @@ static void forget(struct wl_resource *resource, struct wl_resource **list, size
 static void destroyed(struct wl_resource *resource)
 {
 	struct mock *mock = wl_resource_get_user_data(resource);
-	struct wl_resource **single[] = { &mock->toplevel,        &mock->xdg_surface,      &mock->content,  &mock->content_viewport,
-		                          &mock->dmabuf_feedback, &mock->fractional_scale, &mock->attached, &mock->current };
+	struct wl_resource **single[] = {
+		&mock->toplevel,         &mock->xdg_surface,      &mock->content, &mock->content_viewport, &mock->all.feedback,
+		&mock->surface.feedback, &mock->fractional_scale, &mock->sync,    &mock->background,       &mock->bars,
+		&mock->attached,         &mock->current
+	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(single); i++)
 		if (*single[i] == resource)
 			*single[i] = NULL;
+	for (size_t i = 0; i < MOCK_MONITORS; i++)
+		if (mock->monitors[i] == resource)
+			mock->monitors[i] = NULL;
 	forget(resource, mock->asked_callbacks, &mock->n_asked_callbacks);
 	forget(resource, mock->callbacks, &mock->n_callbacks);
 	forget(resource, mock->feedbacks, &mock->n_feedbacks);
 	forget(resource, mock->held, &mock->n_held);
+	mock_sync_forget(mock, resource);
 }
 
 static int dispatch(const void *data, void *target, uint32_t opcode, const struct wl_message *message,
                     union wl_argument *arguments);
 
-static struct wl_resource *make(struct mock *mock, const struct wl_interface *interface, int version, uint32_t id)
+struct wl_resource *mock_make(struct mock *mock, const struct wl_interface *interface, int version, uint32_t id)
 {
 	struct wl_resource *resource = wl_resource_create(mock->client, interface, version, id);
 
@@ -56,74 +63,10 @@ static struct wl_resource *make_argument(struct mock *mock, struct wl_resource *
 
 	for (const char *type = message->signature; *type; type++) {
 		if (*type == 'n')
-			return make(mock, message->types[i], wl_resource_get_version(parent), arguments[i].n);
+			return mock_make(mock, message->types[i], wl_resource_get_version(parent), arguments[i].n);
 		i += strchr("iufsoah", *type) != NULL;
 	}
 	return NULL;
-}
-
-/* ---- linux-dmabuf ---- */
-
-static void answer(struct mock *mock, const struct mock_params *params)
-{
-	if (mock->fail) {
-		zwp_linux_buffer_params_v1_send_failed(params->resource);
-		return;
-	}
-	struct wl_resource *buffer = make(mock, &wl_buffer_interface, 1, 0);
-	zwp_linux_buffer_params_v1_send_created(params->resource, buffer);
-	mock->current_params = *params;
-}
-
-void mock_answer(struct mock *mock)
-{
-	for (size_t i = 0; i < mock->n_asked; i++)
-		answer(mock, &mock->asked[i]);
-	mock->n_asked = 0;
-}
-
-static void params_request(struct mock *mock, struct wl_resource *resource, const char *name, const union wl_argument *arguments)
-{
-	struct mock_params *params = &mock->asked[mock->n_asked];
-
-	g_assert_cmpuint(mock->n_asked, <, MOCK_MAX);
-	if (!strcmp(name, "add")) {
-		*params = (struct mock_params){ .resource = resource, .offset = arguments[2].u, .stride = arguments[3].u };
-		close(arguments[0].h);
-	} else if (!strcmp(name, "create")) {
-		params->width = arguments[0].i;
-		params->height = arguments[1].i;
-		params->format = arguments[2].u;
-		mock->n_asked++;
-		mock->n_params++;
-		if (!mock->hold_answers)
-			mock_answer(mock);
-	} else {
-		g_assert_cmpstr(name, ==, "destroy"); /* create_immed may end the connection */
-	}
-}
-
-void mock_send_formats(struct mock *mock, const struct mock_format *table, size_t n, uint32_t listed, size_t missing)
-{
-	struct wl_array indices;
-	uint32_t size = (uint32_t)(n * sizeof(*table));
-
-	if (table) {
-		int fd = memfd_create("formats", MFD_CLOEXEC);
-
-		g_assert_cmpint(write(fd, table, size - missing), ==, (ssize_t)(size - missing));
-		zwp_linux_dmabuf_feedback_v1_send_format_table(mock->dmabuf_feedback, fd, size);
-		close(fd);
-	}
-	wl_array_init(&indices);
-	for (uint16_t i = 0; i < 32; i++)
-		if (listed & 1u << i)
-			*(uint16_t *)wl_array_add(&indices, sizeof(uint16_t)) = i;
-	zwp_linux_dmabuf_feedback_v1_send_tranche_formats(mock->dmabuf_feedback, &indices);
-	zwp_linux_dmabuf_feedback_v1_send_tranche_flags(mock->dmabuf_feedback, 0);
-	zwp_linux_dmabuf_feedback_v1_send_tranche_done(mock->dmabuf_feedback);
-	zwp_linux_dmabuf_feedback_v1_send_done(mock->dmabuf_feedback);
-	wl_array_release(&indices);
 }
 
 /* ---- surfaces ---- */
@@ -148,6 +91,8 @@ void mock_release_held(struct mock *mock)
 {
 	while (mock->n_held)
 		wl_buffer_send_release(mock->held[--mock->n_held]);
+	while (mock->n_points)
+		mock_signal(mock, 0);
 }
 
 void mock_feedback(struct mock *mock, uint32_t refresh_ns, uint32_t flags)
@@ -180,7 +125,7 @@ static void take_buffer(struct mock *mock)
 		wl_buffer_send_release(mock->attached);
 		mock->attached = NULL;
 	}
-	if (mock->current && mock->current != mock->attached)
+	if (mock->current && mock->current != mock->attached && !mock->sync)
 		keep(mock->current, mock->held, &mock->n_held);
 	mock->current = mock->attached;
 	mock->attach = false;
@@ -191,6 +136,7 @@ static void take_buffer(struct mock *mock)
 static void commit(struct mock *mock)
 {
 	mock->commits += mock->attach || mock->damaged;
+	mock_sync_commit(mock);
 	if (mock->attach)
 		take_buffer(mock);
 	/* those of a surface that is not mapped never come */
@@ -214,6 +160,17 @@ static void add_damage(struct mock *mock, const union wl_argument *arguments)
 	mock->damaged = true;
 }
 
+static void note_bars(struct mock *mock, struct wl_resource *buffer)
+{
+	struct wl_shm_buffer *shm = wl_shm_buffer_get(buffer);
+
+	mock->bars = buffer;
+	mock->bars_size[0] = shm ? wl_shm_buffer_get_width(shm) : 0;
+	mock->bars_size[1] = shm ? wl_shm_buffer_get_height(shm) : 0;
+	for (int32_t i = 0; shm && i < mock->bars_size[0] * mock->bars_size[1]; i++)
+		g_assert_cmphex(((uint32_t *)wl_shm_buffer_get_data(shm))[i] & 0xffffff, ==, 0);
+}
+
 static void surface_request(struct mock *mock, struct wl_resource *resource, const char *name, const union wl_argument *arguments,
                             struct wl_resource *made)
 {
@@ -229,6 +186,8 @@ static void surface_request(struct mock *mock, struct wl_resource *resource, con
 	}
 	if (content && !strcmp(name, "damage_buffer"))
 		add_damage(mock, arguments);
+	if (!strcmp(name, "attach") && resource == mock->background)
+		note_bars(mock, (struct wl_resource *)arguments[0].o);
 	if (!strcmp(name, "commit") && content)
 		commit(mock);
 	if (!strcmp(name, "commit") && !mock->hold_callbacks)
@@ -242,6 +201,21 @@ static void configure(struct mock *mock)
 	wl_array_init(&states);
 	xdg_toplevel_send_configure(mock->toplevel, mock->options.width, mock->options.height, &states);
 	xdg_surface_send_configure(mock->xdg_surface, 1);
+}
+
+static void toplevel_request(struct mock *mock, const char *name, const union wl_argument *arguments)
+{
+	if (!strcmp(name, "set_title"))
+		g_strlcpy(mock->title, arguments[0].s, sizeof(mock->title));
+	if (!strcmp(name, "set_min_size"))
+		memcpy(mock->min_size, (int32_t[]){ arguments[0].i, arguments[1].i }, sizeof(mock->min_size));
+	if (strcmp(name, "set_fullscreen") != 0)
+		return;
+	mock->fullscreen[mock->n_fullscreen] = -1;
+	for (int i = 0; arguments[0].o && i < MOCK_MONITORS; i++)
+		if (mock->monitors[i] == (struct wl_resource *)arguments[0].o)
+			mock->fullscreen[mock->n_fullscreen] = i;
+	mock->n_fullscreen++;
 }
 
 static void viewport_request(struct mock *mock, const char *name, const union wl_argument *arguments)
@@ -261,7 +235,9 @@ static void made_by(struct mock *mock, const char *name, struct wl_resource *mad
 {
 	if (!strcmp(name, "get_subsurface"))
 		mock->content = (struct wl_resource *)arguments[1].o;
-	else if (!strcmp(name, "get_viewport") && (struct wl_resource *)arguments[1].o == mock->content)
+	else if (!strcmp(name, "get_xdg_surface"))
+		mock->background = (struct wl_resource *)arguments[1].o;
+	if (!strcmp(name, "get_viewport") && (struct wl_resource *)arguments[1].o == mock->content)
 		mock->content_viewport = made;
 	else if (!strcmp(name, "get_xdg_surface"))
 		mock->xdg_surface = made;
@@ -270,7 +246,9 @@ static void made_by(struct mock *mock, const char *name, struct wl_resource *mad
 	else if (!strcmp(name, "feedback"))
 		keep(made, mock->feedbacks, &mock->n_feedbacks);
 	else if (!strcmp(name, "get_default_feedback"))
-		mock->dmabuf_feedback = made;
+		mock_tell_formats(&mock->all, made);
+	else if (!strcmp(name, "get_surface_feedback") && (struct wl_resource *)arguments[1].o == mock->content)
+		mock->surface.feedback = made;
 	else if (!strcmp(name, "get_fractional_scale"))
 		wp_fractional_scale_v1_send_preferred_scale(mock->fractional_scale = made, mock->options.scale);
 }
@@ -285,15 +263,19 @@ static int dispatch(const void *data, void *target, uint32_t opcode, const struc
 	if (made)
 		made_by(mock, name, made, arguments);
 	if (!strcmp(class, "zwp_linux_buffer_params_v1"))
-		params_request(mock, resource, name, arguments);
+		mock_params_request(mock, resource, name, arguments);
+	else if (!strncmp(class, "wp_linux_drm_syncobj_", 21))
+		mock_sync_request(mock, resource, name, arguments, made);
+	else if (!strcmp(class, "xdg_toplevel"))
+		toplevel_request(mock, name, arguments);
 	else if (!strcmp(class, "wl_surface"))
 		surface_request(mock, resource, name, arguments, made);
 	else if (!strcmp(class, "wp_viewport") && resource == mock->content_viewport)
 		viewport_request(mock, name, arguments);
 	else if (!strcmp(class, "wl_subsurface") && !strcmp(name, "set_position"))
 		memcpy(mock->position, (int32_t[]){ arguments[0].i, arguments[1].i }, sizeof(mock->position));
-	else if (!strcmp(name, "set_title"))
-		g_strlcpy(mock->title, arguments[0].s, sizeof(mock->title));
+	else if (!strcmp(name, "set_presentation_hint"))
+		mock->presentation_hint = arguments[0].u;
 	if (!strcmp(name, "get_toplevel"))
 		configure(mock);
 	if (!strcmp(name, "destroy") || !strcmp(name, "release"))
@@ -303,30 +285,45 @@ static int dispatch(const void *data, void *target, uint32_t opcode, const struc
 
 /* ---- globals ---- */
 
+static void tell_monitor(struct mock *mock, struct wl_resource *resource, size_t number)
+{
+	const struct mock_monitor *monitor = &mock->options.monitors[number];
+
+	mock->monitors[number] = resource;
+	wl_output_send_geometry(resource, 0, 0, 600, 340, WL_OUTPUT_SUBPIXEL_UNKNOWN, "vitrine", "mock",
+	                        WL_OUTPUT_TRANSFORM_NORMAL);
+	wl_output_send_mode(resource, 0, 640, 480, 50000); /* one that it has, and has not set */
+	wl_output_send_mode(resource, WL_OUTPUT_MODE_CURRENT, 1920, 1080, monitor->refresh_mhz);
+	wl_output_send_scale(resource, monitor->scale);
+	wl_output_send_done(resource);
+}
+
 static void bind(struct wl_client *client, void *data, uint32_t version, uint32_t id)
 {
 	const struct mock_global *global = data;
 
 	global->mock->client = client;
-	struct wl_resource *resource = make(global->mock, global->interface, (int)version, id);
+	struct wl_resource *resource = mock_make(global->mock, global->interface, (int)version, id);
 	if (global->interface == &wp_presentation_interface)
 		wp_presentation_send_clock_id(resource, 1);
-	if (global->interface == &zwp_linux_dmabuf_v1_interface && version == 3) {
-		zwp_linux_dmabuf_v1_send_modifier(resource, DRM_FORMAT_XRGB8888, 0, DRM_FORMAT_MOD_LINEAR);
-		zwp_linux_dmabuf_v1_send_modifier(resource, DRM_FORMAT_ARGB8888, 0, DRM_FORMAT_MOD_LINEAR);
-	}
+	if (global->interface == &zwp_linux_dmabuf_v1_interface)
+		mock_dmabuf_bound(resource);
+	if (global->interface == &wl_output_interface)
+		tell_monitor(global->mock, resource, global->number);
 }
 
 /* version 0: not offered */
-static void offer(struct mock *mock, const struct wl_interface *interface, int version)
+static struct mock_global *offer(struct mock *mock, const struct wl_interface *interface, int version)
 {
 	struct mock_global *global = &mock->globals[mock->n_globals];
 
 	if (!version)
-		return;
+		return NULL;
 	mock->n_globals++;
-	*global = (struct mock_global){ mock, interface };
-	wl_global_create(mock->display, interface, version, global, bind);
+	g_assert_cmpuint(mock->n_globals, <=, G_N_ELEMENTS(mock->globals));
+	*global = (struct mock_global){ .mock = mock, .interface = interface };
+	global->global = wl_global_create(mock->display, interface, version, global, bind);
+	return global;
 }
 
 void mock_start(struct mock *mock, const struct mock_options *options)
@@ -343,6 +340,18 @@ void mock_start(struct mock *mock, const struct mock_options *options)
 	offer(mock, &zwp_linux_dmabuf_v1_interface, options->dmabuf_version);
 	offer(mock, &wp_viewporter_interface, options->no_viewporter ? 0 : 1);
 	offer(mock, &wp_fractional_scale_manager_v1_interface, options->scale ? 1 : 0);
+	offer(mock, &wp_single_pixel_buffer_manager_v1_interface, options->single_pixel);
+	offer(mock, &wp_tearing_control_manager_v1_interface, options->tearing);
+	offer(mock, &wp_linux_drm_syncobj_manager_v1_interface, options->syncobj);
+	for (size_t i = 0; i < options->n_monitors; i++)
+		offer(mock, &wl_output_interface, 3)->number = i;
+}
+
+void mock_pull_monitor(struct mock *mock, size_t number)
+{
+	for (size_t i = 0; i < mock->n_globals; i++)
+		if (mock->globals[i].interface == &wl_output_interface && mock->globals[i].number == number)
+			wl_global_remove(mock->globals[i].global);
 }
 
 void mock_finish(struct mock *mock)

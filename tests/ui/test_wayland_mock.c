@@ -1,129 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The Wayland display and compositors that no machine here has: other protocols, other orders, refusals, errors. */
-#include <errno.h>
-
-#include <vitrine/log.h>
-
-#include "mock_compositor.h"
-#include "window_scanout.h"
-
-enum { WIDTH = 320, HEIGHT = 200, PATIENCE_SECONDS = 60 };
-
-/* Presented as scanned out; linux-dmabuf's feedback flags and the others are not of interest. */
-enum { ZERO_COPY = 8 };
-
-struct session {
-	struct mock mock;
-	struct scanout scanout;
-	struct vtr_display *headless;
-	uint64_t end; /* by then it is over, or it hangs */
-};
-
-static char log_text[65536];
-
-static GMutex log_lock;
-
-static void keep_log(enum vtr_log_level level, const char *text, void *data)
-{
-	g_mutex_lock(&log_lock);
-	g_strlcat(log_text, text, sizeof(log_text));
-	g_mutex_unlock(&log_lock);
-}
-
-static bool logged(const char *text)
-{
-	g_mutex_lock(&log_lock);
-	bool found = strstr(log_text, text);
-	g_mutex_unlock(&log_lock);
-	return found;
-}
-
-/* ---- a session ---- */
-
-struct creation {
-	const char *socket;
-	gint done;
-};
-
-static gpointer create(gpointer data)
-{
-	struct vtr_window_options options = { .guest = "test" };
-	struct creation *creation = data;
-	struct vtr_error error = { 0 };
-	struct vtr_display *display = vtr_wayland_create(creation->socket, &options, &error);
-
-	if (!display)
-		g_error("%s", error.text);
-	g_atomic_int_set(&creation->done, 1);
-	return display;
-}
-
-static void idle(void *data)
-{
-	mock_dispatch(data, 0);
-}
-
-/* Of a loop that waits for something. */
-static void step(struct session *session)
-{
-	struct vtr_event event;
-
-	g_assert_cmpuint(vtr_now_ns(), <, session->end);
-	mock_dispatch(&session->mock, 2);
-	while (vtr_outputs_next_event(session->scanout.outputs, &event))
-		scanout_handle(&session->scanout, &event);
-}
-
-/* Whatever is under way has arrived. */
-static void settle(struct session *session)
-{
-	for (int i = 0; i < 50; i++)
-		step(session);
-}
-
-static const struct mock_format formats[] = {
-	{ DRM_FORMAT_XRGB8888, 0, DRM_FORMAT_MOD_LINEAR },
-	{ DRM_FORMAT_XBGR8888, 0, DRM_FORMAT_MOD_LINEAR },
-	{ DRM_FORMAT_XRGB8888, 0, I915_FORMAT_MOD_X_TILED },
-};
-
-static void start(struct session *session, const struct mock_options *options)
-{
-	struct mock *mock = &session->mock;
-
-	*session = (struct session){ .end = vtr_now_ns() + PATIENCE_SECONDS * UINT64_C(1000000000) };
-	mock_start(mock, options);
-	struct creation creation = { .socket = mock->socket };
-	GThread *creator = g_thread_new("creator", create, &creation); /* it waits for the compositor, which is us */
-	bool told = options->dmabuf_version < 4;
-	while (!g_atomic_int_get(&creation.done)) {
-		mock_dispatch(mock, 5);
-		if (!told && mock->dmabuf_feedback) {
-			mock_send_formats(mock, formats, G_N_ELEMENTS(formats), 1, 0);
-			told = true;
-		}
-	}
-	scanout_init(&session->scanout, g_thread_join(creator), WIDTH, HEIGHT);
-	session->scanout.idle = idle;
-	session->scanout.idle_data = mock;
-	scanout_run_until(&session->scanout, &session->scanout.needed, 1);
-	scanout_new_buffer(&session->scanout, 0);
-	scanout_draw(&session->scanout, 1);
-}
-
-static void finish(struct session *session)
-{
-	struct vtr_display *display = session->scanout.display;
-
-	vtr_display_destroy(display);
-	vtr_display_destroy(session->headless);
-	session->scanout.display = NULL;
-	scanout_finish(&session->scanout);
-	mock_finish(&session->mock);
-	log_text[0] = '\0';
-}
-
-static const struct mock_options plain = { .dmabuf_version = 3 };
+#include "mock_session.h"
+#include "xdg-shell-server-protocol.h"
 
 /* ---- buffers ---- */
 
@@ -144,11 +22,6 @@ static void test_hand_off(void)
 		scanout_show(&session.scanout);
 	g_assert_cmpuint(session.mock.n_params, ==, 1); /* asked for once */
 	finish(&session);
-}
-
-static bool shows_pixels(const struct session *session)
-{
-	return session->mock.pixels && (session->mock.pixels[5] & 0xffffff) == scanout_color(5, 0, session->scanout.seed);
 }
 
 static void test_failed(void)
@@ -199,24 +72,117 @@ static void test_feedback(void)
 	g_assert_nonnull(session.mock.current);
 
 	/* other entries of the same table: what is shown comes in another way now, without the guest's doing */
-	mock_send_formats(&session.mock, NULL, 0, 6, 0);
+	mock_send_formats(&session.mock.all, NULL, 0, 6, 0, 0);
 	while (!shows_pixels(&session))
 		step(&session);
 	g_assert_true(accepts(&session, DRM_FORMAT_XBGR8888, DRM_FORMAT_MOD_LINEAR));
 	g_assert_true(accepts(&session, DRM_FORMAT_XRGB8888, I915_FORMAT_MOD_X_TILED));
 	g_assert_false(accepts(&session, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR));
 
-	mock_send_formats(&session.mock, formats, G_N_ELEMENTS(formats), 1 | 1 << 20, 0); /* the latter is beyond its end */
+	mock_send_formats(&session.mock.all, mock_formats, MOCK_DEFAULT_FORMATS, 1 | 1 << 20, 0,
+	                  0); /* the latter is beyond its end */
 	while (!session.mock.current)
 		step(&session);
 	/* a file that is shorter than its table */
-	mock_send_formats(&session.mock, formats, G_N_ELEMENTS(formats), 7, 4);
+	mock_send_formats(&session.mock.all, mock_formats, MOCK_DEFAULT_FORMATS, 7, 0, 4);
 	while (!shows_pixels(&session))
 		step(&session);
 	finish(&session);
 }
 
+/* The window's own list comes before the one for all, and says what may be scanned out; version 5, which is told the same way. */
+static void test_surface_feedback(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 5 });
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+	unsigned needed = session.scanout.needed;
+	mock_send_formats(&session.mock.surface, mock_formats, MOCK_DEFAULT_FORMATS, 2, 2, 0);
+	while (!shows_pixels(&session))
+		step(&session);
+	g_assert_cmpuint(session.scanout.needed, >, needed);
+	g_assert_true(accepts(&session, DRM_FORMAT_XBGR8888, DRM_FORMAT_MOD_LINEAR));
+	g_assert_false(accepts(&session, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR));
+	/* the one for all changes, and the window's does not */
+	mock_send_formats(&session.mock.all, NULL, 0, 7, 0, 0);
+	settle(&session);
+	g_assert_false(accepts(&session, DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR));
+	/* on another monitor, drawn; and on one where it may be scanned out, but is not */
+	mock_send_formats(&session.mock.surface, NULL, 0, 3, 2, 0);
+	while (!session.mock.current)
+		step(&session);
+	while (!logged("draws the guest's pictures, whose format"))
+		step(&session);
+	finish(&session);
+}
+
+/* The same list again changes nothing. */
+static void test_same_feedback(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 4 });
+	scanout_show(&session.scanout);
+	mock_send_formats(&session.mock.surface, mock_formats, MOCK_DEFAULT_FORMATS, 1, 0, 0);
+	settle(&session);
+	unsigned needed = session.scanout.needed;
+	mock_send_formats(&session.mock.surface, mock_formats, MOCK_DEFAULT_FORMATS, 1, 0, 0);
+	mock_send_formats(&session.mock.all, NULL, 0, 1, 0, 0);
+	settle(&session);
+	g_assert_cmpuint(session.scanout.needed, ==, needed);
+	finish(&session);
+}
+
+/* A driver without modifiers: linear memory is given to it as what it lists, for anything else ends the connection. */
+static void test_implicit_modifier(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 4 });
+	mock_send_formats(&session.mock.all, NULL, 0, 8, 0, 0);
+	settle(&session);
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+	g_assert_cmphex(session.mock.current_params.modifier, ==, DRM_FORMAT_MOD_INVALID);
+	finish(&session);
+}
+
+/* The list changes between the making of a frame and its commit: what is not listed any more is not given away. */
+static void test_list_changes_meanwhile(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 5 });
+	session.mock.hold_callbacks = true;
+	scanout_present_all(&session.scanout);
+	while (session.mock.commits != 1)
+		step(&session);
+	struct vtr_buffer *last = another_buffer(&session);
+	scanout_present_all(&session.scanout);
+	settle(&session);
+	session.scanout.no_dmabuf = true; /* no other frame takes its place */
+	session.scanout.nothing_new = true;
+	mock_send_formats(&session.mock.surface, mock_formats, MOCK_DEFAULT_FORMATS, 2, 0, 0);
+	session.mock.hold_callbacks = false;
+	mock_callbacks(&session.mock);
+	settle(&session);
+	g_assert_cmpuint(session.mock.n_params, ==, 1);
+	g_assert_true(vtr_display_alive(session.scanout.display));
+	vtr_buffer_drop(last);
+	finish(&session);
+}
+
 /* ---- windows ---- */
+
+static void configure(struct session *session, int32_t width, int32_t height)
+{
+	struct wl_array states = { 0 };
+
+	xdg_toplevel_send_configure(session->mock.toplevel, width, height, &states);
+	xdg_surface_send_configure(session->mock.xdg_surface, 2);
+}
 
 static void test_no_viewporter(void)
 {
@@ -226,6 +192,16 @@ static void test_no_viewporter(void)
 	scanout_show(&session.scanout);
 	g_assert_cmpint(session.mock.position[0], ==, 40);
 	g_assert_cmpint(session.mock.position[1], ==, 30);
+	g_assert_cmpint(session.mock.bars_size[0], ==, 400); /* black, where the picture is not */
+	g_assert_cmpint(session.mock.bars_size[1], ==, 260);
+	g_assert_cmpint(session.mock.min_size[0], ==, WIDTH);
+	g_assert_cmpint(session.mock.min_size[1], ==, HEIGHT);
+	configure(&session, 500, 100); /* less than it asked for */
+	while (session.mock.bars_size[0] != 500)
+		step(&session);
+	g_assert_cmpint(session.mock.bars_size[1], ==, 100);
+	g_assert_cmpint(session.mock.position[0], ==, 90);
+	g_assert_cmpint(session.mock.position[1], ==, 0);
 	/* what would have to be cropped comes as pixels */
 	session.scanout.stride = WIDTH * 8;
 	session.scanout.offset = WIDTH * 4;
@@ -284,6 +260,115 @@ static void test_fractional_scale(void)
 	scanout_show(&session.scanout);
 	g_assert_cmpint(session.mock.destination[0], ==, 400);
 	g_assert_cmpint(session.mock.destination[1], ==, 260);
+	finish(&session);
+}
+
+/* Bars are one pixel, of no memory where the compositor knows such buffers. */
+static void test_bars(void)
+{
+	for (int single_pixel = 0; single_pixel < 2; single_pixel++) {
+		struct session session;
+
+		start(&session, &(struct mock_options){ .dmabuf_version = 3, .single_pixel = single_pixel });
+		scanout_show(&session.scanout);
+		g_assert_nonnull(session.mock.bars);
+		g_assert_cmpint(session.mock.bars_size[0], ==, single_pixel ? 0 : 1);
+		g_assert_cmpint(session.mock.min_size[0], ==, 0);
+		finish(&session);
+	}
+}
+
+static void test_tearing(void)
+{
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 3, .tearing = true });
+	scanout_show(&session.scanout);
+	g_assert_cmpuint(session.mock.presentation_hint, ==, 1);
+	finish(&session);
+}
+
+/* ---- monitors ---- */
+
+static const struct mock_options two_monitors = {
+	.dmabuf_version = 3,
+	.width = 640,
+	.height = 400,
+	.monitors = { { 60000, 1 }, { 143912, 2 } },
+	.n_monitors = 2,
+};
+
+static void wait_refresh(struct session *session, uint32_t refresh_mhz)
+{
+	while (vtr_output_mode(session->scanout.output).refresh_mhz != refresh_mhz)
+		step(session);
+}
+
+/* Each window is full screen on the monitor with its output's number, counted round. */
+static void test_fullscreen(void)
+{
+	struct session session;
+
+	start(&session, &two_monitors);
+	for (size_t i = 1; i < 3; i++) {
+		g_assert_nonnull(vtr_outputs_add(session.scanout.outputs, session.scanout.display, NULL, NULL));
+		while (session.mock.n_fullscreen != i + 1)
+			step(&session);
+	}
+	for (int i = 0; i < 3; i++)
+		g_assert_cmpint(session.mock.fullscreen[i], ==, i % 2);
+	finish(&session);
+}
+
+/* The guest's mode has the rate of the monitor that the window is on, and its pixels. */
+static void test_monitor(void)
+{
+	struct session session;
+
+	start(&session, &two_monitors);
+	g_assert_cmpint(vtr_output_resize(session.scanout.output, NULL), ==, 0);
+	scanout_show(&session.scanout);
+	wl_surface_send_enter(session.mock.background, session.mock.monitors[0]);
+	wl_surface_send_enter(session.mock.background, session.mock.monitors[1]);
+	wait_refresh(&session, 143912);
+	while (vtr_output_mode(session.scanout.output).width != 1280)
+		step(&session);
+	wl_surface_send_leave(session.mock.background, session.mock.monitors[1]);
+	wait_refresh(&session, 60000);
+	while (vtr_output_mode(session.scanout.output).width != 640)
+		step(&session);
+	/* the monitor changes under the window */
+	wl_output_send_mode(session.mock.monitors[0], WL_OUTPUT_MODE_CURRENT, 2560, 1440, 164999);
+	wl_output_send_done(session.mock.monitors[0]);
+	wait_refresh(&session, 164999);
+	/* no rate at all, or none that there is */
+	wl_output_send_mode(session.mock.monitors[0], WL_OUTPUT_MODE_CURRENT, 2560, 1440, 0);
+	wl_output_send_done(session.mock.monitors[0]);
+	wl_output_send_mode(session.mock.monitors[0], WL_OUTPUT_MODE_CURRENT, 2560, 1440, INT32_MAX);
+	wl_output_send_done(session.mock.monitors[0]);
+	settle(&session);
+	g_assert_cmpuint(vtr_output_mode(session.scanout.output).refresh_mhz, ==, 164999);
+	finish(&session);
+}
+
+/* Pulled out while the window is on it, and another one comes. */
+static void test_monitor_pulled(void)
+{
+	struct session session;
+
+	start(&session, &two_monitors);
+	g_assert_cmpint(vtr_output_resize(session.scanout.output, NULL), ==, 0);
+	scanout_show(&session.scanout);
+	wl_surface_send_enter(session.mock.background, session.mock.monitors[0]);
+	wl_surface_send_enter(session.mock.background, session.mock.monitors[1]);
+	wait_refresh(&session, 143912);
+	mock_pull_monitor(&session.mock, 1);
+	while (session.mock.monitors[1])
+		step(&session);
+	g_assert_nonnull(vtr_outputs_add(session.scanout.outputs, session.scanout.display, NULL, NULL));
+	while (session.mock.n_fullscreen != 2)
+		step(&session);
+	g_assert_cmpint(session.mock.fullscreen[1], ==, 0);
 	finish(&session);
 }
 
@@ -357,16 +442,6 @@ static void test_captured_while_hidden(void)
 	scanout_run_until(&session.scanout, &color, 1);
 	g_assert_cmphex(color - 1, ==, scanout_color(5, 0, 1));
 	finish(&session);
-}
-
-/* New memory for the scanout; the last one stays where the caller has it. */
-static struct vtr_buffer *another_buffer(struct session *session)
-{
-	struct vtr_buffer *last = session->scanout.buffer;
-
-	session->scanout.buffer = NULL;
-	scanout_new_buffer(&session->scanout, 0);
-	return last;
 }
 
 /* A compositor that keeps every buffer: those that it has no room for wait until it gives some back. */
@@ -530,6 +605,15 @@ int main(int argc, char **argv)
 	g_test_add_func("/wayland/failed", test_failed);
 	g_test_add_func("/wayland/no-dmabuf", test_no_dmabuf);
 	g_test_add_func("/wayland/feedback", test_feedback);
+	g_test_add_func("/wayland/surface-feedback", test_surface_feedback);
+	g_test_add_func("/wayland/same-feedback", test_same_feedback);
+	g_test_add_func("/wayland/implicit-modifier", test_implicit_modifier);
+	g_test_add_func("/wayland/list-changes-meanwhile", test_list_changes_meanwhile);
+	g_test_add_func("/wayland/bars", test_bars);
+	g_test_add_func("/wayland/tearing", test_tearing);
+	g_test_add_func("/wayland/fullscreen", test_fullscreen);
+	g_test_add_func("/wayland/monitor", test_monitor);
+	g_test_add_func("/wayland/monitor-pulled", test_monitor_pulled);
 	g_test_add_func("/wayland/no-viewporter", test_no_viewporter);
 	g_test_add_func("/wayland/cropped", test_cropped);
 	g_test_add_func("/wayland/fractional-scale", test_fractional_scale);

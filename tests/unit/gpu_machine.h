@@ -138,7 +138,8 @@ static inline void gpu_display_capture(struct vtr_display *base, struct vtr_outp
 	vtr_capture_finish(capture, NULL, 0, &error);
 }
 
-static inline bool gpu_display_accepts(struct vtr_display *base, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static inline bool gpu_display_accepts(struct vtr_display *base, const struct vtr_output *output, uint32_t format,
+                                       uint64_t modifier, struct vtr_error *error)
 {
 	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "no dmabufs");
 	return !atomic_load(&gpu_display_from(base)->no_dmabuf);

@@ -100,7 +100,8 @@ static void mute_capture(struct vtr_display *display, struct vtr_output *output,
 	mute_count(display, &mute_display_from(display)->captures);
 }
 
-static bool mute_accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool mute_accepts(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                         struct vtr_error *error)
 {
 	if (!modifier)
 		return true;

@@ -272,7 +272,8 @@ static void detach(struct vtr_display *display, struct vtr_output *output)
 	free(state);
 }
 
-static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool accepts(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                    struct vtr_error *error)
 {
 	if (!vtr_picture_knows(format)) {
 		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the headless display does not know the format");

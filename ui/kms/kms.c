@@ -275,7 +275,8 @@ static void capture(struct vtr_display *display, struct vtr_output *output, stru
 	kms_output_update_demand(state);
 }
 
-static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool accepts(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                    struct vtr_error *error)
 {
 	const struct kms_card *card = &kms_from(display)->card;
 

@@ -198,7 +198,8 @@ static void capture(struct vtr_display *base, struct vtr_output *output, struct 
 		vtr_capture_give_back(capture);
 }
 
-static bool accepts(struct vtr_display *base, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool accepts(struct vtr_display *base, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                    struct vtr_error *error)
 {
 	struct sdl_display *display = sdl_from(base);
 

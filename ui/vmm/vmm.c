@@ -82,7 +82,8 @@ static void capture(struct vtr_display *display, struct vtr_output *output, stru
 }
 
 /* Any thread. */
-static bool accepts(struct vtr_display *display, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool accepts(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                    struct vtr_error *error)
 {
 	return vmm_can_express_format(format, modifier, atomic_load(&vmm_from(display)->modifiers), error);
 }

@@ -2,7 +2,7 @@
 /*
  * A window's frames: from the queue to the compositor, and back.
  *
- *     frame waits --take--> waiting --commit--> committed --frame callback--> shown --wl_buffer.release--> given back
+ *     frame waits --take--> waiting --commit--> committed --frame callback--> shown --released--> given back
  *
  * One commit per frame callback: that paces the guest, and a compositor that is stopped is not sent anything but what it asked for.
  * What comes meanwhile waits in the frame queue, where the newest wins; the device answers the guest's flushes in time by itself. A
@@ -10,9 +10,7 @@
  *
  * The guest's buffer is the compositor's from the commit until it is released, which happens when another one has taken its place;
  * the frame keeps it locked so long. A guest that draws into the same buffer again has it committed again.
- *
- * Captures are not made of what the compositor has: pixels are asked for (VTR_DEMAND_PIXELS), the next frame brings them, is shown
- * like any other, and the one after it may be a dmabuf again.
+ * It is released by wl_buffer.release, or by points of timelines (sync.c).
  */
 #include <drm_fourcc.h>
 #include <errno.h>
@@ -55,6 +53,8 @@ void wayland_import_released(struct wayland_import *import)
 {
 	struct wayland_window *window = import->window;
 
+	if (import->busy || import->n_releases)
+		return;
 	if (import->frame && import->frame == window->committed)
 		window->committed_released = true; /* copied already; it counts as shown at its callback */
 	else if (import->frame)
@@ -63,94 +63,9 @@ void wayland_import_released(struct wayland_import *import)
 	wayland_show(window);
 }
 
-/* ---- what the compositor tells about a picture on the screen ---- */
+/* ---- committing ---- */
 
-static void sync_output(void *data, struct wp_presentation_feedback *feedback, struct wl_output *output)
-{
-}
-
-static void forget_feedback(struct wayland_window *window, struct wp_presentation_feedback *feedback)
-{
-	for (size_t i = 0; i < WAYLAND_FEEDBACKS; i++)
-		if (window->feedbacks[i] == feedback)
-			window->feedbacks[i] = NULL;
-	wp_presentation_feedback_destroy(feedback);
-}
-
-static void note_refresh(struct wayland_window *window, uint32_t period_ns)
-{
-	uint32_t refresh_mhz = (uint32_t)((UINT64_C(1000000000000) + period_ns / 2) / period_ns);
-	uint32_t known = window->refresh_mhz ? window->refresh_mhz : vtr_output_mode(window->output).refresh_mhz;
-
-	if (refresh_mhz + 200 >= known && refresh_mhz <= known + 200)
-		return; /* what is measured is never exact */
-	window->refresh_mhz = refresh_mhz;
-	wayland_window_request_mode(window);
-}
-
-static void presented(void *data, struct wp_presentation_feedback *feedback, uint32_t seconds_high, uint32_t seconds_low,
-                      uint32_t nanoseconds, uint32_t refresh, uint32_t sequence_high, uint32_t sequence_low, uint32_t flags)
-{
-	struct wayland_window *window = data;
-	bool zero_copy = flags & WP_PRESENTATION_FEEDBACK_KIND_ZERO_COPY;
-
-	forget_feedback(window, feedback);
-	if (zero_copy != window->zero_copy) {
-		window->zero_copy = zero_copy;
-		vtr_log_limited(&window->log, VTR_LOG_INFO, "wayland: output %s: the compositor %s the guest's pictures",
-		                vtr_output_name(window->output), zero_copy ? "scans out (zero copy)" : "draws");
-	}
-	if (refresh)
-		note_refresh(window, refresh);
-}
-
-static void discarded(void *data, struct wp_presentation_feedback *feedback)
-{
-	forget_feedback(data, feedback);
-}
-
-static const struct wp_presentation_feedback_listener feedback_listener = {
-	.sync_output = sync_output,
-	.presented = presented,
-	.discarded = discarded,
-};
-
-/* Of the content's next commit; not while the compositor owes too many answers. */
-static void ask_feedback(struct wayland_window *window)
-{
-	for (size_t i = 0; window->display->presentation && i < WAYLAND_FEEDBACKS; i++)
-		if (!window->feedbacks[i]) {
-			window->feedbacks[i] = wp_presentation_feedback(window->display->presentation, window->content);
-			wp_presentation_feedback_add_listener(window->feedbacks[i], &feedback_listener, window);
-			return;
-		}
-}
-
-/* ---- captures ---- */
-
-static enum vtr_output_demand usual_demand(const struct wayland_window *window)
-{
-	return window->display->formats.any ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS;
-}
-
-void wayland_update_demand(struct wayland_window *window, bool present)
-{
-	if (present)
-		vtr_output_set_demand(window->output, VTR_DEMAND_NONE); /* it is a rise that has the picture presented */
-	vtr_output_set_demand(window->output, window->captures.count ? VTR_DEMAND_PIXELS : usual_demand(window));
-}
-
-static void answer_captures(struct wayland_window *window, const struct vtr_frame *frame)
-{
-	bool pixels = frame->content == VTR_FRAME_PIXELS;
-
-	if (!window->captures.count || (!pixels && frame->content != VTR_FRAME_BLANK))
-		return;
-	vtr_output_set_demand(window->output, usual_demand(window));
-	vtr_capture_set_answer_pixels(&window->captures, pixels ? frame : NULL, frame->sequence);
-}
-
-static void take_newest(struct wayland_window *window)
+void wayland_take_newest(struct wayland_window *window)
 {
 	struct vtr_frame *frame = vtr_output_take_frame(window->output);
 
@@ -163,30 +78,8 @@ static void take_newest(struct wayland_window *window)
 		vtr_frame_finish(window->waiting, 0);
 	}
 	window->waiting = frame;
-	answer_captures(window, frame);
+	wayland_captures_answer(window, frame);
 }
-
-/* So far as is known. */
-static bool is_blank(const struct wayland_window *window)
-{
-	if (window->waiting)
-		return window->waiting->content == VTR_FRAME_BLANK;
-	return window->told && !window->picture_width;
-}
-
-void wayland_capture(struct wayland_window *window, struct vtr_capture *capture)
-{
-	struct vtr_frame blank = { .content = VTR_FRAME_BLANK };
-
-	vtr_capture_set_add(&window->captures, capture);
-	take_newest(window);
-	if (is_blank(window))
-		answer_captures(window, &blank);
-	else
-		wayland_update_demand(window, false);
-}
-
-/* ---- committing ---- */
 
 static void note_picture(struct wayland_window *window, const struct vtr_frame *frame)
 {
@@ -243,7 +136,7 @@ static void commit(struct wayland_window *window, struct vtr_frame *frame)
 	window->callback = wl_surface_frame(surface);
 	wl_callback_add_listener(window->callback, &callback_listener, window);
 	if (window->mapped)
-		ask_feedback(window);
+		wayland_feedback_ask(window);
 	wl_surface_commit(window->content);
 	if (surface == window->background)
 		wl_surface_commit(window->background);
@@ -272,16 +165,17 @@ static void show_buffer(struct wayland_window *window, struct vtr_frame *frame)
 		give_up(window, frame, &error);
 		return;
 	}
-	if (!import || import->state != WAYLAND_IMPORT_READY)
+	if (!import || import->state != WAYLAND_IMPORT_READY || !wayland_sync_ready(window))
 		return; /* an event will come */
 	window->waiting = NULL;
 	if (import->frame)
 		vtr_frame_finish(import->frame, 0); /* it was shown; this one keeps the buffer now */
 	import->frame = frame;
-	import->busy = true;
 	window->shown = import;
 	note_picture(window, frame);
 	attach(window, import->wl_buffer, frame, import->left);
+	if (wayland_sync_commit(window, import) == WAYLAND_SYNC_IMPLICIT)
+		import->busy = true;
 	commit(window, frame);
 }
 
@@ -300,6 +194,7 @@ static void show_pixels(struct wayland_window *window, struct vtr_frame *frame)
 	window->shown = NULL;
 	note_picture(window, frame);
 	attach(window, buffer->wl_buffer, frame, 0);
+	wayland_sync_suspend(window);
 	commit(window, frame);
 }
 
@@ -318,7 +213,7 @@ void wayland_show(struct wayland_window *window)
 {
 	/* A capture needs the newest frame, also while the compositor wants none. */
 	if (window->captures.count || !window->callback)
-		take_newest(window);
+		wayland_take_newest(window);
 	struct vtr_frame *frame = window->waiting;
 	if (!frame || window->callback || !window->configured)
 		return;
@@ -338,10 +233,9 @@ void wayland_frames_release(struct wayland_window *window)
 	if (window->committed && (window->committed->content != VTR_FRAME_BUFFER || window->committed_released))
 		vtr_frame_finish(window->committed, 0);
 	window->committed = NULL;
-	for (size_t i = 0; i < WAYLAND_FEEDBACKS; i++)
-		if (window->feedbacks[i])
-			forget_feedback(window, window->feedbacks[i]);
+	wayland_feedback_finish(window);
 	wayland_imports_clear(window, true); /* and the frames that they keep */
+	wayland_sync_release_window(window);
 	if (window->waiting)
 		vtr_frame_finish(window->waiting, 0);
 	window->waiting = NULL;

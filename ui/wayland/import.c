@@ -26,6 +26,7 @@ struct wayland_ask {
 
 static void forget(struct wayland_import *import)
 {
+	wayland_sync_forget(import);
 	if (import->ask)
 		import->ask->import = NULL;
 	if (import->wl_buffer)
@@ -39,6 +40,8 @@ static void buffer_release(void *data, struct wl_buffer *wl_buffer)
 {
 	struct wayland_import *import = data;
 
+	if (!import->busy)
+		return; /* released already; or committed with points, which alone count then */
 	import->busy = false;
 	wayland_import_released(import);
 }
@@ -95,7 +98,8 @@ static bool same(const struct wayland_import *import, const struct vtr_frame *fr
 
 static bool unused(const struct wayland_import *import)
 {
-	return !import->busy && !import->frame && import->state != WAYLAND_IMPORT_ASKED && import->window->shown != import;
+	return !import->busy && !import->n_releases && !import->frame && import->state != WAYLAND_IMPORT_ASKED &&
+	       import->window->shown != import;
 }
 
 /* The frame's import, or else the one that can be given up and was not used for the longest time; NULL: none can. */
@@ -139,7 +143,9 @@ static int lay_out(const struct wayland_window *window, const struct vtr_frame *
 	return 0;
 }
 
-static bool ask(struct wayland_window *window, struct wayland_import *import, const struct vtr_frame *frame, uint32_t left)
+/* modifier: what the compositor calls the frame's. */
+static bool ask(struct wayland_window *window, struct wayland_import *import, const struct vtr_frame *frame, uint64_t modifier,
+                uint32_t left)
 {
 	struct wayland_display *display = window->display;
 	struct wayland_ask *ask = calloc(1, sizeof(*ask));
@@ -168,7 +174,7 @@ static bool ask(struct wayland_window *window, struct wayland_import *import, co
 	};
 	zwp_linux_buffer_params_v1_add_listener(ask->params, &params_listener, ask);
 	zwp_linux_buffer_params_v1_add(ask->params, vtr_buffer_fd(frame->buffer), 0, (uint32_t)(frame->offset - left * 4),
-	                               frame->stride, (uint32_t)(frame->modifier >> 32), (uint32_t)frame->modifier);
+	                               frame->stride, (uint32_t)(modifier >> 32), (uint32_t)modifier);
 	zwp_linux_buffer_params_v1_create(ask->params, (int32_t)(left + frame->width), (int32_t)frame->height, frame->format, 0);
 	return true;
 }
@@ -177,12 +183,16 @@ static bool ask(struct wayland_window *window, struct wayland_import *import, co
 static bool import_new(struct wayland_window *window, struct wayland_import *import, const struct vtr_frame *frame,
                        struct vtr_error *error)
 {
+	struct wayland_display *display = window->display;
+	struct wayland_format found;
 	uint32_t left;
 
-	if (lay_out(window, frame, &left, error) < 0)
+	if (!wayland_formats_find(&display->formats, &display->surface_formats[window->number], frame->format, frame->modifier,
+	                          &found, error) ||
+	    lay_out(window, frame, &left, error) < 0)
 		return false;
 	forget(import);
-	if (ask(window, import, frame, left))
+	if (ask(window, import, frame, found.modifier, left))
 		return true;
 	vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "out of memory");
 	return false;

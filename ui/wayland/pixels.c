@@ -33,6 +33,17 @@ struct wl_buffer *wayland_shm_create(struct wayland_display *display, uint32_t w
 	return buffer;
 }
 
+struct wl_buffer *wayland_shm_black(struct wayland_display *display, uint32_t width, uint32_t height)
+{
+	void *data;
+	size_t size;
+	struct wl_buffer *buffer = wayland_shm_create(display, width, height, WL_SHM_FORMAT_XRGB8888, &data, &size); /* zeroed */
+
+	if (buffer)
+		munmap(data, size);
+	return buffer;
+}
+
 static void destroy(struct wayland_shm_buffer *buffer)
 {
 	if (!buffer->wl_buffer)

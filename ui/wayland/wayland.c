@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- what the compositor has ---- */
 
@@ -39,10 +38,12 @@ static const struct {
 	{ &wl_subcompositor_interface, 1, offsetof(struct wayland_display, subcompositor) },
 	{ &wl_shm_interface, 1, offsetof(struct wayland_display, shm) },
 	{ &xdg_wm_base_interface, 5, offsetof(struct wayland_display, wm_base) },
-	{ &zwp_linux_dmabuf_v1_interface, 4, offsetof(struct wayland_display, dmabuf) },
+	{ &zwp_linux_dmabuf_v1_interface, 5, offsetof(struct wayland_display, dmabuf) },
+	{ &wp_linux_drm_syncobj_manager_v1_interface, 1, offsetof(struct wayland_display, sync.manager) },
 	{ &wp_viewporter_interface, 1, offsetof(struct wayland_display, viewporter) },
 	{ &wp_presentation_interface, 1, offsetof(struct wayland_display, presentation) },
 	{ &wp_fractional_scale_manager_v1_interface, 1, offsetof(struct wayland_display, fractional_scale) },
+	{ &wp_single_pixel_buffer_manager_v1_interface, 1, offsetof(struct wayland_display, single_pixel) },
 	{ &wp_tearing_control_manager_v1_interface, 1, offsetof(struct wayland_display, tearing) },
 	{ &zxdg_decoration_manager_v1_interface, 1, offsetof(struct wayland_display, decoration) },
 	{ &zwp_pointer_constraints_v1_interface, 1, offsetof(struct wayland_display, constraints) },
@@ -60,23 +61,37 @@ static void **member_of(struct wayland_display *display, size_t i)
 	return (void **)((char *)display + globals[i].member);
 }
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static void bind_known(struct wayland_display *display, uint32_t name, const char *interface, uint32_t version)
+{
+	for (size_t i = 0; i < N_GLOBALS; i++) {
+		const struct wl_interface *known = globals[i].interface;
+
+		if (strcmp(interface, known->name) != 0 || *member_of(display, i))
+			continue;
+		if (known == &zwp_linux_dmabuf_v1_interface && version < DMABUF_MODIFIERS_VERSION)
+			return;
+		/* the protocol's description may be older than what is known here */
+		version = least(version, least(globals[i].version, (uint32_t)known->version));
+		*member_of(display, i) = wl_registry_bind(display->registry, name, known, version);
+		return;
+	}
+}
+
 static void global(void *data, struct wl_registry *registry, uint32_t name, const char *interface, uint32_t version)
 {
 	struct wayland_display *display = data;
 
-	if (!strcmp(interface, wl_seat_interface.name)) {
+	if (!strcmp(interface, wl_seat_interface.name))
 		wayland_seat_bind(display, name, version);
-		return;
-	}
-	for (size_t i = 0; i < N_GLOBALS; i++) {
-		if (strcmp(interface, globals[i].interface->name) != 0 || *member_of(display, i))
-			continue;
-		if (globals[i].interface == &zwp_linux_dmabuf_v1_interface && version < DMABUF_MODIFIERS_VERSION)
-			return;
-		*member_of(display, i) = wl_registry_bind(registry, name, globals[i].interface,
-		                                          version < globals[i].version ? version : globals[i].version);
-		return;
-	}
+	else if (!strcmp(interface, wl_output_interface.name))
+		wayland_monitor_add(display, name, version);
+	else if (!display->source) /* of what comes later nobody would be told */
+		bind_known(display, name, interface, version);
 }
 
 static void global_remove(void *data, struct wl_registry *registry, uint32_t name)
@@ -85,6 +100,7 @@ static void global_remove(void *data, struct wl_registry *registry, uint32_t nam
 
 	if (display->wl_seat && display->seat_name == name)
 		wayland_seat_unbind(display);
+	wayland_monitor_removed(display, name);
 }
 
 static const struct wl_registry_listener registry_listener = { .global = global, .global_remove = global_remove };
@@ -100,12 +116,9 @@ static const char *missing_global(const struct wayland_display *display)
 
 static bool create_black(struct wayland_display *display)
 {
-	void *data;
-	size_t size;
-
-	display->black = wayland_shm_create(display, 1, 1, WL_SHM_FORMAT_XRGB8888, &data, &size); /* zeroed */
-	if (display->black)
-		munmap(data, size);
+	display->black = display->single_pixel ? wp_single_pixel_buffer_manager_v1_create_u32_rgba_buffer(display->single_pixel, 0,
+	                                                                                                  0, 0, UINT32_MAX)
+	                                       : wayland_shm_black(display, 1, 1);
 	return display->black;
 }
 
@@ -145,7 +158,10 @@ static int learn(struct wayland_display *display)
 	if (!create_black(display))
 		return vtr_error_set(&display->failure, VTR_ERROR_HOST, ENOMEM, "no shared memory");
 	error = wayland_round_trip(display, end);
-	return error ? no_answer(display, -error) : 0;
+	if (error)
+		return no_answer(display, -error);
+	wayland_sync_start(display);
+	return 0;
 }
 
 /* ---- the display ---- */
@@ -159,7 +175,6 @@ static int start(struct vtr_display *base)
 {
 	struct wayland_display *display = wayland_from(base);
 
-	wayland_formats_init(&display->formats);
 	display->connection = wl_display_connect(display->socket);
 	if (!display->connection)
 		return vtr_error_set(&display->failure, VTR_ERROR_UNSUPPORTED, errno,
@@ -169,7 +184,7 @@ static int start(struct vtr_display *base)
 	if (error)
 		return error;
 	vtr_log(VTR_LOG_INFO, "wayland: %s%s",
-	        display->formats.any ? "dmabufs are handed to the compositor" : "the compositor takes no dmabufs",
+	        display->formats.known ? "dmabufs are handed to the compositor" : "the compositor takes no dmabufs",
 	        display->viewporter ? "" : "; it has no wp_viewporter: pictures are not scaled");
 	return wayland_connection_watch(display);
 }
@@ -215,9 +230,13 @@ static void capture(struct vtr_display *base, struct vtr_output *output, struct 
 	wayland_flush(wayland_from(base));
 }
 
-static bool accepts(struct vtr_display *base, uint32_t format, uint64_t modifier, struct vtr_error *error)
+static bool accepts(struct vtr_display *base, const struct vtr_output *output, uint32_t format, uint64_t modifier,
+                    struct vtr_error *error)
 {
-	return wayland_formats_accept(&wayland_from(base)->formats, format, modifier, error);
+	struct wayland_display *display = wayland_from(base);
+	struct wayland_formats *surface = &display->surface_formats[vtr_output_number(output)];
+
+	return wayland_formats_find(&display->formats, surface, format, modifier, NULL, error);
 }
 
 static void destroy(struct vtr_display *base)
@@ -226,7 +245,11 @@ static void destroy(struct vtr_display *base)
 
 	wayland_seat_unbind(display);
 	wayland_asks_finish(display);
+	wayland_sync_finish(display);
+	wayland_monitors_finish(display);
 	wayland_formats_finish(&display->formats);
+	for (size_t i = 0; i < VTR_MAX_SCANOUTS; i++)
+		wayland_formats_finish(&display->surface_formats[i]);
 	if (display->black)
 		wl_buffer_destroy(display->black);
 	for (size_t i = 0; i < N_GLOBALS; i++)
@@ -265,6 +288,10 @@ struct vtr_display *vtr_wayland_create(const char *socket, const struct vtr_wind
 	display->options = *options;
 	display->options.guest = strdup(options->guest ? options->guest : "Vitrine");
 	display->socket = socket ? strdup(socket) : NULL;
+	display->sync.node = -1;
+	wayland_formats_init(&display->formats);
+	for (size_t i = 0; i < VTR_MAX_SCANOUTS; i++)
+		wayland_formats_init(&display->surface_formats[i]);
 	vtr_error_set(&display->failure, VTR_ERROR_HOST, ENOMEM, "out of memory");
 	if (display->options.guest && vtr_display_init(&display->base, &impl) == 0)
 		return &display->base;

@@ -2,7 +2,6 @@
 #ifndef VTR_WAYLAND_WAYLAND_H
 #define VTR_WAYLAND_WAYLAND_H
 
-#include <pthread.h>
 #include <wayland-client.h>
 
 #include <vitrine/limits.h>
@@ -11,54 +10,24 @@
 
 #include "display/capture_set.h"
 #include "display/placement.h"
+#include "wayland/formats.h"
+#include "wayland/sync.h"
 
 #include "fractional-scale-v1-client-protocol.h"
 #include "keyboard-shortcuts-inhibit-unstable-v1-client-protocol.h"
-#include "linux-dmabuf-unstable-v1-client-protocol.h"
 #include "pointer-constraints-unstable-v1-client-protocol.h"
 #include "presentation-time-client-protocol.h"
 #include "relative-pointer-unstable-v1-client-protocol.h"
+#include "single-pixel-buffer-v1-client-protocol.h"
 #include "tearing-control-v1-client-protocol.h"
 #include "viewporter-client-protocol.h"
 #include "xdg-decoration-unstable-v1-client-protocol.h"
 #include "xdg-shell-client-protocol.h"
 
-/* Between the files of this room. Everything runs on the display's thread but wayland_formats_accept(). */
+/* Between the files of this room. Everything runs on the display's thread but wayland_formats_find() (formats.h). */
 
 struct wayland_window;
 struct wayland_display;
-
-/* ---- formats.c: which dmabufs the compositor takes ---- */
-
-enum { WAYLAND_MAX_FORMATS = 65536 }; /* what an index of linux-dmabuf's feedback can name */
-
-struct wayland_format {
-	uint32_t fourcc;
-	uint64_t modifier;
-};
-
-struct wayland_formats {
-	pthread_mutex_t lock; /* of items and count: the device thread asks */
-	struct wayland_format *items;
-	size_t count;
-	bool any;                    /* the compositor has linux-dmabuf */
-	void (*changed)(void *data); /* there is a list, or another one; version 4 */
-	void *data;
-
-	/* version 4: a list is collected, and then takes the place of the last one */
-	struct zwp_linux_dmabuf_feedback_v1 *feedback;
-	struct wayland_format *table; /* the compositor's, copied */
-	size_t table_size;
-	bool *listed; /* by table index: in the list under way */
-};
-
-void wayland_formats_init(struct wayland_formats *formats);
-void wayland_formats_finish(struct wayland_formats *formats);
-/* The compositor's linux-dmabuf object was bound. changed: the list is there, or another one came. */
-void wayland_formats_listen(struct wayland_formats *formats, struct zwp_linux_dmabuf_v1 *dmabuf, void (*changed)(void *data),
-                            void *data);
-/* Any thread: as vtr_display_impl.accepts. */
-bool wayland_formats_accept(struct wayland_formats *formats, uint32_t fourcc, uint64_t modifier, struct vtr_error *error);
 
 /* ---- the display ---- */
 
@@ -85,14 +54,18 @@ struct wayland_display {
 	uint32_t clock; /* of presentation times; a clockid_t */
 	struct wp_fractional_scale_manager_v1 *fractional_scale;
 	struct wp_tearing_control_manager_v1 *tearing;
+	struct wp_single_pixel_buffer_manager_v1 *single_pixel;
 	struct zxdg_decoration_manager_v1 *decoration;
 	struct zwp_pointer_constraints_v1 *constraints;
 	struct zwp_relative_pointer_manager_v1 *relative_pointers;
 	struct zwp_keyboard_shortcuts_inhibit_manager_v1 *inhibit;
 	struct wl_buffer *black; /* one pixel, made larger by a viewport */
 
-	struct wayland_formats formats;
-	struct wayland_seat *seat; /* NULL: none */
+	struct wayland_formats formats;                           /* for all windows, */
+	struct wayland_formats surface_formats[VTR_MAX_SCANOUTS]; /* or for the one of this output */
+	struct wayland_sync sync;
+	struct wayland_monitor *monitors; /* in the order in which the compositor named them */
+	struct wayland_seat *seat;        /* NULL: none */
 	struct wayland_window *windows[VTR_MAX_SCANOUTS];
 	struct wayland_ask *asks; /* that were not answered yet */
 };
@@ -104,6 +77,28 @@ void wayland_flush(struct wayland_display *display);
 int wayland_connection_watch(struct wayland_display *display); /* from the loop, from now on; 0 or -ENOMEM */
 /* Before that: until the compositor has answered all it was asked. 0 or -errno; -ETIMEDOUT at the time end (CLOCK_MONOTONIC). */
 int wayland_round_trip(struct wayland_display *display, uint64_t end);
+
+/* ---- monitor.c: the compositor's outputs ---- */
+
+enum { WAYLAND_MAX_MONITORS = 16 }; /* that a window is on at a time, as far as we look */
+
+struct wayland_monitor {
+	struct wayland_monitor *next; // wayland_display.monitors
+	struct wayland_display *display;
+	struct wl_output *wl_output;
+	uint32_t name;        /* in the registry */
+	uint32_t refresh_mhz; /* 0: not known */
+	int32_t scale;
+};
+
+void wayland_monitor_add(struct wayland_display *display, uint32_t name, uint32_t version);
+void wayland_monitor_removed(struct wayland_display *display, uint32_t name); /* nothing happens when that is none */
+void wayland_monitors_finish(struct wayland_display *display);
+/* The one with this number, counted round; NULL when there is none. */
+struct wl_output *wayland_monitor_number(const struct wayland_display *display, unsigned number);
+/* A window's surface came to a monitor, or left it; or the monitor changed. */
+void wayland_monitor_entered(struct wayland_window *window, struct wl_output *wl_output);
+void wayland_monitor_left(struct wayland_window *window, struct wl_output *wl_output);
 
 /* ---- import.c: dmabufs as the compositor's buffers, each made once ---- */
 
@@ -126,7 +121,8 @@ struct wayland_import {
 	uint32_t left; /* columns of wl_buffer that lie left of the picture */
 	struct wayland_ask *ask;
 	struct wl_buffer *wl_buffer;
-	bool busy;               /* attached, and not released since */
+	bool busy;               /* attached without release points, and not released since */
+	unsigned n_releases;     /* release points that were not signalled yet */
 	struct vtr_frame *frame; /* the last one that was shown with it, until the compositor lets go */
 };
 
@@ -158,17 +154,25 @@ void wayland_pixels_clear(struct wayland_window *window);
 /* A buffer of width x height x8r8g8b8 in shared memory and its pixels; released when the caller destroys it. NULL: no memory. */
 struct wl_buffer *wayland_shm_create(struct wayland_display *display, uint32_t width, uint32_t height, uint32_t format, void **data,
                                      size_t *size);
+/* A buffer that is black, all of it. NULL: no memory. */
+struct wl_buffer *wayland_shm_black(struct wayland_display *display, uint32_t width, uint32_t height);
 
-/* ---- window.c, frames.c ---- */
+/* ---- window.c, place.c, frames.c, capture.c, feedback.c ---- */
 
 enum { WAYLAND_FEEDBACKS = 4 }; /* pictures whose presentation the compositor may owe us at a time */
+
+enum wayland_presentation {
+	WAYLAND_UNKNOWN,
+	WAYLAND_DRAWN,
+	WAYLAND_SCANNED_OUT, /* from the guest's memory: zero copy */
+};
 
 struct wayland_window {
 	struct wayland_display *display;
 	struct vtr_output *output;
 	unsigned number;
 
-	/* window.c */
+	/* window.c, place.c */
 	struct wl_surface *background; /* the window: black */
 	struct wl_surface *content;    /* the picture, above it */
 	struct wl_subsurface *subsurface;
@@ -183,7 +187,11 @@ struct wayland_window {
 	int32_t asked[2];               /* of the configure event under way */
 	uint32_t scale;                 /* pixels a unit, in 1/120 */
 	struct vtr_placement placement; /* of the picture, in pixels */
-	uint32_t refresh_mhz;           /* of the monitor, 0: not known */
+	struct wl_buffer *bars;         /* without viewports: black, of that size; NULL: none yet */
+	int32_t bars_size[2];
+	uint32_t refresh_mhz;                                   /* of the monitor, 0: not known */
+	struct wayland_monitor *monitors[WAYLAND_MAX_MONITORS]; /* that it is on; the last one that it came to comes last */
+	size_t n_monitors;
 	bool configured, fullscreen, grabbed, integer_scaling;
 	char title[160];
 
@@ -194,6 +202,8 @@ struct wayland_window {
 	struct wl_callback *callback;
 	struct wayland_import imports[WAYLAND_IMPORTS];
 	struct wayland_shm_buffer pixels[WAYLAND_SHM_BUFFERS];
+	struct wp_linux_drm_syncobj_surface_v1 *sync; /* NULL: the last buffer was committed without points */
+	struct wayland_release releases[WAYLAND_RELEASES];
 	uint64_t import_uses;
 	bool mapped;                  /* the content has a buffer */
 	struct wayland_import *shown; /* whose buffer the content has; NULL: none's */
@@ -202,31 +212,48 @@ struct wayland_window {
 	bool told;                              /* whether the guest shows something is known: a frame came */
 	uint32_t picture_width, picture_height; /* 0: none */
 	enum vtr_path path;
-	bool zero_copy; /* the compositor said so of a frame */
+	enum wayland_presentation presentation; /* of the last frame with a buffer that we were told of */
 	struct vtr_source *idle;
 	struct vtr_log_limit log;
 	struct vtr_capture_set captures;
 	struct vtr_cursor cursor;
 };
 
+/* window.c */
 int wayland_window_open(struct wayland_display *display, struct vtr_output *output);
 void wayland_window_close(struct wayland_window *window);
 struct wayland_window *wayland_window_of(struct wayland_display *display, struct wl_surface *surface); /* NULL: none of ours */
-/* The picture changed its size, and is about to be committed. */
-void wayland_window_place(struct wayland_window *window);
-void wayland_window_resized(struct wayland_window *window);      /* or scales in another way */
-void wayland_window_request_mode(struct wayland_window *window); /* that of its size and monitor */
 void wayland_window_set_title(struct wayland_window *window);
 void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscreen);
+
+/* place.c */
+enum { WAYLAND_SCALE_ONE = 120 };
+int32_t wayland_to_units(const struct wayland_window *window, int64_t pixels);
+/* The picture changed its size, and is about to be committed. */
+void wayland_window_place(struct wayland_window *window);
+void wayland_window_resized(struct wayland_window *window);                            /* or scales in another way */
+void wayland_window_request_mode(struct wayland_window *window);                       /* that of its size and monitor */
+void wayland_window_set_scale(struct wayland_window *window, uint32_t scale);          /* pixels a unit, in 1/120 */
+void wayland_window_note_refresh(struct wayland_window *window, uint64_t refresh_mhz); /* of its monitor */
 /* The guest's pixel under a point of surface (in units); the nearest one. */
 void wayland_window_to_picture(const struct wayland_window *window, struct wl_surface *surface, double x, double y,
                                uint32_t *picture_x, uint32_t *picture_y);
 
-void wayland_show(struct wayland_window *window); /* what can be shown now is */
+/* frames.c */
+void wayland_show(struct wayland_window *window);            /* what can be shown now is */
+void wayland_take_newest(struct wayland_window *window);     /* window->waiting is the newest frame, or NULL */
+void wayland_frames_release(struct wayland_window *window);  /* all that is held */
+void wayland_import_released(struct wayland_import *import); /* by the compositor, perhaps not for the last time */
+
+/* capture.c */
 void wayland_capture(struct wayland_window *window, struct vtr_capture *capture);
-void wayland_frames_release(struct wayland_window *window);              /* all that is held */
+/* frame: that was taken; what waits is answered if it has pixels, or is blank. */
+void wayland_captures_answer(struct wayland_window *window, const struct vtr_frame *frame);
 void wayland_update_demand(struct wayland_window *window, bool present); /* present: the guest's picture, again */
-void wayland_import_released(struct wayland_import *import);
+
+/* feedback.c */
+void wayland_feedback_ask(struct wayland_window *window); /* of the content's next commit */
+void wayland_feedback_finish(struct wayland_window *window);
 
 /* ---- seat.c, cursor.c ---- */
 

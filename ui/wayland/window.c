@@ -2,10 +2,7 @@
 /*
  * One window: a black surface that the compositor sizes, and the picture on a subsurface in its middle, scaled by the compositor
  * (wp_viewport), so that the guest's buffers are handed over as they are. The subsurface is desynchronised: frames are committed by
- * themselves, and the black surface only when its size changes.
- *
- * Sizes of windows come in the compositor's units, of which one may be more than a pixel (wp_fractional_scale_v1; 1 without it).
- * The picture's place is computed in pixels and rounded to units at the end.
+ * themselves, and the black surface only when its size changes. place.c says where the picture is.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,99 +11,11 @@
 
 #include "wayland/wayland.h"
 
-enum { SCALE_ONE = 120 };
-
-static int32_t to_pixels(const struct wayland_window *window, int32_t units)
-{
-	return (int32_t)(((int64_t)units * window->scale + SCALE_ONE / 2) / SCALE_ONE);
-}
-
-static int32_t to_units(const struct wayland_window *window, int64_t pixels)
-{
-	return (int32_t)((pixels * SCALE_ONE + window->scale / 2) / window->scale);
-}
-
-static uint32_t at_least_one(int32_t size)
-{
-	return size > 0 ? (uint32_t)size : 1;
-}
-
-/* ---- places ---- */
-
-static void place_content(struct wayland_window *window, uint32_t picture_width, uint32_t picture_height)
-{
-	enum vtr_scaling scaling = window->integer_scaling ? VTR_SCALING_INTEGER : VTR_SCALING_FIT;
-	uint32_t width = at_least_one(to_pixels(window, window->width)), height = at_least_one(to_pixels(window, window->height));
-	struct vtr_placement *placement = &window->placement;
-
-	if (window->content_viewport) {
-		*placement = vtr_placement_of(picture_width, picture_height, width, height, scaling);
-		wp_viewport_set_destination(window->content_viewport,
-		                            (int32_t)at_least_one(to_units(window, (int64_t)placement->width)),
-		                            (int32_t)at_least_one(to_units(window, (int64_t)placement->height)));
-	} else { /* as large as it is */
-		*placement = (struct vtr_placement){ .x = ((int32_t)width - (int32_t)picture_width) / 2,
-			                             .y = ((int32_t)height - (int32_t)picture_height) / 2,
-			                             .width = picture_width,
-			                             .height = picture_height,
-			                             .picture_width = picture_width,
-			                             .picture_height = picture_height };
-	}
-	wl_subsurface_set_position(window->subsurface, to_units(window, placement->x), to_units(window, placement->y));
-}
-
-void wayland_window_place(struct wayland_window *window)
-{
-	struct vtr_mode mode = vtr_output_mode(window->output);
-	bool picture = window->picture_width;
-
-	if (!window->configured)
-		return;
-	place_content(window, picture ? window->picture_width : mode.width, picture ? window->picture_height : mode.height);
-	wl_surface_attach(window->background, window->display->black, 0, 0);
-	if (window->background_viewport)
-		wp_viewport_set_destination(window->background_viewport, window->width, window->height);
-	wl_surface_damage_buffer(window->background, 0, 0, 1, 1);
-	wl_surface_commit(window->background);
-}
-
-void wayland_window_resized(struct wayland_window *window)
-{
-	wayland_window_place(window);
-	if (window->picture_width)
-		wl_surface_commit(window->content); /* the viewport's new size: the next picture may be long in coming */
-}
-
-void wayland_window_to_picture(const struct wayland_window *window, struct wl_surface *surface, double x, double y,
-                               uint32_t *picture_x, uint32_t *picture_y)
-{
-	double scale = (double)window->scale / SCALE_ONE;
-	bool content = surface == window->content;
-
-	vtr_placement_to_picture(&window->placement, x * scale + (content ? window->placement.x : 0),
-	                         y * scale + (content ? window->placement.y : 0), picture_x, picture_y);
-}
-
 /* ---- what the compositor asks for ---- */
-
-void wayland_window_request_mode(struct wayland_window *window)
-{
-	struct vtr_mode mode = { at_least_one(to_pixels(window, window->width)), at_least_one(to_pixels(window, window->height)),
-		                 window->refresh_mhz };
-
-	if (window->configured)
-		vtr_output_request_mode(window->output, &mode);
-}
 
 static void preferred_scale(void *data, struct wp_fractional_scale_v1 *object, uint32_t scale)
 {
-	struct wayland_window *window = data;
-
-	if (!scale || scale == window->scale)
-		return;
-	window->scale = scale;
-	wayland_window_resized(window);
-	wayland_window_request_mode(window);
+	wayland_window_set_scale(data, scale);
 }
 
 static const struct wp_fractional_scale_v1_listener scale_listener = { .preferred_scale = preferred_scale };
@@ -120,8 +29,8 @@ static void surface_configure(void *data, struct xdg_surface *xdg_surface, uint3
 	window->width = window->asked[0] > 0 ? window->asked[0] : window->width;
 	window->height = window->asked[1] > 0 ? window->asked[1] : window->height;
 	if (window->width <= 0 || window->height <= 0) {
-		window->width = to_units(window, mode.width);
-		window->height = to_units(window, mode.height);
+		window->width = wayland_to_units(window, mode.width);
+		window->height = wayland_to_units(window, mode.height);
 	}
 	window->configured = true;
 	xdg_surface_set_window_geometry(xdg_surface, 0, 0, window->width, window->height);
@@ -167,6 +76,27 @@ static const struct xdg_toplevel_listener toplevel_listener = {
 	.wm_capabilities = wm_capabilities,
 };
 
+static void surface_enter(void *data, struct wl_surface *surface, struct wl_output *wl_output)
+{
+	wayland_monitor_entered(data, wl_output);
+}
+
+static void surface_leave(void *data, struct wl_surface *surface, struct wl_output *wl_output)
+{
+	wayland_monitor_left(data, wl_output);
+}
+
+static const struct wl_surface_listener background_listener = { .enter = surface_enter, .leave = surface_leave };
+
+/* What was refused may be taken now, and what is shown may have to come in another way. */
+static void formats_changed(void *data)
+{
+	struct wayland_window *window = data;
+
+	window->presentation = WAYLAND_UNKNOWN; /* and why, if it is drawn */
+	wayland_update_demand(window, true);
+}
+
 /* ---- the window as a person sees it ---- */
 
 void wayland_window_set_title(struct wayland_window *window)
@@ -202,6 +132,7 @@ static void create_surfaces(struct wayland_window *window)
 	struct wayland_display *display = window->display;
 
 	window->background = wl_compositor_create_surface(display->compositor);
+	wl_surface_add_listener(window->background, &background_listener, window);
 	window->content = wl_compositor_create_surface(display->compositor);
 	window->subsurface = wl_subcompositor_get_subsurface(display->subcompositor, window->content, window->background);
 	wl_subsurface_set_desync(window->subsurface);
@@ -218,6 +149,9 @@ static void create_surfaces(struct wayland_window *window)
 		window->tearing = wp_tearing_control_manager_v1_get_tearing_control(display->tearing, window->content);
 		wp_tearing_control_v1_set_presentation_hint(window->tearing, WP_TEARING_CONTROL_V1_PRESENTATION_HINT_ASYNC);
 	}
+	if (display->dmabuf)
+		wayland_formats_listen_surface(&display->surface_formats[window->number], display->dmabuf, window->content,
+		                               formats_changed, window);
 }
 
 static void create_toplevel(struct wayland_window *window)
@@ -230,7 +164,7 @@ static void create_toplevel(struct wayland_window *window)
 	xdg_toplevel_add_listener(window->toplevel, &toplevel_listener, window);
 	xdg_toplevel_set_app_id(window->toplevel, "vitrine");
 	if (display->options.fullscreen)
-		xdg_toplevel_set_fullscreen(window->toplevel, NULL);
+		xdg_toplevel_set_fullscreen(window->toplevel, wayland_monitor_number(display, window->number));
 	if (display->decoration) {
 		window->decoration = zxdg_decoration_manager_v1_get_toplevel_decoration(display->decoration, window->toplevel);
 		zxdg_toplevel_decoration_v1_set_mode(window->decoration, ZXDG_TOPLEVEL_DECORATION_V1_MODE_SERVER_SIDE);
@@ -249,7 +183,7 @@ int wayland_window_open(struct wayland_display *display, struct vtr_output *outp
 		.display = display,
 		.output = output,
 		.number = vtr_output_number(output),
-		.scale = SCALE_ONE,
+		.scale = WAYLAND_SCALE_ONE,
 		.integer_scaling = display->options.integer_scaling,
 		.idle = vtr_loop_add_timer(display->base.loop, idle, window),
 	};
@@ -263,7 +197,7 @@ int wayland_window_open(struct wayland_display *display, struct vtr_output *outp
 	display->windows[window->number] = window;
 	vtr_output_set_user(output, window);
 	vtr_output_get_cursor(output, &window->cursor);
-	vtr_output_set_demand(output, display->formats.any ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
+	vtr_output_set_demand(output, display->formats.known ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS);
 	return 0;
 }
 
@@ -287,12 +221,15 @@ void wayland_window_close(struct wayland_window *window)
 {
 	wayland_seat_forget(window->display, window);
 	wayland_frames_release(window);
+	wayland_formats_forget(&window->display->surface_formats[window->number]);
 	destroy_extras(window);
 	wl_subsurface_destroy(window->subsurface);
 	xdg_toplevel_destroy(window->toplevel);
 	xdg_surface_destroy(window->xdg_surface);
 	wl_surface_destroy(window->content);
 	wl_surface_destroy(window->background);
+	if (window->bars)
+		wl_buffer_destroy(window->bars);
 	vtr_source_remove(window->idle);
 	window->display->windows[window->number] = NULL;
 	vtr_output_set_user(window->output, NULL);
