@@ -42,6 +42,8 @@ static const char usage[] =
 	"  --name NAME             the guest's name in window titles\n"
 	"  --fullscreen            windows start so, each on the monitor of its number (Ctrl+Alt+F changes it)\n"
 	"  --scaling fit|integer   pictures as large as the window, or whole multiples of their pixels (Ctrl+Alt+S; default fit)\n"
+	"  --tearing               wayland: a picture may replace the last one while the monitor draws it: less delay, and tears\n"
+	"                          where the compositor allows it\n"
 	"  --on-close quit|hide    closing a window ends vitrine, or its output goes on without it until 'vitrinectl output\n"
 	"                          move' (default quit)\n"
 	"  --path PATH             use only this way to the pixels: vfio-dmabuf, vfio-window, udmabuf, mapped or fetched\n"
@@ -85,6 +87,7 @@ enum option_id {
 	OPTION_NAME,
 	OPTION_FULLSCREEN,
 	OPTION_SCALING,
+	OPTION_TEARING,
 	OPTION_ON_CLOSE,
 	OPTION_PATH,
 	OPTION_INPUT,
@@ -110,6 +113,7 @@ static const struct option long_options[] = {
 	{ "name", required_argument, NULL, OPTION_NAME },
 	{ "fullscreen", no_argument, NULL, OPTION_FULLSCREEN },
 	{ "scaling", required_argument, NULL, OPTION_SCALING },
+	{ "tearing", no_argument, NULL, OPTION_TEARING },
 	{ "on-close", required_argument, NULL, OPTION_ON_CLOSE },
 	{ "path", required_argument, NULL, OPTION_PATH },
 	{ "input", required_argument, NULL, OPTION_INPUT },
@@ -245,6 +249,9 @@ static int apply(struct options *options, int id, const char *argument)
 		return 0;
 	case OPTION_FULLSCREEN:
 		options->fullscreen = true;
+		return 0;
+	case OPTION_TEARING:
+		options->tearing = true;
 		return 0;
 	case OPTION_SCALING:
 		return parse_choice(argument, "fit", "integer", &options->integer_scaling);

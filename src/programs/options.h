@@ -19,7 +19,7 @@ struct options {
 	unsigned n_transports; /* given; 1 after parsing */
 	const char *display;
 	const char *name; /* of the guest, or NULL */
-	bool integer_scaling, fullscreen;
+	bool integer_scaling, fullscreen, tearing;
 	bool hide;           /* closing a window takes its output away */
 	const char *control; /* socket path, or NULL */
 	const char *input;   /* beginning of socket paths, or NULL */

@@ -111,6 +111,7 @@ static int start_display(struct vitrine *vitrine, const struct options *options)
 		.guest = options->name,
 		.integer_scaling = options->integer_scaling,
 		.fullscreen = options->fullscreen,
+		.tearing = options->tearing,
 		.input = vitrine->input,
 		.closed = window_closed,
 		.data = vitrine,

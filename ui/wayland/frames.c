@@ -13,7 +13,6 @@
  * It is released by wl_buffer.release, or by points of timelines (sync.c).
  */
 #include <drm_fourcc.h>
-#include <errno.h>
 #include <string.h>
 
 #include "wayland/wayland.h"
