@@ -114,6 +114,12 @@ class Window:
     def title(self):
         return self.desktop.run("xdotool", "getwindowname", self.number).strip()
 
+    def icon(self):
+        """(width, height, its pixels as ARGB); None when it has none."""
+        text = self.desktop.run("xprop", "-id", self.number, "-notype", "32c", "_NET_WM_ICON").partition("=")[2]
+        numbers = [int(number) & 0xffffffff for number in re.findall(r"-?\d+", text)]
+        return (numbers[0], numbers[1], numbers[2:]) if numbers else None
+
     def _geometry(self, *names):
         lines = dict(line.split("=", 1) for line in self.desktop.run("xdotool", "getwindowgeometry", "--shell", self.number).split())
         return tuple(int(lines[name]) for name in names)

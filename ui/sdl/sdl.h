@@ -128,6 +128,9 @@ void sdl_cursor_update(struct sdl_window *window);         /* the pointer came, 
 bool sdl_cursor_is_drawn(const struct sdl_window *window); /* into the picture, as no host cursor stands for it */
 void sdl_cursor_close(struct sdl_window *window);
 
+/* icon.c */
+void sdl_icon_set(SDL_Window *window);
+
 /* keys.c: evdev code of a key by its place on the keyboard; 0: none. */
 uint32_t sdl_evdev_of(SDL_Scancode scancode);
 

@@ -369,6 +369,7 @@ int sdl_window_open(struct sdl_display *display, struct vtr_output *output)
 	vtr_output_set_user(output, window);
 	vtr_output_get_cursor(output, &window->cursor);
 	sdl_window_set_title(window);
+	sdl_icon_set(window->window);
 	vtr_output_set_demand(output, display->demand);
 	sdl_window_fit(window);
 	sdl_window_resized(window);
