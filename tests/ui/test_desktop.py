@@ -54,6 +54,11 @@ def check_automatic(tap, session, screen):
     window = screen.window(f"^{NAME} - vitrine-0")
     with tap.case("the title says that there is no signal"):
         expect(window.title() == f"{NAME} - vitrine-0 (no signal)", window.title())
+    with tap.case("it has the program's icon"):
+        width, height, pixels = window.icon()
+        expect((width, height) == (64, 64) and len(pixels) == 64 * 64, f"{len(pixels)} pixels of {width}x{height}")
+        colors = [pixels[y * width + x] for x, y in ((0, 0), (32, 9), (32, 20), (44, 21), (32, 42))]
+        expect(colors == [0, 0xff2b3a4a, 0xff7fd0e8, 0xffffd76a, 0xff2f8f6b], list(map(hex, colors)))
     with tap.case("the guest's picture, pixel for pixel"), session.picture(3):
         window.wait_pixels(moving(*window.size(), 2))
     with tap.case("the title says how the picture comes"), session.picture():
@@ -99,9 +104,11 @@ def check_fixed(tap, session, screen):
             window.do("windowsize", 160, 150)
             until(lambda: (seen := window.pixels()) and seen.width == 160 and seen.pixel(80, 10) == 0 == seen.pixel(80, 140) and
                   seen.pixel(80, 75) != 0, "a small picture between bars")
-        with tap.case("Ctrl+Alt+F: the whole screen, and back"):
-            window.do("windowsize", 320, 200)
+        with tap.case("Ctrl+Alt+0: as large as the picture"):
+            window.focus()
+            screen.xdotool("key", "ctrl+alt+0")
             window.wait_pixels(image)
+        with tap.case("Ctrl+Alt+F: the whole screen, and back"):
             window.focus()
             screen.xdotool("key", "ctrl+alt+f")
             until(lambda: window.size() == (screen.width, screen.height), window.size)

@@ -2,11 +2,12 @@
 /*
  * What the person does in a window, on its way to the guest. Keys go by their place on the keyboard. The pointer is told as a
  * position in the picture while the guest uses the tablet; a guest that only has a mouse gets its movements after a click into the
- * window, which takes the pointer in until Ctrl+Alt+G. Three hotkeys stay here:
+ * window, which takes the pointer in until Ctrl+Alt+G. Four hotkeys stay here:
  *
  *   Ctrl+Alt+G   keyboard (and pointer) belong to the guest alone, or no longer
  *   Ctrl+Alt+F   full screen, or no longer
  *   Ctrl+Alt+S   whole multiples of the guest's pixels, or as large as the window
+ *   Ctrl+Alt+0   the window as large as the picture
  */
 #include <linux/input-event-codes.h>
 
@@ -70,6 +71,9 @@ static bool hotkey(struct sdl_window *window, const SDL_KeyboardEvent *event)
 		return true;
 	case SDL_SCANCODE_S:
 		toggle_scaling(window);
+		return true;
+	case SDL_SCANCODE_0:
+		sdl_window_fit(window);
 		return true;
 	default:
 		return false;
