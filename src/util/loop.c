@@ -26,6 +26,7 @@ struct vtr_source {
 	struct vtr_source *next; /* loop.sources or loop.garbage */
 	enum source_kind kind;
 	int fd; /* owned but for SOURCE_FD */
+	uint32_t events;
 	bool removed;
 	vtr_fd_func fd_func;
 	vtr_source_func func;
@@ -75,7 +76,7 @@ static struct vtr_source *source_add(struct vtr_loop *loop, enum source_kind kin
 	struct vtr_source *source = malloc(sizeof(*source));
 	if (!source)
 		goto fail;
-	*source = (struct vtr_source){ .loop = loop, .kind = kind, .fd = fd, .data = data };
+	*source = (struct vtr_source){ .loop = loop, .kind = kind, .fd = fd, .events = events, .data = data };
 	struct epoll_event event = { .events = events, .data.ptr = source };
 	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
 		goto fail;
@@ -200,7 +201,12 @@ int vtr_source_set_events(struct vtr_source *source, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
-	return epoll_ctl(source->loop->epoll, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno : 0;
+	if (events == source->events)
+		return 0;
+	if (epoll_ctl(source->loop->epoll, EPOLL_CTL_MOD, source->fd, &event) < 0)
+		return -errno;
+	source->events = events;
+	return 0;
 }
 
 static struct vtr_source *add_owned(struct vtr_loop *loop, enum source_kind kind, int fd, vtr_source_func func, void *data)
