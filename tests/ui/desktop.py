@@ -38,6 +38,7 @@ def missing():
 def environment(runtime_directory):
     """For programs that shall use the kit's Mesa, and for the kit's own programs. runtime_directory: private, for the sockets."""
     modules = [path for room in ("libweston-14", "weston") for path in sorted((LIBRARIES / room).glob("*.so"))]
+    modules += [TREE / "usr/libexec/weston-desktop-shell"]
     return {
         **{name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")},
         **sanitizer_options(),
@@ -89,11 +90,14 @@ def compile_seat(directory):
 
 
 class Weston(Program):
-    """A compositor: its clients' WAYLAND_DISPLAY is in env. It stands for the whole of a person's desktop, see act()."""
+    """A compositor: its clients' WAYLAND_DISPLAY is in env. It stands for the whole of a person's desktop, see act().
+
+    shell: kiosk has each window as large as the screen, the newest above all others; desktop has several that are seen.
+    """
 
     SOCKET = "vitrine-test"
 
-    def __init__(self, directory, width=1280, height=800, extra=()):
+    def __init__(self, directory, width=1280, height=800, extra=(), shell="kiosk", more_env=None):
         self.directory = pathlib.Path(directory)
         self.directory.chmod(0o700)
         self.env = {**environment(self.directory), "WAYLAND_DISPLAY": self.SOCKET}
@@ -101,9 +105,9 @@ class Weston(Program):
         for path in (self.directory / self.SOCKET, seat):
             path.unlink(missing_ok=True)  # what one that was killed has left
         super().__init__([TREE / "usr/bin/weston", "--backend=headless", "--renderer=gl", f"--socket={self.SOCKET}",
-                          "--idle-time=0", "--debug", "--no-config", "--shell=kiosk-shell.so", f"--width={width}",
+                          "--idle-time=0", "--debug", "--no-config", f"--shell={shell}-shell.so", f"--width={width}",
                           f"--height={height}", f"--modules={compile_seat(self.directory)}", *extra],
-                         self.directory, environment(self.directory))
+                         self.directory, {**environment(self.directory), **(more_env or {})})
         self.wait_for(self.directory / self.SOCKET)
         self.wait_for(seat)
         self.person = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

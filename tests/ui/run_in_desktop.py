@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Runs a program with the kit's Mesa on a desktop of its own: run_in_desktop.py [--desktop KIND] PROGRAM [ARGUMENT]...
 
-KIND: none (the default), weston, x11 (Xvfb, which does not import dmabufs), or offscreen or dummy, which are SDL's. Without the kit
-the whole is one skipped test.
+KIND: none (the default), weston, weston-windows (with a desktop's shell: several windows are seen), x11 (Xvfb, which does not import
+dmabufs), or offscreen or dummy, which are SDL's. Without the kit the whole is one skipped test.
 """
 import argparse
 import contextlib
@@ -15,7 +15,7 @@ import tempfile
 
 import desktop
 
-KINDS = ("none", "weston", "x11", "offscreen", "dummy")
+KINDS = ("none", "weston", "weston-windows", "x11", "offscreen", "dummy")
 
 
 @contextlib.contextmanager
@@ -23,8 +23,8 @@ def desktop_of(kind):
     """The environment of a program on a new desktop."""
     with contextlib.ExitStack() as stack:
         directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-desktop-")))
-        if kind == "weston":
-            weston = stack.enter_context(desktop.Weston(directory))
+        if kind.startswith("weston"):
+            weston = stack.enter_context(desktop.Weston(directory, shell="desktop" if kind == "weston-windows" else "kiosk"))
             yield {**weston.env, "VITRINE_TEST_SCREENSHOOTER": str(desktop.TREE / "usr/bin/weston-screenshooter"),
                    "VITRINE_TEST_COMPOSITOR": str(weston.process.pid)}
         elif kind == "x11":
