@@ -8,6 +8,7 @@
 
 #include <vitrine/api.h>
 #include <vitrine/error.h>
+#include <vitrine/loop.h>
 
 /*
  * Guest memory.
@@ -39,6 +40,7 @@ struct vtr_region {
 	enum vtr_region_kind kind;
 	int fd;                       /* its file's; -1 for VTR_REGION_REMOTE, and once removed */
 	uint64_t offset;              /* of the region's first byte in fd */
+	bool readable;                /* the device may read: false only behind an IOMMU */
 	bool writable;                /* the device may write */
 	bool mapped;                  /* its bytes may be used; false once removed from the map */
 	uint8_t *data;                /* CPU address of the first byte; NULL when there is none, and once removed. For reading only
@@ -147,8 +149,8 @@ VTR_API struct vtr_memory_file *vtr_memory_map_device(int fd, uint64_t offset, u
 VTR_API void vtr_memory_unmap_device(struct vtr_memory_file *file); /* NULL is fine */
 
 /* Adds [address, address + size), VTR_REGION_VFIO: the bytes at offset of the device's fd, which file has mapped. It gives way when
- * the VMM announces something there. 0, -EINVAL (size 0, wraps, not in file), -EEXIST, -ENOSPC (VTR_MAX_DEVICE_REGIONS) or
- * -ENOMEM. */
+ * the VMM announces something there. 0, -EINVAL (size 0, wraps, not in file), -EEXIST, -ENOSPC (VTR_MAX_DEVICE_REGIONS),
+ * -EOPNOTSUPP (behind an IOMMU) or -ENOMEM. */
 VTR_API int vtr_memory_add_device(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file,
                                   uint64_t offset);
 /* Removes the VTR_REGION_VFIO that begins at address; -ENOENT when there is none. */
@@ -170,11 +172,64 @@ struct vtr_memory_devices_impl {
 /* impl NULL for nobody. */
 VTR_API void vtr_memory_set_devices(struct vtr_memory *memory, const struct vtr_memory_devices_impl *impl, void *data);
 
+/* ---- translated addresses ---- */
+
+/*
+ * Behind an IOMMU the addresses that the guest names are its IOVAs, and the map is a cache of what they mean, filled on demand: an
+ * access to what is not there, or not with that permission, gives -EINPROGRESS instead of -EFAULT. Then it was asked for, and can
+ * be made again when the answer has come (memory/iommu.h has who waits for that). An answer is vtr_memory_translate(), or
+ * vtr_memory_miss_failed(); without one for VTR_MISS_TIMEOUT_MS the access fails with -EFAULT the next time, and so it does when
+ * the translation is refused; -EACCES when the translation that came does not permit it.
+ */
+enum {
+	VTR_ACCESS_READ = 1,
+	VTR_ACCESS_WRITE = 2,
+};
+
+struct vtr_iommu_impl {
+	/* Asks for the translation of address with that access (VTR_ACCESS_*). At most VTR_MAX_MISSES are waited for, none twice.
+	 * From inside an access: may not change the map. 0 or -errno: it cannot be asked for, and the access fails. */
+	int (*miss)(void *data, uint64_t address, unsigned access);
+	/* An answer that came does not permit the access, which fails. Likewise from inside. May be NULL. */
+	void (*denied)(void *data, uint64_t address, unsigned access);
+};
+
+/* Makes the map one of translated addresses (impl NULL: of plain ones again) and removes all regions: they meant something else.
+ * While it is, memory of assigned devices has no place in it. 0 or -errno (and the map is one of plain addresses). */
+VTR_API int vtr_memory_set_iommu(struct vtr_memory *memory, struct vtr_loop *loop, const struct vtr_iommu_impl *impl, void *data);
+
+/*
+ * [address, address + size) means the bytes at offset of file (vtr_memory_open()), with that access. Takes the place of what was
+ * there, as vtr_memory_invalidate() does; the same once more changes nothing. When there are VTR_MAX_TRANSLATIONS some that nobody
+ * uses are forgotten. 0; -EINVAL (no size, wraps, no access or an unknown one, not in file, no IOMMU), -ENOSPC, -ENOMEM.
+ */
+VTR_API int vtr_memory_translate(struct vtr_memory *memory, uint64_t address, uint64_t size, struct vtr_memory_file *file,
+                                 uint64_t offset, unsigned access);
+/* Nothing in [address, address + size) is to be used any more: regions go as with vtr_memory_remove(), and of one that reaches
+ * beyond the range what is outside comes back as a region of its own. 0 or -EINVAL (no size, wraps, no IOMMU). */
+VTR_API int vtr_memory_invalidate(struct vtr_memory *memory, uint64_t address, uint64_t size);
+/* The answer to a miss is no. */
+VTR_API void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t address, unsigned access);
+
+struct vtr_iommu_status {
+	uint64_t hits;          /* look-ups that found their address, so far */
+	uint64_t misses;        /* asked for */
+	uint64_t updates;       /* translations that came, asked for or not */
+	uint64_t invalidations; /* as messages, not regions */
+	uint64_t failures;      /* misses with a no for an answer, or too little */
+	uint64_t timeouts;      /* misses without an answer */
+	uint64_t evictions;     /* translations forgotten to make room */
+	size_t entries;         /* now */
+	size_t pending;         /* misses waited for */
+};
+/* All 0 for a map of plain addresses. */
+VTR_API void vtr_memory_iommu_status(const struct vtr_memory *memory, struct vtr_iommu_status *status);
+
 /* ---- access ---- */
 
 /* Copies between guest memory and buffer, across adjacent regions. 0, -EFAULT when a byte is not in the map or its file was
- * truncated or its device revoked (nothing is promised about the others), -EACCES when not writable, or an error of the remote
- * side. */
+ * truncated or its device revoked (nothing is promised about the others), -EACCES when not writable, -EINPROGRESS behind an IOMMU,
+ * or an error of the remote side. */
 VTR_API int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, size_t length);
 VTR_API int vtr_memory_write(struct vtr_memory *memory, uint64_t address, const void *buffer, size_t length);
 
@@ -205,7 +260,8 @@ struct vtr_mem_entry {
  * the border of two adjacent regions is split. Overlapping and repeated entries are allowed.
  * The caller ends *spans with vtr_spans_finish(); on failure *spans is empty. 0 or -errno, *error (may be NULL) filled:
  * GUEST EINVAL (an entry of zero length), GUEST EFAULT (an entry not in the map), GUEST EOVERFLOW (an entry wraps),
- * GUEST E2BIG (count, or the number of spans, is more than VTR_MAX_ENTRIES), HOST ENOMEM.
+ * GUEST E2BIG (count, or the number of spans, is more than VTR_MAX_ENTRIES), HOST ENOMEM. Behind an IOMMU also GUEST EACCES, and
+ * REVOKED EINPROGRESS.
  */
 VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
                               struct vtr_error *error);
@@ -214,6 +270,19 @@ VTR_API int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory
  * memory of a device, or nowhere, the map is brought up to date first (vtr_memory_set_devices()). Changes the map. */
 VTR_API int vtr_spans_resolve_named(struct vtr_spans *spans, struct vtr_memory *memory, const struct vtr_mem_entry *entries,
                                     size_t count, struct vtr_error *error);
+
+/* How far a list of mem entries is known to be in the map: { 0 } at the beginning. */
+struct vtr_spans_cursor {
+	size_t entry;
+	uint64_t offset; /* in it */
+	size_t regions;  /* that were passed */
+};
+
+/* Before resolving behind an IOMMU: goes on from *cursor over what is in the map, and asks for what is missing, as much as may be
+ * asked for at a time. Every entry is looked at about once, however often this is called. 0: all of it is, or was, there (always so
+ * in a map of plain addresses); -EINPROGRESS: again when the answer has come; or an error, and *error, as vtr_spans_resolve(). */
+VTR_API int vtr_spans_ask(struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
+                          struct vtr_spans_cursor *cursor, struct vtr_error *error);
 
 /* One span over the whole of a private memory file: host memory that is read and written like guest memory. Takes fd (also on
  * failure). 0 or -errno, *error (may be NULL) filled: HOST EINVAL (not a readable memory file of size bytes), HOST ENOMEM. */

@@ -161,6 +161,8 @@ static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 		vtr_virtqueue_unpop(&gpu->base.queues[queue], chain);
 		return false;
 	}
+	if (queue == VTR_GPU_CONTROLQ)
+		vtr_gpu_forget_incoming(gpu);
 	gpu->commands++;
 	if (request.chain) /* else it waits for a display */
 		respond(gpu, &request, type);

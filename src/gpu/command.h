@@ -44,8 +44,18 @@ struct vtr_gpu_request {
 };
 
 /* In the place of a response type: guest memory cannot be read just now (vtr_virtqueue_is_transient). The request goes back into
- * its queue and is run again from its beginning, so a handler returns this only while nothing came of it. */
+ * its queue and is run again from its beginning, so a handler returns this only while nothing came of it. Where a translation has
+ * to come first the queue waits for it (vtr_virtqueue_wait()). */
 enum { VTR_GPU_AGAIN = 0 };
+
+/* Mem entries of the control queue's first command, copied out of the request: they wait for their translations, and the command,
+ * run again, goes on from there. */
+struct vtr_incoming {
+	struct vtr_mem_entry *entries; /* NULL: none */
+	size_t count;
+	struct vtr_spans_cursor asked;
+};
+void vtr_gpu_forget_incoming(struct vtr_gpu *gpu);
 
 /* Takes all chains of the queue and answers them. */
 void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue);

@@ -18,8 +18,12 @@ static int read_image(struct vtr_gpu *gpu, struct vtr_resource *resource, uint32
 	} else if (resource->size < sizeof(pixels)) {
 		return -EINVAL;
 	}
-	vtr_resource_resolve(gpu, resource);
-	int error = vtr_spans_read(vtr_resource_pixels(resource), 0, pixels, sizeof(pixels));
+	int error = resource->image ? 0 : vtr_resource_resolve(gpu, resource, true);
+	if (error == -EINPROGRESS) {
+		vtr_virtqueue_wait(&gpu->base.queues[VTR_GPU_CURSORQ]);
+		return error;
+	}
+	error = vtr_spans_read(vtr_resource_pixels(resource), 0, pixels, sizeof(pixels));
 	if (error) {
 		vtr_gpu_log_guest(gpu, "cursor resource %u: %s", resource->id, strerror(-error));
 		return error;

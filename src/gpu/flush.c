@@ -264,6 +264,13 @@ uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	if (resource->image && (!vtr_range_fits(command->r.x, command->r.width, resource->image->width) ||
 	                        !vtr_range_fits(command->r.y, command->r.height, resource->image->height)))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	/* A picture that nobody can translate now is not shown later either: nothing but the guest tells us when. */
+	if (resource->shown && !resource->image && resource->entries && vtr_memory_is_translated(gpu->base.memory)) {
+		uint32_t error = vtr_resource_await(gpu, resource, request->queue);
+
+		if (error != VIRTIO_GPU_RESP_OK_NODATA)
+			return error;
+	}
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
 		pixman_region32_t damage;

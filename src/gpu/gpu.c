@@ -57,6 +57,7 @@ static void gpu_queue_reset(struct vtr_virtio_device *device, unsigned queue)
 		return;
 	vtr_flush_forget_all(gpu);
 	vtr_questions_forget_all(gpu);
+	vtr_gpu_forget_incoming(gpu);
 }
 
 static void gpu_drain(struct vtr_virtio_device *device, unsigned queue)
@@ -71,6 +72,7 @@ static void gpu_reset(struct vtr_virtio_device *device)
 
 	vtr_flush_forget_all(gpu);
 	vtr_questions_forget_all(gpu);
+	vtr_gpu_forget_incoming(gpu);
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
@@ -86,6 +88,7 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 
 	vtr_flush_forget_all(gpu);
 	vtr_questions_forget_all(gpu);
+	vtr_gpu_forget_incoming(gpu);
 	vtr_resources_abandon(gpu);
 	gpu->config.events_read = 0;
 }

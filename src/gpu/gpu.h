@@ -35,6 +35,7 @@ struct vtr_gpu {
 	struct virtio_gpu_config config;
 
 	struct vtr_resource_table resources;
+	struct vtr_incoming incoming;
 	struct vtr_scanout scanouts[VTR_MAX_SCANOUTS];
 	uint32_t n_scanouts;
 	struct vtr_flush_queue flushes;

@@ -64,8 +64,8 @@ static bool staging_fits(const struct vtr_gpu *gpu)
 	return bytes <= gpu->options.max_hostmem;
 }
 
-/* The VMM had something to tell us first. Once that is done the pixels can be read, and nobody else may ask for them: the guest
- * has its answer, and the display waits. */
+/* The VMM had something to tell us first, or the memory is back. Once that is done the pixels can be read, and nobody else may ask
+ * for them: the guest has its answer, and the display waits. */
 static void read_again(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 {
 	scanout->again = true;
@@ -248,10 +248,25 @@ static uint64_t present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum v
 	return sequence;
 }
 
+static void memory_came(struct vtr_memory_waiter *waiter)
+{
+	read_again(waiter->data, (struct vtr_scanout *)((char *)waiter - offsetof(struct vtr_scanout, waiter)));
+}
+
+/* The display wants a picture whose memory was taken away. */
+static void look_for_memory(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	if (vtr_resource_resolve(gpu, scanout->resource, true) != -EINPROGRESS)
+		return;
+	scanout->waiter.ready = memory_came;
+	scanout->waiter.data = gpu;
+	vtr_memory_wait(gpu->base.memory, &scanout->waiter);
+}
+
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t flushed_ns)
 {
 	if (vtr_scanout_frozen(scanout))
-		vtr_resource_resolve(gpu, scanout->resource);
+		look_for_memory(gpu, scanout);
 	if (damage) {
 		vtr_region_add(&scanout->unread, damage);
 		vtr_staging_note_damage(scanout->output, damage);

@@ -5,6 +5,10 @@
  * The guest's mem entries are kept as they came, because memory comes and goes under them: while firmware and kernel program BARs,
  * a VMM unmaps and maps RAM many times. A resource whose range goes away loses its spans and everything made from them before the
  * removal is acknowledged (the scanouts that show it freeze with the last picture), and is resolved again when the map has changed.
+ *
+ * Behind an IOMMU the map holds what was asked for. A resource's memory is asked for when the guest names it, and after an
+ * invalidation when it is used again; a change of the map alone asks for nothing, because what was invalidated may be gone for
+ * good.
  */
 #include "gpu/resource.h"
 
@@ -83,6 +87,7 @@ static void forget_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	gpu->resources.spans -= resource->backing.count;
 	vtr_spans_finish(&resource->backing);
+	resource->asked = (struct vtr_spans_cursor){ 0 };
 }
 
 static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
@@ -191,27 +196,69 @@ void vtr_resources_abandon(struct vtr_gpu *gpu)
 		}
 }
 
-bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)
+/* Are all entries there, or what is missing asked for? 0 or -errno. */
+static int ask(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	uint64_t generation = vtr_memory_generation(gpu->base.memory);
 	struct vtr_error error;
+	int code = vtr_spans_ask(gpu->base.memory, resource->entries, resource->n_entries, &resource->asked, &error);
 
-	if (resource->backing.count)
-		return true;
-	if (!resource->entries || resource->generation == generation)
-		return false;
-	resource->generation = generation;
-	if (vtr_spans_resolve(&resource->backing, gpu->base.memory, resource->entries, resource->n_entries, &error) < 0) {
+	if (code && code != -EINPROGRESS)
 		vtr_gpu_log_guest(gpu, "resource %u: its memory is not all there: %s", resource->id, error.text);
-		return false;
+	return code;
+}
+
+static int resolve(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	struct vtr_error error;
+	int code = vtr_spans_resolve(&resource->backing, gpu->base.memory, resource->entries, resource->n_entries, &error);
+
+	if (code == -EINPROGRESS)
+		return code;
+	if (code < 0) {
+		vtr_gpu_log_guest(gpu, "resource %u: its memory is not all there: %s", resource->id, error.text);
+		return -EFAULT;
 	}
 	if (!vtr_resource_spans_fit(gpu, &resource->backing)) {
 		vtr_gpu_log_guest(gpu, "resource %u: its memory now lies in too many ranges", resource->id);
 		vtr_spans_finish(&resource->backing);
-		return false;
+		return -EFAULT;
 	}
 	have_spans(gpu, resource);
-	return true;
+	return 0;
+}
+
+int vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource, bool wanted)
+{
+	const bool translated = vtr_memory_is_translated(gpu->base.memory);
+	const uint64_t generation = vtr_memory_generation(gpu->base.memory);
+	int code = 0;
+
+	if (resource->backing.count)
+		return 0;
+	if (!resource->entries)
+		return -EFAULT;
+	if (translated ? !wanted : resource->generation == generation)
+		return -EFAULT;
+	resource->generation = generation;
+	if (translated)
+		code = ask(gpu, resource);
+	if (!code)
+		code = resolve(gpu, resource);
+	/* What was there may be gone: the next time every entry is looked at. Nothing is remembered of a failure. */
+	if (code != -EINPROGRESS || resource->asked.entry == resource->n_entries)
+		resource->asked = (struct vtr_spans_cursor){ 0 };
+	return code;
+}
+
+uint32_t vtr_resource_await(struct vtr_gpu *gpu, struct vtr_resource *resource, unsigned queue)
+{
+	int code = vtr_resource_resolve(gpu, resource, true);
+
+	if (code == -EINPROGRESS) {
+		vtr_virtqueue_wait(&gpu->base.queues[queue]);
+		return VTR_GPU_AGAIN;
+	}
+	return code ? VIRTIO_GPU_RESP_ERR_UNSPEC : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *error)
@@ -236,7 +283,7 @@ const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *e
 
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region)
 {
-	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+	for (size_t i = 0; region->spans && i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
 			if (resource->backing.count && vtr_spans_use(&resource->backing, region))
 				lose_spans(gpu, resource, false);
@@ -254,5 +301,5 @@ void vtr_resources_region_added(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (vtr_scanout_frozen(&gpu->scanouts[i]))
-			vtr_resource_resolve(gpu, gpu->scanouts[i].resource);
+			vtr_resource_resolve(gpu, gpu->scanouts[i].resource, false);
 }

@@ -25,8 +25,9 @@ struct vtr_resource {
 
 	struct vtr_mem_entry *entries; /* the guest's backing as it came, kept to resolve it again; NULL without one */
 	size_t n_entries;
-	struct vtr_spans backing; /* entries, resolved; empty while they do not resolve */
-	uint64_t generation;      /* of the memory map when resolving was last tried */
+	struct vtr_spans backing;      /* entries, resolved; empty while they do not resolve */
+	uint64_t generation;           /* of the memory map when resolving was last tried */
+	struct vtr_spans_cursor asked; /* behind an IOMMU: how far the entries are there, while they are asked for */
 
 	bool was_resolved; /* at least once: memory that is missing now was there */
 
@@ -73,9 +74,14 @@ void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, str
 /* Forgets the backing. Scanouts that show a blob freeze first. */
 void vtr_resource_detach(struct vtr_gpu *gpu, struct vtr_resource *resource);
 
-/* Resolves the backing if it is not and the memory map has changed since the last try. True when it is resolved; scanouts that show
- * a blob thaw when it was not before. */
-bool vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource);
+/* Resolves the backing if it is not and the memory map has changed since the last try; scanouts that show a blob thaw then. ask:
+ * behind an IOMMU, asks for what is missing. 0 when it is resolved; -EINPROGRESS when more has to come first; -EFAULT when it
+ * cannot be now. */
+int vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource, bool ask);
+
+/* For a command that needs the backing: VIRTIO_GPU_RESP_OK_NODATA when it is there, VTR_GPU_AGAIN when the command has to wait for
+ * it, or an error. */
+uint32_t vtr_resource_await(struct vtr_gpu *gpu, struct vtr_resource *resource, unsigned queue);
 
 /* Where the pixels are; empty when they are nowhere now. */
 const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource);

@@ -35,6 +35,35 @@ uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request 
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+/* ---- backings ---- */
+
+void vtr_gpu_forget_incoming(struct vtr_gpu *gpu)
+{
+	free(gpu->incoming.entries);
+	gpu->incoming = (struct vtr_incoming){ 0 };
+}
+
+/* Copies the count entries that follow the first `offset` bytes of the request, unless that was done before: 0 or -errno. */
+static int read_entries(struct vtr_gpu *gpu, struct vtr_gpu_request *request, size_t offset, uint32_t count)
+{
+	struct vtr_incoming *incoming = &gpu->incoming;
+	size_t bytes = count * sizeof(*incoming->entries);
+
+	if (incoming->entries && incoming->count == count)
+		return 0;
+	vtr_gpu_forget_incoming(gpu);
+	struct vtr_mem_entry *entries = malloc(bytes);
+	if (!entries)
+		return -ENOMEM;
+	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, offset, entries, bytes);
+	if (got < (long)bytes) {
+		free(entries);
+		return got < 0 ? (int)got : -EFAULT;
+	}
+	*incoming = (struct vtr_incoming){ .entries = entries, .count = count };
+	return 0;
+}
+
 /* Mem entries as a request carries them, copied and resolved. */
 struct backing {
 	struct vtr_mem_entry *entries;
@@ -42,37 +71,60 @@ struct backing {
 	struct vtr_spans spans;
 };
 
+/* Resolves the incoming entries: 0 and *backing, or -errno. min_size: bytes they must add up to. */
+static int resolve_entries(struct vtr_gpu *gpu, uint64_t min_size, struct backing *backing)
+{
+	struct vtr_incoming *incoming = &gpu->incoming;
+	struct vtr_error error;
+	int failed = vtr_spans_ask(gpu->base.memory, incoming->entries, incoming->count, &incoming->asked, &error);
+
+	if (failed)
+		return failed;
+	failed = vtr_spans_resolve_named(&backing->spans, gpu->base.memory, incoming->entries, incoming->count, &error);
+	if (failed == -EINPROGRESS) /* some were invalidated meanwhile */
+		incoming->asked = (struct vtr_spans_cursor){ 0 };
+	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
+		failed = -ENOMEM;
+	if (!failed && backing->spans.length < min_size)
+		failed = -EINVAL;
+	if (failed) {
+		vtr_spans_finish(&backing->spans);
+		return failed;
+	}
+	backing->entries = incoming->entries;
+	backing->count = incoming->count;
+	incoming->entries = NULL;
+	return 0;
+}
+
 /* Reads count entries that follow the first `offset` bytes of the request, and resolves them. min_size: bytes they must add up to.
  */
 static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request, size_t offset, uint32_t count, uint64_t min_size,
                              struct backing *backing)
 {
-	size_t bytes = count * sizeof(*backing->entries);
-	struct vtr_error error;
-
-	*backing = (struct backing){ .count = count };
-	if (count > VTR_MAX_ENTRIES || !vtr_range_fits(offset, bytes, request->chain->out_size))
+	*backing = (struct backing){ 0 };
+	if (count > VTR_MAX_ENTRIES || !vtr_range_fits(offset, count * sizeof(*backing->entries), request->chain->out_size))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	if (gpu->resources.entries + count > VTR_MAX_TOTAL_ENTRIES)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	backing->entries = malloc(bytes);
-	if (!backing->entries)
-		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	long got = vtr_chain_read(&gpu->base.queues[request->queue], request->chain, offset, backing->entries, bytes);
-	int failed = got < 0 ? (int)got : got < (long)bytes ? -EFAULT : 0;
+	int failed = read_entries(gpu, request, offset, count);
+	bool have_entries = !failed;
 	if (!failed)
-		failed = vtr_spans_resolve_named(&backing->spans, gpu->base.memory, backing->entries, count, &error);
-	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
-		failed = -ENOMEM;
-	if (!failed && backing->spans.length >= min_size)
+		failed = resolve_entries(gpu, min_size, backing);
+	switch (failed) {
+	case 0:
 		return VIRTIO_GPU_RESP_OK_NODATA;
-	free(backing->entries);
-	vtr_spans_finish(&backing->spans);
-	if (vtr_virtqueue_is_transient(got))
-		return VTR_GPU_AGAIN;
-	if (!failed || failed == -EINVAL) /* they add up to too little, or one is empty */
+	case -EINVAL: /* they add up to too little, or one is empty */
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	return failed == -ENOMEM ? VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY : VIRTIO_GPU_RESP_ERR_UNSPEC;
+	case -ENOMEM:
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	default:
+		break;
+	}
+	if (have_entries && failed == -EINPROGRESS)
+		vtr_virtqueue_wait(&gpu->base.queues[request->queue]);
+	/* resolving asks nobody but an IOMMU: its other errors are final */
+	return vtr_virtqueue_is_transient(failed) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
 uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
@@ -189,8 +241,9 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 	if (!r->width || !r->height || !vtr_range_fits(r->x, r->width, resource->image->width) ||
 	    !vtr_range_fits(r->y, r->height, resource->image->height))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	if (!vtr_resource_resolve(gpu, resource))
-		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	uint32_t error = vtr_resource_await(gpu, resource, request->queue);
+	if (error != VIRTIO_GPU_RESP_OK_NODATA)
+		return error;
 	uint64_t bytes = (uint64_t)resource->image->stride * (r->height - 1) + (uint64_t)r->width * 4;
 	if (!vtr_range_fits(command->offset, bytes, resource->backing.length))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;

@@ -40,8 +40,9 @@ static void forget_pieces(struct vtr_scanout *scanout)
 		scanout->fetching = (struct vtr_backoff){ 0 };
 }
 
-static void unbind(struct vtr_scanout *scanout)
+static void unbind(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 {
+	vtr_memory_cancel_wait(gpu->base.memory, &scanout->waiter);
 	if (scanout->resource)
 		scanout->resource->shown &= ~(1u << scanout->id);
 	scanout->resource = NULL;
@@ -52,7 +53,7 @@ static void unbind(struct vtr_scanout *scanout)
 void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_resource *resource,
                      const struct vtr_scanout_layout *layout)
 {
-	unbind(scanout);
+	unbind(gpu, scanout);
 	scanout->resource = resource;
 	scanout->layout = *layout;
 	resource->shown |= 1u << scanout->id;
@@ -64,7 +65,7 @@ void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 {
 	if (!scanout->resource)
 		return;
-	unbind(scanout);
+	unbind(gpu, scanout);
 	pixman_region32_clear(&scanout->unread);
 	vtr_scanout_present(gpu, scanout, NULL, 0);
 }
@@ -109,7 +110,7 @@ int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout_vi
 
 	if (!scanout || !scanout->resource)
 		return vtr_error_set(error, VTR_ERROR_GUEST, ENOENT, "the guest shows nothing on scanout %u", id);
-	vtr_resource_resolve(gpu, scanout->resource);
+	vtr_resource_resolve(gpu, scanout->resource, true);
 	const uint8_t *data = vtr_resource_view(scanout->resource, &failure);
 	if (!data) {
 		if (error)

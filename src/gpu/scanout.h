@@ -12,6 +12,7 @@
 #include <vitrine/log.h>
 
 #include "gpu/imports.h"
+#include "memory/iommu.h"
 
 struct vtr_gpu;
 struct vtr_resource;
@@ -49,7 +50,8 @@ struct vtr_scanout {
 	uint64_t tick_ns;       /* of frames that nobody sees: the last tick, or the next when tick_sequence is not 0 */
 	uint64_t tick_sequence; /* what is answered then */
 
-	bool again; /* to be presented once more, from the loop */
+	bool again;                      /* to be presented once more, from the loop */
+	struct vtr_memory_waiter waiter; /* for the resource's memory, where no command waits for it: then again */
 
 	struct vtr_imports imports;
 	struct vtr_backoff fetching; /* asking the VMM for the pixels took too much */

@@ -8,6 +8,7 @@
 #include <vitrine/limits.h>
 
 #include "memory/file.h"
+#include "memory/map.h"
 #include "memory/region.h"
 #include "util/checked.h"
 #include "util/fd.h"
@@ -15,11 +16,10 @@
 /*
  * Theory of operation
  *
- * The map is an array of regions sorted by address, which never overlap. A lookup is a binary search with the last hit tried first:
- * guests use few regions and stay in one for long. The array holds first and last address beside the pointer, so that a search
- * touches no region. Last addresses are inclusive: a region may end at 2^64.
+ * Regions are sorted by address (map.c) and never overlap. A lookup is a binary search with the last hit tried first: guests use
+ * few regions and stay in one for long. VTR_MAX_REGIONS bounds what a VMM can make us hold.
  *
- * Adding and removing move part of the array; VTR_MAX_REGIONS bounds that, and what a VMM can make us hold.
+ * Addresses are what the transport says: guest-physical ones, or, behind an IOMMU (iommu.c), what that translates.
  *
  * Removal has an order that everything else relies on: first the listeners are told, while the contents are still readable; then
  * the region leaves the map and its contents go (region.c). A listener may read guest memory, and with remote memory that means
@@ -31,17 +31,13 @@
  * Thread: the device thread only.
  */
 
-struct map_entry {
-	uint64_t first, last;      // addresses, inclusive
-	struct vtr_region *region; // one reference
-};
-
 struct vtr_memory {
-	struct map_entry *entries; // sorted
-	size_t count, capacity;
-	size_t hit;     // index of the last lookup's entry
+	struct vtr_map map;
+	struct vtr_map_entry hit; // the last lookup's; region NULL: none since the last change
+	uint64_t hits;
 	size_t devices; // how many of the regions are of devices
 	uint64_t generation;
+	struct vtr_iommu *iommu; // NULL: addresses are plain
 	struct vtr_remote remote;
 	const struct vtr_memory_devices_impl *devices_impl; // may be NULL
 	void *devices_data;
@@ -62,8 +58,9 @@ void vtr_memory_destroy(struct vtr_memory *memory)
 {
 	if (!memory)
 		return;
+	vtr_memory_set_iommu(memory, NULL, NULL, NULL);
 	vtr_memory_remove_all(memory);
-	free(memory->entries);
+	vtr_map_finish(&memory->map);
 	free(memory);
 }
 
@@ -85,7 +82,7 @@ void vtr_memory_set_devices(struct vtr_memory *memory, const struct vtr_memory_d
 
 bool vtr_memory_update(struct vtr_memory *memory)
 {
-	return memory->devices_impl && memory->devices_impl->update(memory->devices_data);
+	return memory->devices_impl && !memory->iommu && memory->devices_impl->update(memory->devices_data);
 }
 
 void vtr_memory_device_fault(const struct vtr_memory *memory)
@@ -97,6 +94,16 @@ void vtr_memory_device_fault(const struct vtr_memory *memory)
 struct vtr_memory_files *vtr_memory_files(struct vtr_memory *memory)
 {
 	return &memory->files;
+}
+
+struct vtr_iommu *vtr_memory_iommu(const struct vtr_memory *memory)
+{
+	return memory->iommu;
+}
+
+void vtr_memory_install_iommu(struct vtr_memory *memory, struct vtr_iommu *iommu)
+{
+	memory->iommu = iommu;
 }
 
 /* ---- listeners ---- */
@@ -144,48 +151,41 @@ static void tell_removing(struct vtr_memory *memory, struct vtr_region *region)
 
 /* ---- lookup ---- */
 
-/* Index of the first entry whose last address is not below address; count when there is none. */
-static size_t lower_bound(const struct vtr_memory *memory, uint64_t address)
-{
-	size_t low = 0, count = memory->count;
-
-	/* Scattered addresses make every branch a guess: the comparison is a number, not a decision. */
-	while (count > 1) {
-		size_t half = count / 2;
-
-		low += half & -(size_t)(memory->entries[low + half - 1].last < address);
-		count -= half;
-	}
-	return low + (count && memory->entries[low].last < address);
-}
-
-static bool entry_holds(const struct vtr_memory *memory, size_t i, uint64_t address)
-{
-	return i < memory->count && memory->entries[i].first <= address && address <= memory->entries[i].last;
-}
-
 struct vtr_region *vtr_memory_find(struct vtr_memory *memory, uint64_t address)
 {
-	if (!entry_holds(memory, memory->hit, address)) {
-		size_t i = lower_bound(memory, address);
+	if (!memory->hit.region || address < memory->hit.first || address > memory->hit.last) {
+		const struct vtr_map_entry *entry = vtr_map_at(&memory->map, vtr_map_seek(&memory->map, address));
 
-		if (!entry_holds(memory, i, address))
+		if (!entry || address < entry->first)
 			return NULL;
-		memory->hit = i;
+		memory->hit = *entry;
 	}
-	return memory->entries[memory->hit].region;
+	memory->hits++;
+	return memory->hit.region;
 }
 
 struct vtr_region *vtr_memory_next(const struct vtr_memory *memory, uint64_t address)
 {
-	size_t i = lower_bound(memory, address);
+	const struct vtr_map_entry *entry = vtr_map_at(&memory->map, vtr_map_seek(&memory->map, address));
 
-	return i < memory->count ? memory->entries[i].region : NULL;
+	return entry ? entry->region : NULL;
 }
 
 const struct vtr_region *vtr_memory_region(const struct vtr_memory *memory, size_t i)
 {
-	return i < memory->count ? memory->entries[i].region : NULL;
+	const struct vtr_map_entry *entry = vtr_map_nth(&memory->map, i);
+
+	return entry ? entry->region : NULL;
+}
+
+size_t vtr_memory_count(const struct vtr_memory *memory)
+{
+	return memory->map.count;
+}
+
+uint64_t vtr_memory_hits(const struct vtr_memory *memory)
+{
+	return memory->hits;
 }
 
 uint64_t vtr_memory_generation(const struct vtr_memory *memory)
@@ -197,62 +197,40 @@ uint64_t vtr_memory_generation(const struct vtr_memory *memory)
 
 static void changed(struct vtr_memory *memory)
 {
-	memory->hit = 0;
+	memory->hit.region = NULL;
 	if (!++memory->generation)
 		memory->generation = 1;
 }
 
-static int reserve_entry(struct vtr_memory *memory)
-{
-	if (memory->count < memory->capacity)
-		return 0;
-	size_t capacity = memory->capacity ? 2 * memory->capacity : 16;
-	struct map_entry *entries = realloc(memory->entries, capacity * sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	memory->entries = entries;
-	memory->capacity = capacity;
-	return 0;
-}
-
 static bool overlaps(const struct vtr_memory *memory, uint64_t address, uint64_t size)
 {
-	size_t i = lower_bound(memory, address);
+	const struct vtr_region *region = vtr_memory_next(memory, address);
 
-	return i < memory->count && memory->entries[i].first <= address + (size - 1);
+	return region && region->address <= address + (size - 1);
 }
 
-/* Puts region (taken) where nothing is. */
-static int insert(struct vtr_memory *memory, struct vtr_region *region)
+int vtr_memory_insert(struct vtr_memory *memory, struct vtr_region *region)
 {
-	int error = reserve_entry(memory);
+	const uint64_t last = region->address + (region->size - 1);
+	int error = vtr_map_insert(&memory->map, (struct vtr_map_entry){ region->address, last, region });
 
 	if (error) {
 		vtr_region_unref(region);
 		return error;
 	}
-	size_t i = lower_bound(memory, region->address);
-	struct map_entry *entry = &memory->entries[i];
-	memmove(entry + 1, entry, (memory->count - i) * sizeof(*entry));
-	*entry = (struct map_entry){ .first = region->address, .last = region->address + (region->size - 1), .region = region };
-	memory->count++;
 	memory->devices += region->kind == VTR_REGION_VFIO;
 	changed(memory);
 	tell_added(memory, region);
 	return 0;
 }
 
-/* Tells the listeners and takes the region out, unless one of them did. */
-static void remove_region(struct vtr_memory *memory, struct vtr_region *region)
+void vtr_memory_take_out(struct vtr_memory *memory, struct vtr_region *region)
 {
 	region->refs++;
 	tell_removing(memory, region);
 	if (region->mapped) {
-		struct map_entry *entry = &memory->entries[lower_bound(memory, region->address)];
-
-		memory->count--;
+		vtr_map_remove(&memory->map, vtr_map_seek(&memory->map, region->address));
 		memory->devices -= region->kind == VTR_REGION_VFIO;
-		memmove(entry, entry + 1, (size_t)(memory->entries + memory->count - entry) * sizeof(*entry));
 		changed(memory);
 		vtr_region_revoke(region);
 		vtr_region_unref(region); // the map's
@@ -260,30 +238,37 @@ static void remove_region(struct vtr_memory *memory, struct vtr_region *region)
 	vtr_region_unref(region);
 }
 
+/* The first region from address on, of a device or of the VMM's as asked, that begins at last at most; NULL. */
+static struct vtr_region *next_of(const struct vtr_memory *memory, uint64_t address, uint64_t last, bool device)
+{
+	struct vtr_map_place place = vtr_map_seek(&memory->map, address);
+	const struct vtr_map_entry *entry;
+
+	while ((entry = vtr_map_at(&memory->map, place)) && entry->first <= last) {
+		if ((entry->region->kind == VTR_REGION_VFIO) == device)
+			return entry->region;
+		place = vtr_map_after(&memory->map, place);
+	}
+	return NULL;
+}
+
 /* Regions of devices in the way of the VMM's. */
 static void clear_devices(struct vtr_memory *memory, uint64_t address, uint64_t last)
 {
-	for (size_t i = lower_bound(memory, address); i < memory->count && memory->entries[i].first <= last;) {
-		struct vtr_region *region = memory->entries[i].region;
+	struct vtr_region *region;
 
-		address = memory->entries[i].last;
-		if (region->kind == VTR_REGION_VFIO)
-			remove_region(memory, region);
-		if (address >= last)
-			return;
-		i = lower_bound(memory, address + 1);
-	}
+	while (memory->devices && (region = next_of(memory, address, last, true)))
+		vtr_memory_take_out(memory, region);
 }
 
 static int prepare_add(struct vtr_memory *memory, uint64_t address, uint64_t size)
 {
 	if (!size || size - 1 > UINT64_MAX - address)
 		return -EINVAL;
-	if (memory->devices)
-		clear_devices(memory, address, address + (size - 1));
+	clear_devices(memory, address, address + (size - 1));
 	if (overlaps(memory, address, size))
 		return -EEXIST;
-	return memory->count - memory->devices < VTR_MAX_REGIONS ? 0 : -ENOSPC;
+	return memory->map.count - memory->devices < VTR_MAX_REGIONS ? 0 : -ENOSPC;
 }
 
 int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, int fd, uint64_t offset, bool writable)
@@ -295,7 +280,7 @@ int vtr_memory_add(struct vtr_memory *memory, uint64_t address, uint64_t size, i
 		return code;
 	}
 	struct vtr_region *region = vtr_region_create(memory, address, size, fd, offset, writable, &code);
-	return region ? insert(memory, region) : -code;
+	return region ? vtr_memory_insert(memory, region) : -code;
 }
 
 static bool file_holds(const struct vtr_memory_file *file, uint64_t offset, uint64_t size)
@@ -330,26 +315,20 @@ int vtr_memory_add_file(struct vtr_memory *memory, uint64_t address, uint64_t si
 	if (!file_holds(file, offset, size))
 		return -EINVAL;
 	struct vtr_region *region = vtr_region_create_in_file(memory, address, size, file, offset, writable);
-	return region ? insert(memory, region) : -ENOMEM;
-}
-
-/* The first region of the VMM's from entry i on, inside last; NULL. */
-static struct vtr_region *next_announced(const struct vtr_memory *memory, size_t i, uint64_t last)
-{
-	while (i < memory->count && memory->entries[i].first <= last && memory->entries[i].region->kind == VTR_REGION_VFIO)
-		i++;
-	return i < memory->count && memory->entries[i].first <= last ? memory->entries[i].region : NULL;
+	return region ? vtr_memory_insert(memory, region) : -ENOMEM;
 }
 
 /* Whether all of the VMM's regions that touch the range lie in it: 0, -EINVAL, or -ENOENT when there is none. */
 static int check_remove(const struct vtr_memory *memory, uint64_t address, uint64_t last)
 {
+	struct vtr_map_place place = vtr_map_seek(&memory->map, address);
+	const struct vtr_map_entry *entry;
 	bool found = false;
 
-	for (size_t i = lower_bound(memory, address); i < memory->count && memory->entries[i].first <= last; i++) {
-		if (memory->entries[i].region->kind == VTR_REGION_VFIO)
+	for (; (entry = vtr_map_at(&memory->map, place)) && entry->first <= last; place = vtr_map_after(&memory->map, place)) {
+		if (entry->region->kind == VTR_REGION_VFIO)
 			continue;
-		if (memory->entries[i].first < address || memory->entries[i].last > last)
+		if (entry->first < address || entry->last > last)
 			return -EINVAL;
 		found = true;
 	}
@@ -364,15 +343,16 @@ int vtr_memory_remove(struct vtr_memory *memory, uint64_t address, uint64_t size
 	if (!size || last < address)
 		return -EINVAL;
 	int error = check_remove(memory, address, last);
-	while (!error && (region = next_announced(memory, lower_bound(memory, address), last)))
-		remove_region(memory, region);
+	while (!error && (region = next_of(memory, address, last, false)))
+		vtr_memory_take_out(memory, region);
 	return error;
 }
 
+/* From the end: the order in which nothing has to be moved. */
 void vtr_memory_remove_all(struct vtr_memory *memory)
 {
-	while (memory->count)
-		remove_region(memory, memory->entries[memory->count - 1].region);
+	while (memory->map.count)
+		vtr_memory_take_out(memory, vtr_map_last(&memory->map)->region);
 }
 
 /* ---- memory of devices ---- */
@@ -389,12 +369,14 @@ int vtr_memory_add_device(struct vtr_memory *memory, uint64_t address, uint64_t 
 {
 	if (!size || size - 1 > UINT64_MAX - address || !file_holds(file, offset, size))
 		return -EINVAL;
+	if (memory->iommu)
+		return -EOPNOTSUPP;
 	if (overlaps(memory, address, size))
 		return -EEXIST;
 	if (memory->devices >= VTR_MAX_DEVICE_REGIONS)
 		return -ENOSPC;
 	struct vtr_region *region = vtr_region_create_device(memory, address, size, file, offset);
-	return region ? insert(memory, region) : -ENOMEM;
+	return region ? vtr_memory_insert(memory, region) : -ENOMEM;
 }
 
 int vtr_memory_remove_device(struct vtr_memory *memory, uint64_t address)
@@ -403,7 +385,7 @@ int vtr_memory_remove_device(struct vtr_memory *memory, uint64_t address)
 
 	if (!region)
 		return -ENOENT;
-	remove_region(memory, region);
+	vtr_memory_take_out(memory, region);
 	return 0;
 }
 
@@ -427,58 +409,4 @@ int vtr_memory_set_device(struct vtr_memory *memory, uint64_t address, struct vt
 	}
 	vtr_region_unref(region);
 	return error;
-}
-
-/* ---- access ---- */
-
-/* How much of [address, address + length) lies in region. */
-static size_t piece_in(const struct vtr_region *region, uint64_t address, size_t length)
-{
-	uint64_t rest = region->size - (address - region->address);
-
-	return length < rest ? length : (size_t)rest;
-}
-
-int vtr_memory_read(struct vtr_memory *memory, uint64_t address, void *buffer, size_t length)
-{
-	uint8_t *to = buffer;
-
-	if (length && length - 1 > UINT64_MAX - address)
-		return -EFAULT;
-	while (length) {
-		struct vtr_region *region = vtr_memory_find(memory, address);
-
-		if (!region)
-			return -EFAULT;
-		size_t piece = piece_in(region, address, length);
-		int error = vtr_region_read(region, address - region->address, to, piece, NULL);
-		if (error)
-			return error;
-		address += piece;
-		to += piece;
-		length -= piece;
-	}
-	return 0;
-}
-
-int vtr_memory_write(struct vtr_memory *memory, uint64_t address, const void *buffer, size_t length)
-{
-	const uint8_t *from = buffer;
-
-	if (length && length - 1 > UINT64_MAX - address)
-		return -EFAULT;
-	while (length) {
-		struct vtr_region *region = vtr_memory_find(memory, address);
-
-		if (!region)
-			return -EFAULT;
-		size_t piece = piece_in(region, address, length);
-		int error = vtr_region_write(region, address - region->address, from, piece);
-		if (error)
-			return error;
-		address += piece;
-		from += piece;
-		length -= piece;
-	}
-	return 0;
 }

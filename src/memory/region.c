@@ -74,6 +74,7 @@ struct vtr_region *vtr_region_create_in_file(struct vtr_memory *memory, uint64_t
 		.kind = VTR_REGION_REMOTE,
 		.fd = -1,
 		.offset = offset,
+		.readable = true,
 		.writable = writable,
 		.mapped = true,
 		.refs = 1,
@@ -251,6 +252,8 @@ static int read_device(struct vtr_region *region, uint64_t offset, void *buffer,
 
 int vtr_region_read(struct vtr_region *region, uint64_t offset, void *buffer, size_t length, const void *ahead)
 {
+	if (!region->readable)
+		return -EACCES;
 	if (region->mapped && vtr_region_is_device_memory(region))
 		return read_device(region, offset, buffer, length);
 	if (!region->mapped || vtr_region_faulted(region))

@@ -58,6 +58,17 @@ struct vtr_region *vtr_memory_find(struct vtr_memory *memory, uint64_t address);
 /* The first region that ends behind address, or holds it; NULL. */
 struct vtr_region *vtr_memory_next(const struct vtr_memory *memory, uint64_t address);
 
+/* Puts region (taken) where nothing is, and tells the listeners. 0 or -ENOMEM. */
+int vtr_memory_insert(struct vtr_memory *memory, struct vtr_region *region);
+/* Tells the listeners and takes the region out, unless one of them did. */
+void vtr_memory_take_out(struct vtr_memory *memory, struct vtr_region *region);
+size_t vtr_memory_count(const struct vtr_memory *memory);
+uint64_t vtr_memory_hits(const struct vtr_memory *memory);
+
+/* The IOMMU in front of the map, or NULL; who sets it owns it. */
+struct vtr_iommu *vtr_memory_iommu(const struct vtr_memory *memory);
+void vtr_memory_install_iommu(struct vtr_memory *memory, struct vtr_iommu *iommu);
+
 const struct vtr_remote *vtr_memory_remote(const struct vtr_memory *memory);
 /* Asks who knows the devices to bring them up to date: true when the map has changed. */
 bool vtr_memory_update(struct vtr_memory *memory);

@@ -7,6 +7,7 @@
 
 #include <vitrine/limits.h>
 
+#include "memory/iommu.h"
 #include "memory/region.h"
 #include "util/fd.h"
 
@@ -21,6 +22,9 @@
  * small adjacent regions would otherwise be many spans.
  *
  * A device's BAR can move without anybody telling; where entries lie in one, or nowhere, is looked up where guests name them.
+ *
+ * Behind an IOMMU the translations of entries are asked for first (vtr_spans_ask()), in batches: a cursor remembers how far they
+ * are there, so that every batch costs what it brings, however many there are.
  *
  * Spans keep their regions' objects alive. When a region is removed its spans read -EFAULT, until the resource resolves again.
  */
@@ -74,26 +78,34 @@ static int append(struct builder *builder, struct vtr_region *region, uint64_t o
 	return 0;
 }
 
-/* Resolves one entry, beginning with a guess at its region: 0 or -errno. */
-static int resolve_entry(struct builder *builder, struct vtr_memory *memory, struct vtr_region **guess, uint64_t address,
-                         uint64_t length)
+static int check_entry(const struct vtr_mem_entry *entry)
 {
-	if (!length)
+	if (!entry->length)
 		return -EINVAL;
-	if (length - 1 > UINT64_MAX - address)
-		return -EOVERFLOW;
+	return entry->length - 1 > UINT64_MAX - entry->address ? -EOVERFLOW : 0;
+}
+
+/* Resolves one entry, beginning with a guess at its region: 0 or -errno. */
+static int resolve_entry(struct builder *builder, struct vtr_memory *memory, struct vtr_region **guess,
+                         const struct vtr_mem_entry *entry)
+{
+	uint64_t address = entry->address, length = entry->length;
+	int error = check_entry(entry);
+
+	if (error)
+		return error;
 	while (length) {
 		struct vtr_region *region = *guess;
 
 		if (!region || address - region->address >= region->size) {
 			region = vtr_memory_find(memory, address);
-			if (!region)
-				return -EFAULT;
+			if (!vtr_region_permits(region, VTR_ACCESS_READ))
+				return vtr_iommu_missing(memory, address, length, VTR_ACCESS_READ);
 			*guess = region;
 		}
 		uint64_t offset = address - region->address;
 		uint64_t piece = length < region->size - offset ? length : region->size - offset;
-		int error = append(builder, region, offset, piece);
+		error = append(builder, region, offset, piece);
 		if (error)
 			return error;
 		address += piece;
@@ -116,6 +128,14 @@ static int resolve_error(struct vtr_error *error, int code, size_t i, const stru
 		                     "mem entry %zu (0x%" PRIx64 ", %" PRIu32
 		                     " bytes) is not in the memory that the device may use",
 		                     i, entry->address, entry->length);
+	case -EACCES:
+		return vtr_error_set(error, VTR_ERROR_GUEST, EACCES,
+		                     "mem entry %zu (0x%" PRIx64 ", %" PRIu32 " bytes) is not in memory that the device may read",
+		                     i, entry->address, entry->length);
+	case -EINPROGRESS:
+		return vtr_error_set(error, VTR_ERROR_REVOKED, EINPROGRESS,
+		                     "the VMM was asked what the address of mem entry %zu (0x%" PRIx64 ") means", i,
+		                     entry->address);
 	case -E2BIG:
 		return vtr_error_set(error, VTR_ERROR_GUEST, E2BIG, "the mem entries fall into more than %d ranges",
 		                     VTR_MAX_ENTRIES);
@@ -151,7 +171,7 @@ int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const 
 	if (!spans->items)
 		return resolve_error(error, -ENOMEM, 0, NULL);
 	for (size_t i = 0; i < count; i++) {
-		int code = resolve_entry(&builder, memory, &guess, entries[i].address, entries[i].length);
+		int code = resolve_entry(&builder, memory, &guess, &entries[i]);
 
 		if (code) {
 			vtr_spans_finish(spans);
@@ -161,6 +181,77 @@ int vtr_spans_resolve(struct vtr_spans *spans, struct vtr_memory *memory, const 
 	cut_to_size(&builder);
 	return 0;
 }
+
+/* ---- asking ---- */
+
+enum { ENTRIES_AHEAD = 4 * VTR_MAX_MISSES }; // looked at behind the first one that is missing
+
+/* Moves the cursor over what is there of its entry: 0, -E2BIG, or 1 when something is missing. */
+static int pass(struct vtr_memory *memory, const struct vtr_mem_entry *entry, struct vtr_spans_cursor *cursor)
+{
+	while (cursor->offset < entry->length) {
+		const uint64_t address = entry->address + cursor->offset;
+		struct vtr_region *region = vtr_memory_find(memory, address);
+
+		if (!vtr_region_permits(region, VTR_ACCESS_READ))
+			return 1;
+		if (++cursor->regions > 2 * (size_t)VTR_MAX_ENTRIES)
+			return -E2BIG;
+		cursor->offset += region->size - (address - region->address);
+	}
+	return 0;
+}
+
+/* Asks for what is missing of the entry from offset on: 0 when nothing is. */
+static int ask_entry(struct vtr_memory *memory, const struct vtr_mem_entry *entry, struct vtr_spans_cursor cursor)
+{
+	int missing = pass(memory, entry, &cursor);
+
+	return missing > 0
+	               ? vtr_iommu_missing(memory, entry->address + cursor.offset, entry->length - cursor.offset, VTR_ACCESS_READ)
+	               : missing;
+}
+
+/* The cursor stands at something that is missing: asks for that and what follows. */
+static int ask_from(struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count,
+                    const struct vtr_spans_cursor *cursor, struct vtr_error *error)
+{
+	struct vtr_spans_cursor at = *cursor;
+	size_t end = count - at.entry > ENTRIES_AHEAD ? at.entry + ENTRIES_AHEAD : count;
+	int code = -EINPROGRESS;
+
+	for (; at.entry < end && (code == -EINPROGRESS || !code); at = (struct vtr_spans_cursor){ .entry = at.entry + 1 }) {
+		if (at.entry > cursor->entry && !vtr_iommu_has_room(memory))
+			break;
+		code = check_entry(&entries[at.entry]);
+		if (!code)
+			code = ask_entry(memory, &entries[at.entry], at);
+		if (code && code != -EINPROGRESS)
+			return resolve_error(error, code, at.entry, &entries[at.entry]);
+	}
+	return resolve_error(error, -EINPROGRESS, cursor->entry, &entries[cursor->entry]);
+}
+
+int vtr_spans_ask(struct vtr_memory *memory, const struct vtr_mem_entry *entries, size_t count, struct vtr_spans_cursor *cursor,
+                  struct vtr_error *error)
+{
+	if (!vtr_memory_is_translated(memory))
+		return 0;
+	for (; cursor->entry < count; cursor->entry++, cursor->offset = 0) {
+		const struct vtr_mem_entry *entry = &entries[cursor->entry];
+		int code = check_entry(entry);
+
+		if (!code)
+			code = pass(memory, entry, cursor);
+		if (code > 0)
+			return ask_from(memory, entries, count, cursor, error);
+		if (code)
+			return resolve_error(error, code, cursor->entry, entry);
+	}
+	return 0;
+}
+
+/* ---- named ---- */
 
 /* Where these entries lie may be different from what the map says. */
 static bool doubtful(const struct vtr_spans *spans, int code)

@@ -239,10 +239,24 @@ static size_t find_segment(const struct vtr_segment *segments, size_t count, uin
 	return low;
 }
 
+/* What is to be copied lies in segments from the one at i on; part of that is missing (iommu.h), and asked for already. Asks for
+ * what is missing behind it, so that a request in a thousand pages does not wait a thousand times. */
+static void ask_ahead(struct vtr_memory *memory, const struct vtr_segment *segments, uint64_t left, unsigned access)
+{
+	for (; left && vtr_iommu_has_room(memory); segments++) {
+		const uint64_t part = segments->length < left ? segments->length : left;
+
+		if (vtr_iommu_missing_in(memory, segments->address, part, access) < 0)
+			return;
+		left -= part;
+	}
+}
+
 /* Copies at offset of one direction, whose size is given: from guest memory into `to`, or from `from` into guest memory. */
-static long copy(struct vtr_memory *memory, const struct vtr_segment *segments, size_t count, size_t size, size_t offset,
+static long copy(struct vtr_virtqueue *queue, const struct vtr_segment *segments, size_t count, size_t size, size_t offset,
                  uint8_t *to, const uint8_t *from, size_t length)
 {
+	struct vtr_memory *memory = queue->memory;
 	size_t done = 0, i;
 
 	if (offset >= size)
@@ -259,6 +273,11 @@ static long copy(struct vtr_memory *memory, const struct vtr_segment *segments, 
 			ret = vtr_memory_read(memory, segments[i].address + skip, to + done, part);
 		else
 			ret = vtr_memory_write(memory, segments[i].address + skip, from + done, part);
+		if (ret == -EINPROGRESS) {
+			if (part < length - done)
+				ask_ahead(memory, &segments[i + 1], length - done - part, to ? VTR_ACCESS_READ : VTR_ACCESS_WRITE);
+			vtr_virtqueue_wait(queue);
+		}
 		if (ret < 0)
 			return ret;
 		done += part;
@@ -266,13 +285,12 @@ static long copy(struct vtr_memory *memory, const struct vtr_segment *segments, 
 	return (long)done;
 }
 
-long vtr_chain_read(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length)
+long vtr_chain_read(struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length)
 {
-	return copy(queue->memory, chain->segments, chain->n_out, chain->out_size, offset, buffer, NULL, length);
+	return copy(queue, chain->segments, chain->n_out, chain->out_size, offset, buffer, NULL, length);
 }
 
-long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer,
-                     size_t length)
+long vtr_chain_write(struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer, size_t length)
 {
-	return copy(queue->memory, chain->segments + chain->n_out, chain->n_in, chain->in_size, offset, NULL, buffer, length);
+	return copy(queue, chain->segments + chain->n_out, chain->n_in, chain->in_size, offset, NULL, buffer, length);
 }

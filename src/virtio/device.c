@@ -13,7 +13,8 @@
  *
  * Remote memory may be out of reach for a moment: the VMM sent something that has to be handled first, or that is being handled. It
  * is no error of the driver's, so nothing breaks: what was not done stays to be done, and the queue is kicked. That is one try each
- * turn of the loop, and the same loop handles what was in the way. An answer is written in two steps that are never repeated once
+ * turn of the loop, and the same loop handles what was in the way. A queue that waits for a translation is not tried until that has
+ * come, or will not; the others go on. An answer is written in two steps that are never repeated once
  * done, its bytes and its used entry: after the second one the memory is the driver's, even if we only think that it failed.
  */
 #include "virtio/device.h"
@@ -75,6 +76,22 @@ static bool give_answer(struct vtr_virtio_device *device, unsigned index, struct
 	return true;
 }
 
+/* What could not be done now is tried in the next turn of the loop, or when the translation that is missing has come. */
+static void serve_later(struct vtr_virtio_device *device, unsigned index)
+{
+	if (!vtr_virtqueue_waits(&device->queues[index]))
+		vtr_virtio_kick(device, index);
+}
+
+static void translation_came(struct vtr_memory_waiter *waiter)
+{
+	struct vtr_virtio_device *device = waiter->data;
+	const struct vtr_virtqueue *queue =
+		(const struct vtr_virtqueue *)((const char *)waiter - offsetof(struct vtr_virtqueue, waiter));
+
+	vtr_virtio_kick(device, (unsigned)(queue - device->queues));
+}
+
 /* Keeps a copy of answer for the loop. */
 static void defer_answer(struct vtr_virtio_device *device, unsigned index, const struct vtr_virtio_answer *answer)
 {
@@ -97,7 +114,7 @@ static void defer_answer(struct vtr_virtio_device *device, unsigned index, const
 	else
 		waiting->head = kept;
 	waiting->tail = kept;
-	vtr_virtio_kick(device, index);
+	serve_later(device, index);
 }
 
 /* Takes the first answer that waits off the list, and frees it but for its chain. */
@@ -138,7 +155,7 @@ static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 	if (!queue->enabled)
 		return;
 	if (!give_waiting(device, index)) {
-		vtr_virtio_kick(device, index);
+		serve_later(device, index);
 		return;
 	}
 	queue->drained = queue->retry = false;
@@ -148,7 +165,7 @@ static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 	if (queue->broken)
 		vtr_virtio_broken(device, queue->why);
 	else if (queue->epoch == epoch && (queue->retry || (more && (queue->drained || queue->last_avail != seen))))
-		vtr_virtio_kick(device, index);
+		serve_later(device, index);
 }
 
 static void serve_kicked(void *data)
@@ -184,7 +201,7 @@ int vtr_virtio_device_init(struct vtr_virtio_device *device, const struct vtr_vi
 		.loop = loop,
 	};
 	for (i = 0; i < n_queues; i++)
-		vtr_virtqueue_init(&device->queues[i], memory, queue_sizes[i]);
+		vtr_virtqueue_init(&device->queues[i], memory, queue_sizes[i], translation_came, device);
 	errno = 0;
 	device->kick = vtr_loop_add_event(loop, serve_kicked, device);
 	if (!device->kick)

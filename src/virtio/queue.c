@@ -14,6 +14,8 @@
  * A request that the transport gave up breaks nothing: pop takes nothing, push leaves the chain with its caller, and both can be
  * repeated, because no index of ours moves before the last access was made. The request may have been carried out all the same: the
  * driver then has seen what push writes again, so it must be written alike and before any other.
+ *
+ * A miss behind an IOMMU is like that but for the time: it is tried again when the translation has come, not in the next turn.
  */
 #include "virtio/queue.h"
 
@@ -39,10 +41,20 @@ enum {
 	EVENT_FIELD = 2, /* bytes of used_event and avail_event, behind the ring when EVENT_IDX is negotiated */
 };
 
-void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size)
+static void nobody_cares(struct vtr_memory_waiter *waiter)
+{
+}
+
+void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size,
+                        void (*ready)(struct vtr_memory_waiter *waiter), void *data)
 {
 	assert(vtr_is_power_of_two(max_size) && max_size <= VTR_MAX_QUEUE_SIZE);
-	*queue = (struct vtr_virtqueue){ .memory = memory, .max_size = max_size, .size = max_size };
+	*queue = (struct vtr_virtqueue){
+		.memory = memory,
+		.max_size = max_size,
+		.size = max_size,
+		.waiter = { .ready = ready ? ready : nobody_cares, .data = data },
+	};
 }
 
 void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indirect)
@@ -71,11 +83,13 @@ void vtr_virtqueue_resume(struct vtr_virtqueue *queue, uint16_t last_avail)
 
 void vtr_virtqueue_reset(struct vtr_virtqueue *queue)
 {
+	vtr_memory_cancel_wait(queue->memory, &queue->waiter);
 	*queue = (struct vtr_virtqueue){
 		.memory = queue->memory,
 		.max_size = queue->max_size,
 		.size = queue->max_size,
 		.epoch = queue->epoch + 1,
+		.waiter = { .ready = queue->waiter.ready, .data = queue->waiter.data },
 	};
 }
 
@@ -97,8 +111,10 @@ static int fail(struct vtr_virtqueue *queue, uint32_t epoch, int ret, const char
 {
 	if (queue->epoch != epoch)
 		return -ECANCELED;
+	if (ret == -EINPROGRESS)
+		vtr_virtqueue_wait(queue);
 	if (vtr_virtqueue_is_transient(ret)) {
-		queue->retry = true;
+		queue->retry = ret != -EINPROGRESS;
 		return -EAGAIN;
 	}
 	vtr_virtqueue_break(queue, why);
@@ -186,7 +202,7 @@ void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain)
 		assert(queue->in_flight > 0);
 		queue->last_avail--;
 		queue->in_flight--;
-		queue->retry = true;
+		queue->retry = !vtr_virtqueue_waits(queue);
 	}
 	vtr_chain_free(chain);
 }

@@ -9,14 +9,15 @@
 
 #include <vitrine/memory.h>
 
+#include "memory/iommu.h"
 #include "virtio/ring.h"
 
 /*
  * Split virtqueues, device side (virtio 1.3, 2.7). Rings and buffers are addressed by guest address only: every access goes through
  * the memory map, so memory may come and go between any two of them, and rings may lie in memory that has no CPU mapping.
  * A chain's descriptors are read once and checked when it is popped; reading or writing its bytes can still fail (-EFAULT).
- * Remote memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again
- * later.
+ * Memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again later.
+ * Behind an IOMMU later is when the translation has come: until then the queue waits (vtr_virtqueue_waits).
  */
 struct vtr_virtqueue {
 	struct vtr_memory *memory;
@@ -31,8 +32,9 @@ struct vtr_virtqueue {
 	bool drained;         /* the last pop found the ring empty */
 	bool resumed;         /* used_idx is not known yet: the used ring says */
 	bool retry;           /* an access could not be made now: whoever serves the queue clears this, and serves it again */
-	uint32_t in_flight;   /* chains popped and not pushed, at most size */
-	uint32_t epoch;       /* counts starts and resets: chains of an earlier one are dead */
+	struct vtr_memory_waiter waiter;                  /* for a translation; ready is set by who serves the queue */
+	uint32_t in_flight;                               /* chains popped and not pushed, at most size */
+	uint32_t epoch;                                   /* counts starts and resets: chains of an earlier one are dead */
 	struct vtr_ring desc_ring, avail_ring, used_ring; /* while enabled */
 };
 
@@ -51,7 +53,9 @@ struct vtr_chain {
 	struct vtr_segment segments[]; /* out first, then in */
 };
 
-void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size);
+/* ready (may be NULL), with data: what a queue waited for has come, and it can be served. Called from inside the map's changes. */
+void vtr_virtqueue_init(struct vtr_virtqueue *queue, struct vtr_memory *memory, uint16_t max_size,
+                        void (*ready)(struct vtr_memory_waiter *waiter), void *data);
 
 /* Enables the queue with size, desc, avail and used as they are; both indices start at 0. Rings that are not in memory show at the
  * first pop. */
@@ -67,17 +71,17 @@ void vtr_virtqueue_reset(struct vtr_virtqueue *queue);
 /* The next chain: 1 and *chain (freed by vtr_virtqueue_push or vtr_chain_free); 0 when the ring is empty, the queue is disabled or
  * was found broken before; -errno when the ring is malformed (-EPROTO), not in memory (-EFAULT or an error of the remote side) or
  * memory is short (-ENOMEM): the queue is then broken and pops nothing until it is reset. -ECANCELED: the queue was reset while a
- * request for remote memory was waiting. -EAGAIN: not now; nothing was taken, and queue->retry is set. */
+ * request for remote memory was waiting. -EAGAIN: not now; nothing was taken, and queue->retry is set, or the queue waits. */
 int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain);
 
-/* Gives back the chain that was popped last, before anything came of it: it is freed, the next pop finds it again, and queue->retry
- * is set. */
+/* Gives back the chain that was popped last, before anything came of it: it is freed, and the next pop finds it again. queue->retry
+ * is set unless the queue waits. */
 void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain);
 
 /* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it but for -EAGAIN. 0; -ECANCELED (the queue
  * was reset or is broken: nothing was written), -EFAULT, -EACCES or an error of the remote side (the used ring cannot be written:
- * the queue is broken now). -EAGAIN: not now; queue->retry is set, and the same chain has to come again before any other, with the
- * same `written` and its bytes left alone: the driver may have seen it already. */
+ * the queue is broken now). -EAGAIN: not now; queue->retry is set or the queue waits, and the same chain has to come again before
+ * any other, with the same `written` and its bytes left alone: the driver may have seen it already. */
 int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uint32_t written);
 
 /* After pushes: true when the driver has to be interrupted (flags or EVENT_IDX; virtio 1.3, 2.7.7 and 2.7.10). False when nothing
@@ -87,27 +91,38 @@ bool vtr_virtqueue_should_interrupt(struct vtr_virtqueue *queue);
 /* Tells the driver that notifications are not needed for now: the device is popping (virtio 1.3, 2.7.10). A hint. */
 void vtr_virtqueue_disable_notify(struct vtr_virtqueue *queue);
 
-/* Asks for a notification for what comes next, then tells whether something came already (pop again then). False and queue->retry
- * when that could not be done now: the driver may not know the wish, so the queue has to be served again unasked. */
+/* Asks for a notification for what comes next, then tells whether something came already (pop again then). False, and queue->retry
+ * or waiting, when that could not be done now: the driver may not know the wish, so the queue has to be served again unasked. */
 bool vtr_virtqueue_enable_notify(struct vtr_virtqueue *queue);
 
 /* Marks the queue broken; the first reason stays. why: a static string. */
 void vtr_virtqueue_break(struct vtr_virtqueue *queue, const char *why);
 
 /* Is this the result of an access that was given up for a reason of the transport, and will work when it is made again from the
- * loop? -ECANCELED: something else had to be done first; -EBUSY: we are in the middle of that. */
+ * loop? -ECANCELED: something else had to be done first; -EBUSY: we are in the middle of that; -EINPROGRESS: a translation was
+ * asked for. In that last case the functions here make the queue wait; who gets it from elsewhere calls vtr_virtqueue_wait(). */
 static inline bool vtr_virtqueue_is_transient(long result)
 {
-	return result == -ECANCELED || result == -EBUSY;
+	return result == -ECANCELED || result == -EBUSY || result == -EINPROGRESS;
+}
+
+/* Serving the queue goes on when what the last -EINPROGRESS of its memory was about has come. */
+static inline void vtr_virtqueue_wait(struct vtr_virtqueue *queue)
+{
+	vtr_memory_wait(queue->memory, &queue->waiter);
+}
+
+static inline bool vtr_virtqueue_waits(const struct vtr_virtqueue *queue)
+{
+	return vtr_memory_waits(&queue->waiter);
 }
 
 void vtr_chain_free(struct vtr_chain *chain); /* NULL is fine */
 
 /* Copy out of the readable part / into the writable part at offset. Return the bytes copied: less than length at the end of the
  * chain; or -EFAULT, or another error of vtr_memory_read() and vtr_memory_write(). Any offset costs the same. */
-long vtr_chain_read(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length);
-long vtr_chain_write(const struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer,
-                     size_t length);
+long vtr_chain_read(struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, void *buffer, size_t length);
+long vtr_chain_write(struct vtr_virtqueue *queue, const struct vtr_chain *chain, size_t offset, const void *buffer, size_t length);
 
 /* For the queue: reads the descriptors that begin at head (below queue->size) into a new chain. 0, -errno as vtr_virtqueue_pop()
  * with *why set to the reason. */

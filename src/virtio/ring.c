@@ -17,26 +17,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "memory/iommu.h"
 #include "util/checked.h"
 
 void vtr_ring_init(struct vtr_ring *ring, struct vtr_memory *memory, uint64_t address, uint32_t length, bool writable)
 {
 	*ring = (struct vtr_ring){ .memory = memory, .address = address, .length = length, .writable = writable };
-}
-
-static void resolve(struct vtr_ring *ring)
-{
-	const struct vtr_mem_entry entry = { .address = ring->address, .length = ring->length };
-	struct vtr_spans spans;
-
-	ring->data = NULL;
-	if (vtr_spans_resolve(&spans, ring->memory, &entry, 1, NULL) < 0)
-		return;
-	/* RAM: a device's memory is reached through the map, which minds that it may be away. */
-	if (spans.count == 1 && spans.cpu && spans.items[0].region->kind == VTR_REGION_RAM &&
-	    (!ring->writable || spans.items[0].region->writable))
-		ring->data = spans.items[0].region->data + spans.items[0].offset;
-	vtr_spans_finish(&spans);
 }
 
 /* The CPU address of the area, or NULL when it has to go through the memory map. */
@@ -45,7 +31,8 @@ static uint8_t *direct(struct vtr_ring *ring)
 	const uint64_t generation = vtr_memory_generation(ring->memory);
 
 	if (ring->generation != generation) {
-		resolve(ring);
+		ring->data = vtr_memory_pointer(ring->memory, ring->address, ring->length,
+		                                ring->writable ? VTR_ACCESS_WRITE : VTR_ACCESS_READ);
 		ring->generation = generation;
 	}
 	return ring->data;

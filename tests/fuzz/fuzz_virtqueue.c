@@ -280,7 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	memset(m.ram.data, 0, SIZE);
 	read_header(&m, &input);
-	vtr_virtqueue_init(&m.queue, m.memory, 128);
+	vtr_virtqueue_init(&m.queue, m.memory, 128, NULL, NULL);
 	add_memory(&m);
 	start_queue(&m);
 	for (commands = 0; input.left && commands < MAX_COMMANDS; commands++)

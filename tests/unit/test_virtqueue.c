@@ -48,7 +48,7 @@ static void set_up_with(struct fixture *f, enum access access, bool event_idx, b
 		g_assert_cmpint(vtr_memory_add(f->memory, BASE + 24, RAM_SIZE - 24, dup(f->ram.fd), 24, true), ==, 0);
 		break;
 	}
-	vtr_virtqueue_init(&f->queue, f->memory, SIZE);
+	vtr_virtqueue_init(&f->queue, f->memory, SIZE, NULL, NULL);
 	f->queue.desc = f->ring.desc;
 	f->queue.avail = f->ring.avail;
 	f->queue.used = f->ring.used;
