@@ -41,7 +41,7 @@ static void gpu_config_write(struct vtr_virtio_device *device, uint32_t offset, 
 	if (offset > field || offset + length < field + sizeof(clear))
 		return;
 	memcpy(&clear, (const uint8_t *)buffer + (field - offset), sizeof(clear));
-	gpu->config.events_read &= ~clear;
+	gpu->config.base.events_read &= ~clear;
 }
 
 static void gpu_notify(struct vtr_virtio_device *device, unsigned queue)
@@ -78,7 +78,7 @@ static void gpu_reset(struct vtr_virtio_device *device)
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
 	}
 	vtr_resource_destroy_all(gpu);
-	gpu->config.events_read = 0;
+	gpu->config.base.events_read = 0;
 }
 
 /* Nobody has switched the monitors off: they go on showing what was there last. */
@@ -90,7 +90,7 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 	vtr_questions_forget_all(gpu);
 	vtr_gpu_forget_incoming(gpu);
 	vtr_resources_abandon(gpu);
-	gpu->config.events_read = 0;
+	gpu->config.base.events_read = 0;
 }
 
 static const struct vtr_virtio_device_impl device_impl = {
@@ -123,7 +123,7 @@ static void handle_event(struct vtr_gpu *gpu, const struct vtr_event *event)
 		vtr_scanout_import_failed(gpu, scanout, event);
 		break;
 	case VTR_EVENT_MODE_CHANGED:
-		gpu->config.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
+		gpu->config.base.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
 		vtr_virtio_config_changed(&gpu->base);
 		break;
 	case VTR_EVENT_ANSWERED:
@@ -179,7 +179,7 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 	gpu->now_ns = vtr_now_ns;
 	gpu->outputs = outputs;
 	gpu->n_scanouts = (uint32_t)vtr_outputs_count(outputs);
-	gpu->config.num_scanouts = gpu->n_scanouts;
+	gpu->config.base.num_scanouts = gpu->n_scanouts;
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		vtr_scanout_init(&gpu->scanouts[i], i, vtr_outputs_get(outputs, i));
 	if (vtr_virtio_device_init(&gpu->base, &device_impl, 16, VTR_GPU_QUEUES, queue_sizes, sizeof(gpu->config), memory, loop) <

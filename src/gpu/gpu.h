@@ -24,6 +24,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian hosts need
 
 enum { VTR_GPU_CONTROLQ, VTR_GPU_CURSORQ, VTR_GPU_QUEUES };
 
+/* The configuration space, with what newer kernel headers have at its end: front-ends of vhost-user (QEMU 11.1) read and write all
+ * that they know of, whether the feature was offered or not. */
+struct vtr_gpu_config {
+	struct virtio_gpu_config base;
+	uint32_t blob_alignment; /* BLOB_ALIGNMENT is not offered: 0 */
+};
+
 /* The device: owns resources, scanouts and pending flushes, and hangs between queues and outputs. */
 struct vtr_gpu {
 	struct vtr_virtio_device base;
@@ -32,7 +39,7 @@ struct vtr_gpu {
 	struct vtr_source *output_events;
 	struct vtr_source *again; /* event: vtr_scanouts_present_again() */
 	struct vtr_memory_listener memory_listener;
-	struct virtio_gpu_config config;
+	struct vtr_gpu_config config;
 
 	struct vtr_resource_table resources;
 	struct vtr_incoming incoming;

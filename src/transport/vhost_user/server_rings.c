@@ -5,7 +5,7 @@
  * The front-end describes each ring with messages in almost any order. What it said is kept here; the device's queue runs while all
  * that it takes is there ("Ring states"): the ring is started (SET_VRING_KICK, until GET_VRING_BASE), enabled (SET_VRING_ENABLE, or
  * from the beginning when VHOST_USER_F_PROTOCOL_FEATURES was not negotiated), has addresses, and the driver is ready: the device
- * status has DRIVER_OK where STATUS is negotiated; otherwise a ring that would run says so. After each message that changes one of
+ * status has FEATURES_OK where STATUS is negotiated; otherwise a ring that would run says so. After each message that changes one of
  * these vtr_vhost_user_rings_update() starts and stops queues accordingly. A ring that is disabled is left alone: of a request that
  * is not to have side effects nothing may be done yet, and dropping it would lose a picture.
  *
@@ -115,11 +115,12 @@ static uint64_t virtio_features(const struct vtr_vhost_user_server *server)
 	return server->features & ~VTR_VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
+/* Not DRIVER_OK: QEMU's vhost-user-gpu (11.1) enables its rings when the driver has written that, and never passes it on. */
 static bool driver_is_ready(const struct vtr_vhost_user_server *server)
 {
-	const uint8_t status = server->device_status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED);
+	const uint8_t status = server->device_status & (VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED);
 
-	return !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_STATUS) || status == VIRTIO_CONFIG_S_DRIVER_OK;
+	return !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_STATUS) || status == VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
 /* Do the rings go on where they stopped? */
