@@ -97,6 +97,19 @@ static int add_connectors(const struct options *options, struct vtr_display *dis
 	return result;
 }
 
+/* ---- vmm: there is one when the VMM has sent its display socket ---- */
+
+static const char vmm_name[] = "vmm";
+
+static struct vtr_display *create_vmm(const struct displays *displays, const char *argument, struct vtr_error *error)
+{
+	vtr_error_set(
+		error, VTR_ERROR_HOST, ENOTCONN,
+		"the VMM has not sent its display socket, or has closed it: it does so over vhost-user, when the guest's driver "
+		"starts (QEMU: vhost-user-gpu-pci)");
+	return NULL;
+}
+
 /* ---- all of them ---- */
 
 static const struct kind {
@@ -111,6 +124,7 @@ static const struct kind {
 	{ "wayland", true, create_wayland, add_asked },
 	{ "sdl", true, create_sdl, add_asked },
 	{ "kms", true, create_kms, add_connectors },
+	{ vmm_name, false, create_vmm, add_asked },
 };
 
 /* NAME or NAME=ARGUMENT; NULL: there is no such display. */
@@ -206,6 +220,8 @@ static struct vtr_display *open_first(struct displays *displays, const char *nam
                                       struct vtr_error *error)
 {
 	displays->first = choose(name);
+	if (!strcmp(displays->first, vmm_name))
+		return fallback; /* until the socket comes */
 	struct vtr_display *display = displays_open(displays, displays->first, error);
 
 	if (display || strcmp(name, "auto") != 0)
@@ -223,9 +239,90 @@ int displays_start(struct displays *displays, const struct options *options, str
 
 	if (!display)
 		return -error->code;
+	displays->outputs = outputs;
+	displays->follow = !strcmp(options->display, "auto") || !strcmp(options->display, vmm_name);
 	vtr_outputs_set_fallback(outputs, fallback);
 	int result = find_kind(displays->first, &argument)->add_outputs(options, display, outputs, error);
 	return result ? result : add_free_places(options, outputs, error);
+}
+
+/* ---- the VMM's console: outputs go there with its socket ---- */
+
+/* On it, or they were until it failed. */
+static bool is_with_vmm(const struct vtr_output *output)
+{
+	return !strcmp(vtr_output_display_name(output), vmm_name) || !strncmp(vtr_output_lost(output), "vmm:", 4);
+}
+
+/* The display that the program began with; headless as long as it shows nothing else. */
+static const char *home(const struct displays *displays)
+{
+	return strcmp(displays->first, vmm_name) != 0 ? displays->first : "headless";
+}
+
+/* The outputs that nobody has put elsewhere, and free places, so that the VMM's other scanouts have outputs. */
+static bool goes_to_vmm(struct displays *displays, const struct vtr_output *output)
+{
+	const char *argument;
+
+	if (is_with_vmm(output))
+		return true;
+	if (!displays->follow)
+		return false;
+	if (vtr_output_on_display(output))
+		return *vtr_output_lost(output) ||
+		       !strcmp(vtr_output_display_name(output), find_kind(home(displays), &argument)->name);
+	displays->lent |= 1u << vtr_output_index(output);
+	return true;
+}
+
+int displays_take_vmm(struct displays *displays, int socket)
+{
+	struct vtr_error error;
+	struct vtr_display **place = find_place(displays, vmm_name);
+	struct vtr_display *display = vtr_vmm_create(socket, &error);
+
+	if (!display) {
+		vtr_log(VTR_LOG_WARN, "no display vmm: %s", error.text);
+		return -error.code;
+	}
+	if (!place) {
+		vtr_log(VTR_LOG_WARN, "no display vmm: no more than %d displays at a time", MAX_DISPLAYS);
+		vtr_display_destroy(display);
+		return -ENOSPC;
+	}
+	for (size_t i = 0; i < vtr_outputs_count(displays->outputs); i++) {
+		struct vtr_output *output = vtr_outputs_get(displays->outputs, i);
+
+		if (goes_to_vmm(displays, output))
+			vtr_output_move(output, display);
+	}
+	vtr_display_destroy(*place); /* its outputs are on their way */
+	*place = display;
+	return 0;
+}
+
+static void go_home(struct displays *displays, struct vtr_output *output)
+{
+	struct vtr_error error;
+	struct vtr_display *display = displays_open(displays, home(displays), &error);
+
+	vtr_output_move(output, display ? display : displays_open(displays, "headless", &error));
+}
+
+void displays_vmm_left(struct displays *displays)
+{
+	for (size_t i = 0; displays->follow && i < vtr_outputs_count(displays->outputs); i++) {
+		struct vtr_output *output = vtr_outputs_get(displays->outputs, i);
+
+		if (!is_with_vmm(output))
+			continue;
+		if (displays->lent & 1u << i)
+			vtr_output_move(output, NULL);
+		else
+			go_home(displays, output);
+	}
+	displays->lent = 0;
 }
 
 void displays_close(struct displays *displays)

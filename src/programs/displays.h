@@ -14,6 +14,9 @@ enum { MAX_DISPLAYS = 8 };
 struct displays {
 	struct vtr_window_options window; /* of those with windows */
 	const char *first;                /* the name of the one that the program began with */
+	struct vtr_outputs *outputs;      /* not owned */
+	bool follow;                      /* outputs go to the VMM's console when there is one: nobody named another display */
+	uint32_t lent;                    /* bit per output: it was a free place before it did */
 	struct {
 		char name[64];
 		struct vtr_display *display; /* NULL: could not be started */
@@ -30,6 +33,13 @@ struct vtr_display *displays_open(struct displays *displays, const char *name, s
 /* Opens the display of the options, adds the outputs that it begins with, and free places for those that come later. A headless
  * display stands by for when it fails. 0 or -errno with *error. */
 int displays_start(struct displays *displays, const struct options *options, struct vtr_outputs *outputs, struct vtr_error *error);
+
+/* The VMM's display socket came (taken, also when it fails): there is a display "vmm" now, in place of the last one. The outputs of
+ * that go to it, and with --display auto or vmm all others, too, but those that somebody has moved elsewhere. 0 or -errno. */
+int displays_take_vmm(struct displays *displays, int socket);
+
+/* The VMM is gone: what went to its console goes back to where it was. */
+void displays_vmm_left(struct displays *displays);
 
 void displays_close(struct displays *displays); /* all of them */
 

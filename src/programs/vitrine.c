@@ -129,7 +129,10 @@ static void devices_changed(void *data)
 
 static void vmm_left(void *data)
 {
-	vtr_vfio_assigned_vmm_left(((struct vitrine *)data)->assigned);
+	struct vitrine *vitrine = data;
+
+	vtr_vfio_assigned_vmm_left(vitrine->assigned);
+	displays_vmm_left(&vitrine->displays);
 }
 
 static int assign(struct vitrine *vitrine, const char *text)
@@ -182,6 +185,11 @@ static int serve_vfio_user(struct vitrine *vitrine, const struct options *option
 	return 0;
 }
 
+static int take_display_socket(int fd, void *data)
+{
+	return displays_take_vmm(&((struct vitrine *)data)->displays, fd);
+}
+
 static int serve_vhost_user(struct vitrine *vitrine, const struct options *options)
 {
 	vitrine->vhost_user = vtr_vhost_user_server_create(vitrine->loop, options->socket_path, options->socket_fd,
@@ -190,6 +198,7 @@ static int serve_vhost_user(struct vitrine *vitrine, const struct options *optio
 		return -errno;
 	vtr_vhost_user_server_on_end(vitrine->vhost_user, quit, vitrine);
 	vtr_vhost_user_server_on_leave(vitrine->vhost_user, vmm_left, vitrine);
+	vtr_vhost_user_server_on_gpu_socket(vitrine->vhost_user, take_display_socket, vitrine);
 	return 0;
 }
 

@@ -217,17 +217,17 @@ class Guest(Console):
 
 
 class Vitrine:
-    """A running vitrine, with a headless display if nothing else is said, and vitrinectl to talk to it."""
+    """A running vitrine, with a headless display if nothing else is said, and vitrinectl to talk to it. protocol: what the VMM speaks."""
 
-    def __init__(self, programs, work, options=(), size="1280x800", display="headless", env=None):
+    def __init__(self, programs, work, options=(), size="1280x800", display="headless", env=None, protocol="vfio-user"):
         self.program, self.ctl = programs["vitrine"], programs["vitrinectl"]
         self.work = pathlib.Path(work)
         self.socket, self.control = self.work / "gpu.sock", self.work / "control.sock"
-        self.options, self.size, self.display, self.env = list(options), size, display, env
+        self.options, self.size, self.display, self.env, self.protocol = list(options), size, display, env, protocol
         self.process = None
 
     def start(self, timeout=20):
-        command = [str(self.program), "--vfio-user", str(self.socket), "--control", str(self.control),
+        command = [str(self.program), f"--{self.protocol}", str(self.socket), "--control", str(self.control),
                    "--display", self.display, "--output", self.size, *self.options]
         with open(self.work / "vitrine.log", "wb") as log:
             self.process = subprocess.Popen(ENDS_WITH_US + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -1,0 +1,193 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The VMM's own console as the display: a stock guest over QEMU's vhost-user-gpu-pci, which has no blobs, and what QEMU's screendump
+and our screenshot say of it. The guest's frames are in both, in every pixel.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent)]
+
+import picture  # noqa: E402
+from machine import Guest, Kit, Vitrine  # noqa: E402
+from qmp import Monitor, wait_until  # noqa: E402
+from tap import Failure, Tap, expect  # noqa: E402
+
+WIDTH, HEIGHT = 1024, 768  # QEMU's, not ours
+MODULES = ("virtio_gpu",)
+PATIENCE = 60
+CARD = "card"
+
+
+class VmmSession:
+    """A vitrine that nobody has told where to show its outputs, and a QEMU that wants them."""
+
+    def __init__(self, tap, environment, name, display, options=()):
+        self.tap, self.name, self.environment = tap, name, environment
+        self.work = environment.work / name
+        self.work.mkdir()
+        # headless until the socket comes, also where the tests have a desktop; and no dmabufs, which QEMU's screendump does not show
+        env = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "DISPLAY")}
+        self.vitrine = Vitrine(environment.programs, self.work, options, size="auto", display=display, env=env, protocol="vhost-user")
+        self.guest = None
+        self.screens = 0
+
+    def start_guest(self):
+        work = self.work / f"guest{self.screens}"
+        work.mkdir()
+        self.monitor = Monitor(work / "qmp.sock")
+        device = ["-chardev", f"socket,id=gpu,path={self.vitrine.socket}",
+                  "-device", f"vhost-user-gpu-pci,chardev=gpu,id={CARD},max_outputs=2,xres={WIDTH},yres={HEIGHT}"]
+        self.guest = Guest(self.environment.kit, work, self.environment.initramfs, self.environment.accelerator,
+                           extra=[*device, *self.monitor.arguments()])
+        self.guest.start()
+        self.guest.wait_ready()
+
+    def stop_guest(self):
+        if self.guest:
+            self.monitor.close()
+            self.guest.stop()
+            self.guest = None
+
+    def __enter__(self):
+        self.vitrine.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop_guest()
+        self.vitrine.stop()
+
+    def logs(self):
+        return f"{self.guest.logs() if self.guest else ''}\nvitrine:\n{self.vitrine.log()[-3000:]}"
+
+    @contextlib.contextmanager
+    def case(self, name):
+        with self.tap.case(f"{self.name}: {name}", self.logs):
+            yield
+            expect(self.vitrine.alive(), "vitrine is not running any more")
+
+    def screen(self, head=0):
+        self.screens += 1
+        return self.monitor.screen(self.work / f"screen{self.screens}.ppm", CARD, head)
+
+    def screenshot(self, *options):
+        self.screens += 1
+        return picture.read_png(self.vitrine.screenshot(self.work / f"shot{self.screens}.png", *options))
+
+    def expect_everywhere(self, expected):
+        """QEMU's console shows it, and so does our screenshot."""
+        last = []
+
+        def shown(look):
+            last[:] = [picture.difference(look(), expected)]
+            return not last[0]
+
+        for look, what in ((self.screen, "QEMU's screen"), (self.screenshot, "the screenshot")):
+            try:
+                wait_until(lambda look=look: shown(look), PATIENCE, what)
+            except Failure as failure:
+                raise AssertionError(f"{what}: {last[0]}") from failure
+
+    def displays(self):
+        return [scanout["display"] for scanout in self.vitrine.status()["scanouts"]]
+
+    def connectors(self):
+        """[('connected', its preferred mode), ...]."""
+        found = [re.search(r"@@CONNECTOR \d+ (\w+)(?:.*? (\d+x\d+)@\d+\*)?", line) for line in self.guest.run("connectors")]
+        return [(match[1], match[2] or "") for match in found if match]
+
+
+def check_frames(session):
+    with session.case("a frame, pixel by pixel, on QEMU's console and in the screenshot"):
+        session.guest.show("dumb 1")
+        session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 1))
+    with session.case("other pixels in the framebuffer that is shown"):
+        session.guest.show("redraw 2")
+        session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 2))
+    with session.case("one picture after another, each of them shown"):
+        before = session.vitrine.scanout()
+        for seed in range(10, 20):
+            session.guest.show(f"redraw {seed}")
+        session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 19))
+        frames = session.vitrine.scanout()["frames"] - before["frames"]
+        expect(frames >= 10, f"{frames} frames were counted")
+    with session.case("the kernel's console"):
+        session.guest.show("console 3")
+        session.expect_everywhere(picture.console(WIDTH, HEIGHT, 3))
+
+
+def run_auto(tap, environment):
+    """Nobody named a display."""
+    with VmmSession(tap, environment, "auto", "auto", ["--path", "mapped"]) as session:
+        with session.case("before the VMM: headless"):
+            expect(session.displays()[0] == "headless", session.displays())
+        with session.case("a stock kernel boots over vhost-user-gpu-pci, and QEMU's console is the display"):
+            session.start_guest()
+            session.guest.enter("guest-scanout")
+            expect(session.displays()[0] == "vmm", session.displays())
+            features = session.vitrine.status()["guest_features"]
+            expect(not any("BLOB" in name for name in features), f"blobs are offered: {features}")
+        with session.case("monitors are as QEMU has them: size, connection, EDID"):
+            expect(session.connectors() == [("connected", f"{WIDTH}x{HEIGHT}"), ("disconnected", "")], session.connectors())
+        check_frames(session)
+        with session.case("elsewhere: the screenshot goes on, QEMU's console is empty; and back"):
+            session.vitrine.ask("output", "move", "0", "headless")
+            session.guest.show("dumb 4")
+            wait_until(lambda: picture.difference(session.screen(), picture.picture(WIDTH, HEIGHT, 4)), PATIENCE, "another screen")
+            expect(not picture.difference(session.screenshot(), picture.picture(WIDTH, HEIGHT, 4)), "the screenshot differs")
+            session.vitrine.ask("output", "move", "0", "vmm")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 4))
+        with session.case("QEMU is killed: the last picture stays, headless"):
+            session.guest.kill()
+            wait_until(lambda: session.displays()[0] == "headless", PATIENCE, "headless")
+            expect(not picture.difference(session.screenshot(), picture.picture(WIDTH, HEIGHT, 4)), "the last picture is not there")
+        with session.case("the next one has the picture on its console again"):
+            session.stop_guest()
+            session.start_guest()
+            session.guest.enter("guest-scanout")
+            session.guest.show("dumb 5")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 5))
+            expect(session.displays()[0] == "vmm", session.displays())
+        with tap.case("auto: vitrine ends when asked", session.logs):
+            status = session.vitrine.quit()
+            expect(status == 0, f"vitrine ended with status {status}")
+
+
+class Environment:
+    """What all sessions share."""
+
+    def __init__(self, programs, work, tap):
+        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
+        tap.note(self.kit.qemu_version())
+        self.accelerator = self.kit.accelerator(self.work)
+        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
+        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]], modules=MODULES)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for program in ("vitrine", "vitrinectl", "guest-scanout"):
+        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
+    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
+    tap = Tap()
+    if missing := Kit().missing():
+        print(f"1..0 # SKIP {missing}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vitrine-vmm-") as work:
+        try:
+            run_auto(tap, Environment(programs, work, tap))
+        except Failure as failure:
+            with tap.case("session"):
+                raise failure
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
