@@ -21,6 +21,7 @@
 #include "gpu/gpu.h"
 
 #define DEADLINE_NS UINT64_C(50000000) /* the Linux driver gives up after 50 ms */
+#define STALL_TOLD_NS UINT64_C(1000000000)
 
 static void answer_head(struct vtr_gpu *gpu)
 {
@@ -33,8 +34,18 @@ static void answer_head(struct vtr_gpu *gpu)
 	free(flush);
 }
 
+/* A busy machine misses a deadline now and then, which is nothing to talk about. */
+static void tell_stall(struct vtr_scanout *scanout, uint64_t now)
+{
+	if (scanout->stall_told || now - scanout->stalled_ns < STALL_TOLD_NS)
+		return;
+	scanout->stall_told = true;
+	vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: the display does not answer; the guest goes on without it",
+	                vtr_output_name(scanout->output));
+}
+
 /* The displays in mask did not answer in time. */
-static void note_stalled(struct vtr_gpu *gpu, uint32_t mask)
+static void note_stalled(struct vtr_gpu *gpu, uint32_t mask, uint64_t now)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
@@ -42,9 +53,7 @@ static void note_stalled(struct vtr_gpu *gpu, uint32_t mask)
 		if (!(mask & 1u << i))
 			continue;
 		if (!scanout->stalled)
-			vtr_log_limited(&scanout->log, VTR_LOG_INFO,
-			                "output %s: the display does not answer; the guest goes on without it",
-			                vtr_output_name(scanout->output));
+			scanout->stalled_ns = now;
 		scanout->stalled = true;
 		scanout->stats.timeouts++;
 	}
@@ -118,7 +127,7 @@ static void answer_due(struct vtr_gpu *gpu)
 
 	tick(gpu, now);
 	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now)) {
-		note_stalled(gpu, gpu->flushes.head->waiting);
+		note_stalled(gpu, gpu->flushes.head->waiting, now);
 		answer_head(gpu);
 	}
 	vtr_timer_arm(gpu->flushes.timer, next_due(gpu));
@@ -204,8 +213,10 @@ static void wait_for_display(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	uint32_t stalled = 0;
 
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (gpu->scanouts[i].stalled)
+		if (gpu->scanouts[i].stalled && wanted->waiting & 1u << i) {
 			stalled |= 1u << i;
+			tell_stall(&gpu->scanouts[i], now);
+		}
 	struct vtr_flush *flush = malloc(sizeof(*flush));
 	if (!flush)
 		return;

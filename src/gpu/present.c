@@ -353,7 +353,7 @@ void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, co
 	uint64_t flushed_ns = import && import->replaced ? 0 : event->flushed_ns;
 
 	if (!event->dropped)
-		scanout->stalled = false;
+		vtr_scanout_end_stall(scanout);
 	if (import)
 		import_done(gpu, scanout, import, !event->dropped);
 	count_flush(&scanout->stats, flushed_ns, event->dropped);
@@ -371,7 +371,7 @@ void vtr_scanout_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, co
 void vtr_scanout_display_changed(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 {
 	vtr_imports_forget(&scanout->imports);
-	scanout->stalled = false;
+	vtr_scanout_end_stall(scanout);
 	vtr_scanout_present(gpu, scanout, NULL, 0);
 }
 

@@ -70,6 +70,15 @@ void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	vtr_scanout_present(gpu, scanout, NULL, 0);
 }
 
+void vtr_scanout_end_stall(struct vtr_scanout *scanout)
+{
+	scanout->stalled = false;
+	if (scanout->stall_told)
+		vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: the display answers again",
+		                vtr_output_name(scanout->output));
+	scanout->stall_told = false;
+}
+
 bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 {
 	return scanout->resource && !vtr_resource_pixels(scanout->resource)->count;

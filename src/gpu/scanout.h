@@ -44,7 +44,9 @@ struct vtr_scanout {
 	pixman_region32_t unread; /* damage whose pixels the output has not got yet, picture coordinates */
 	bool holds_buffer;        /* the output's last picture is a dmabuf of the guest's memory, not a copy */
 	bool behind;              /* it was told of a newer one, and did not want the pixels then */
-	bool stalled;             /* the display missed a deadline and has not answered since */
+	bool stalled;             /* the display missed a deadline and has not answered since, */
+	uint64_t stalled_ns;      /* and this is when it did */
+	bool stall_told;          /* it takes so long that the log says so */
 
 	uint64_t sequence;      /* of the last frame */
 	uint64_t tick_ns;       /* of frames that nobody sees: the last tick, or the next when tick_sequence is not 0 */
@@ -71,6 +73,9 @@ void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vt
                      const struct vtr_scanout_layout *layout);
 /* Shows black at once. */
 void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
+
+/* The display answers, or is another one: no flush has to go on without it. */
+void vtr_scanout_end_stall(struct vtr_scanout *scanout);
 
 /* True when the guest shows something whose memory is not there: the last picture stays. */
 bool vtr_scanout_frozen(const struct vtr_scanout *scanout);

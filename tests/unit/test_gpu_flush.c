@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Flushes, fences and pacing against displays that do not answer: what no well-behaved machine can show. */
+#include <vitrine/log.h>
+
 #include "gpu_machine.h"
 
 static void start(struct gpu_machine *machine, unsigned outputs)
@@ -37,6 +39,44 @@ static void test_stuck_display_does_not_stall(void)
 	g_assert_cmpuint(vtr_now_ns() - begin, <, first); /* and then no more than a refresh */
 	g_assert_cmpuint(gpu_machine_status(&machine, 0).timeouts, ==, 2);
 	gpu_machine_destroy(&machine);
+}
+
+struct stall_lines {
+	atomic_int begun, ended;
+};
+
+static void count_lines(enum vtr_log_level level, const char *message, void *data)
+{
+	struct stall_lines *lines = data;
+
+	atomic_fetch_add(&lines->begun, strstr(message, "the display does not answer") != NULL);
+	atomic_fetch_add(&lines->ended, strstr(message, "the display answers again") != NULL);
+}
+
+/* A deadline that is missed now and then is not worth a line, a display that is away for a second is, and its return. */
+static void test_long_stall_is_told(void)
+{
+	struct stall_lines lines = { 0 };
+	struct gpu_machine machine;
+
+	vtr_log_set_handler(count_lines, &lines);
+	start(&machine, 1);
+	atomic_store(&machine.display.stuck, 1);
+	gpu_machine_flush(&machine, 1);
+	uint64_t stalled = vtr_now_ns();
+	gpu_machine_flush(&machine, 1);
+	if (vtr_now_ns() - stalled < 900000000) /* on a machine that is not too busy to tell */
+		g_assert_cmpint(lines.begun, ==, 0);
+	while (vtr_now_ns() - stalled < 1100000000)
+		gpu_machine_flush(&machine, 1);
+	gpu_machine_flush(&machine, 1);
+	g_assert_cmpint(lines.begun, ==, 1);
+	g_assert_cmpint(lines.ended, ==, 0);
+	gpu_machine_unstick(&machine, 0);
+	gpu_machine_flush(&machine, 1);
+	GPU_WAIT(&machine, lines.ended == 1);
+	gpu_machine_destroy(&machine);
+	vtr_log_set_handler(NULL, NULL);
 }
 
 static void test_stuck_display_counts_for_all_who_waited(void)
@@ -324,6 +364,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/gpu/flush/stuck-display-does-not-stall", test_stuck_display_does_not_stall);
+	g_test_add_func("/unit/gpu/flush/long-stall-is-told", test_long_stall_is_told);
 	g_test_add_func("/unit/gpu/flush/stuck-display-counts-for-all", test_stuck_display_counts_for_all_who_waited);
 	g_test_add_func("/unit/gpu/flush/stalled-display-does-not-hold-up-others", test_stalled_display_does_not_hold_up_others);
 	g_test_add_func("/unit/gpu/flush/disconnected-output-is-paced", test_disconnected_output_is_paced);
