@@ -60,6 +60,8 @@ static void echo_config_read(struct vtr_virtio_device *device, uint32_t offset, 
 static void echo_config_write(struct vtr_virtio_device *device, uint32_t offset, const void *buffer, uint32_t length)
 {
 	memcpy(echo_from_base(device)->config + offset, buffer, length);
+	if (offset + length == ECHO_CONFIG_SIZE)
+		vtr_virtio_config_changed(device);
 }
 
 static void echo_answer(struct echo *echo, unsigned index, struct vtr_chain *chain)

@@ -61,6 +61,14 @@ bool vtr_vhost_user_has(const struct vtr_vhost_user_server *server, unsigned bit
 	return server->protocol_features & VTR_VHOST_USER_BIT(bit);
 }
 
+int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size,
+                       vtr_vhost_user_done done, void *data)
+{
+	if (!vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+		done = NULL;
+	return vtr_vhost_user_channel_send(&server->channel, request, payload, size, done, data);
+}
+
 static void reply(struct vtr_vhost_user_server *server, const struct vtr_vhost_user_request *request)
 {
 	struct vhost_user_header header = {
@@ -160,6 +168,8 @@ static void disconnect(struct vtr_vhost_user_server *server)
 	vtr_message_reader_finish(&server->reader);
 	vtr_message_queue_finish(&server->queue);
 
+	vtr_vhost_user_channel_open(&server->channel, -1);
+	server->config_changed = false;
 	vtr_virtio_abandon(server->device);
 	vtr_vhost_user_rings_reset(server);
 	vtr_vhost_user_remove_memory(server);
@@ -259,7 +269,9 @@ struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop
 	vtr_virtio_set_transport(device, &vtr_vhost_user_transport, server);
 	server->resume = vtr_loop_add_event(loop, on_resume, server);
 	server->poll = vtr_vhost_user_poll_timer(server);
-	int error = server->resume && server->poll ? 0 : -ENOMEM;
+	int error = vtr_vhost_user_channel_init(&server->channel, loop);
+	if (!server->resume || !server->poll)
+		error = -ENOMEM;
 	if (!error)
 		error = vtr_listener_start(&server->listener, path, fd);
 	else if (!path)
@@ -298,6 +310,7 @@ void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server)
 	if (server->socket >= 0)
 		disconnect(server);
 	vtr_listener_finish(&server->listener);
+	vtr_vhost_user_channel_finish(&server->channel);
 	vtr_source_remove(server->resume);
 	vtr_source_remove(server->poll);
 	vtr_virtio_set_transport(server->device, NULL, NULL);
@@ -308,4 +321,5 @@ void vtr_vhost_user_server_status(const struct vtr_vhost_user_server *server, st
 {
 	*status = server->status;
 	status->memory_slots = (uint32_t)server->table.count;
+	status->backend_channel = vtr_vhost_user_channel_is_open(&server->channel);
 }

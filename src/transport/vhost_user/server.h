@@ -9,6 +9,7 @@
 #include "transport/message.h"
 #include "transport/vhost_user/memory_table.h"
 #include "transport/vhost_user/protocol.h"
+#include "transport/vhost_user/server_channel.h"
 #include "virtio/device.h"
 
 /*
@@ -67,6 +68,10 @@ struct vtr_vhost_user_server {
 	struct vtr_vhost_user_ring rings[VTR_VIRTIO_MAX_QUEUES];
 	struct vtr_source *poll; // timer, for rings without a kick fd
 
+	struct vtr_vhost_user_channel channel;
+	bool config_changed; // and the front-end has still to be told
+	bool telling_config; // its reply is still to come
+
 	int (*gpu_socket)(int fd, void *data); // may be NULL
 	void *gpu_socket_data;
 	struct vtr_vhost_user_status status;
@@ -108,6 +113,10 @@ struct vtr_vhost_user_message {
 void vtr_vhost_user_lose(struct vtr_vhost_user_server *server, const char *reason);
 /* Is the protocol feature negotiated? */
 bool vtr_vhost_user_has(const struct vtr_vhost_user_server *server, unsigned bit);
+/* Sends a request on the back-end channel. done, where it is not NULL and REPLY_ACK is negotiated, is called once, later. As
+ * vtr_vhost_user_channel_send(). */
+int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size,
+                       vtr_vhost_user_done done, void *data);
 
 /* server_messages.c */
 const struct vtr_vhost_user_message *vtr_vhost_user_message_find(uint32_t request); // NULL: unknown

@@ -15,8 +15,8 @@
 #define BIT(n) VTR_VHOST_USER_BIT(n)
 #define F(feature) VTR_VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_##feature)
 
-static const uint64_t offered_protocol_features =
-	F(MQ) | F(REPLY_ACK) | F(CONFIG) | F(RESET_DEVICE) | F(CONFIGURE_MEM_SLOTS) | F(STATUS) | F(GPA_ADDRESSES);
+static const uint64_t offered_protocol_features = F(MQ) | F(REPLY_ACK) | F(BACKEND_REQ) | F(CONFIG) | F(BACKEND_SEND_FD) |
+                                                  F(RESET_DEVICE) | F(CONFIGURE_MEM_SLOTS) | F(STATUS) | F(GPA_ADDRESSES);
 
 /* ---- payloads ---- */
 
@@ -182,7 +182,12 @@ static int set_config(struct vtr_vhost_user_server *server, struct vtr_vhost_use
 	return 0;
 }
 
-/* ---- the display socket ---- */
+/* ---- sockets ---- */
+
+static int set_backend_req_fd(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	return vtr_vhost_user_channel_open(&server->channel, vtr_message_take_fd(request->message, 0));
+}
 
 static int gpu_set_socket(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
@@ -224,6 +229,7 @@ static const struct vtr_vhost_user_message messages[] = {
 	ROW(SET_PROTOCOL_FEATURES, 8, 8, 0, 0, VTR_REPLY_IF_ASKED, 0, set_protocol_features),
 	ROW(GET_QUEUE_NUM, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, 0, get_queue_num),
 	ROW(SET_VRING_ENABLE, STATE, STATE, 0, 0, VTR_REPLY_IF_ASKED, 0, vtr_vhost_user_set_vring_enable),
+	ROW(SET_BACKEND_REQ_FD, 0, 0, 1, 1, VTR_REPLY_IF_ASKED, F(BACKEND_REQ), set_backend_req_fd),
 	ROW(GET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_PAYLOAD, 0, get_config),
 	ROW(SET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_IF_ASKED, F(CONFIG), set_config),
 	ROW(GPU_SET_SOCKET, 0, 0, 1, 1, VTR_REPLY_IF_ASKED, 0, gpu_set_socket),

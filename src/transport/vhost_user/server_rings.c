@@ -56,11 +56,38 @@ static void interrupt_queue(void *data, unsigned queue)
 	signal_call(&((struct vtr_vhost_user_server *)data)->rings[queue]);
 }
 
+static void tell_config(struct vtr_vhost_user_server *server);
+
+static void on_config_told(int result, void *data)
+{
+	struct vtr_vhost_user_server *server = data;
+
+	server->telling_config = false;
+	tell_config(server);
+}
+
+/* One message at a time where there are replies: what changes meanwhile is told together. A device that is suspended is silent
+ * ("Suspended device state"). */
+static void tell_config(struct vtr_vhost_user_server *server)
+{
+	if (!server->config_changed || server->telling_config || !server->status.rings ||
+	    !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_CONFIG))
+		return;
+	server->telling_config = vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, NULL, 0, on_config_told, server);
+	if (error)
+		server->telling_config = false;
+	else
+		server->config_changed = false;
+}
+
 /* The configuration has changed, or the device has found a ring broken. */
 static void interrupt_config(void *data)
 {
 	struct vtr_vhost_user_server *server = data;
 
+	server->config_changed = true;
+	tell_config(server);
 	for (unsigned i = 0; i < server->device->n_queues; i++)
 		if (server->rings[i].running && server->device->queues[i].broken)
 			report_failure(&server->rings[i]);
@@ -145,7 +172,7 @@ static int wake_device(struct vtr_vhost_user_server *server)
 	vtr_virtio_reset(server->device);
 	for (unsigned i = 0; i < server->device->n_queues; i++)
 		server->rings[i].stopped = 0;
-	server->fresh = false;
+	server->fresh = server->config_changed = false;
 	vtr_virtio_set_status(server->device, status);
 	if (vtr_virtio_set_driver_features(server->device, virtio_features(server)) < 0)
 		return -EINVAL;
@@ -225,8 +252,10 @@ void vtr_vhost_user_rings_update(struct vtr_vhost_user_server *server)
 		awake = true;
 		start_ring(server, ring);
 	}
-	if (server->status.rings)
-		vtr_virtio_set_status(server->device, vtr_virtio_status(server->device) | VIRTIO_CONFIG_S_DRIVER_OK);
+	if (!server->status.rings)
+		return;
+	vtr_virtio_set_status(server->device, vtr_virtio_status(server->device) | VIRTIO_CONFIG_S_DRIVER_OK);
+	tell_config(server);
 }
 
 void vtr_vhost_user_enable_all(struct vtr_vhost_user_server *server)
