@@ -305,6 +305,16 @@ void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr
 	device->transport_data = data;
 }
 
+void vtr_virtio_set_max_queue_size(struct vtr_virtio_device *device, uint16_t size)
+{
+	unsigned i;
+
+	for (i = 0; i < device->n_queues; i++) {
+		assert(!device->queues[i].enabled);
+		device->queues[i].max_size = device->queues[i].size = size;
+	}
+}
+
 static bool acceptable(const struct vtr_virtio_device *device, uint64_t features)
 {
 	return (features & BIT(VIRTIO_F_VERSION_1)) && !(features & ~vtr_virtio_device_features(device));

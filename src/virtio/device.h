@@ -103,6 +103,9 @@ void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);
 
 /* ---- for transports ---- */
 void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data);
+/* Not the device but the VMM says how large queues may be: up to size, a power of two, at most VTR_MAX_QUEUE_SIZE. Before any queue is
+ * used. */
+void vtr_virtio_set_max_queue_size(struct vtr_virtio_device *device, uint16_t size);
 /* The driver's answer to the features, remembered until FEATURES_OK and ignored after it. Masks nothing, refuses: -EINVAL when a
  * bit was not offered or VERSION_1 is missing; FEATURES_OK will then not stay. */
 int vtr_virtio_set_driver_features(struct vtr_virtio_device *device, uint64_t features);

@@ -146,12 +146,28 @@ class Status(ServerCase):
     def machine(self, **how):
         return super().machine(protocol_features=self.PROTOCOL, **how)
 
-    def test_driver_ok_starts(self):
+    def machine_with_driver(self):
+        """A front-end that tells of its driver from the beginning."""
+        front_end = self.connect(protocol_features=self.PROTOCOL)
+        front_end.set_status(ACKNOWLEDGE | DRIVER)
+        memory = self.memory(0x10000)
+        front_end.set_mem_table([front_end.region(0, 0x10000)], [memory.fd])
+        ring = self.ring(front_end, memory=memory)
+        ring.start()
+        return front_end, memory, ring
+
+    def test_a_status_without_a_driver(self):
+        """QEMU's generic devices: FEATURES_OK, and not a word after it."""
         front_end, _, ring = self.machine()
+        front_end.set_status(FEATURES_OK)
+        self.assertTrue(ring.echoes())
+        self.assertEqual(front_end.u64(GET_STATUS), FEATURES_OK)
+
+    def test_driver_ok_starts(self):
+        front_end, _, ring = self.machine_with_driver()
         ring.put([(0x4000, 4, False), (0x5000, 16, True)])
         ring.ring()
         self.assertTrue(ring.silent())
-        front_end.set_status(ACKNOWLEDGE | DRIVER)
         front_end.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)
         self.assertEqual(front_end.u64(GET_STATUS), 11)
         self.assertTrue(ring.silent())

@@ -235,6 +235,7 @@ static int connected(int socket, void *data)
 	server->socket = socket;
 	server->features = server->protocol_features = 0;
 	server->device_status = 0;
+	server->status_reset = false;
 	server->fresh = true;
 	server->table.gpa_addresses = false;
 	vtr_message_reader_init(&server->reader, &framing);
@@ -265,6 +266,7 @@ struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop
 	server->socket = -1;
 	vtr_listener_init(&server->listener, loop, "vhost-user", connected, server);
 	vtr_vhost_user_mem_table_init(&server->table, memory);
+	vtr_virtio_set_max_queue_size(device, VTR_MAX_QUEUE_SIZE);
 	vtr_vhost_user_rings_init(server);
 	vtr_virtio_set_transport(device, &vtr_vhost_user_transport, server);
 	server->resume = vtr_loop_add_event(loop, on_resume, server);

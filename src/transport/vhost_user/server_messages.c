@@ -121,6 +121,7 @@ static int set_status(struct vtr_vhost_user_server *server, struct vtr_vhost_use
 	if (!(status & VIRTIO_CONFIG_S_FEATURES_OK))
 		status &= ~(uint64_t)VIRTIO_CONFIG_S_DRIVER_OK;
 	server->device_status = (uint8_t)status;
+	server->status_reset = !decode_u64(request);
 	if (!status && !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
 		vtr_vhost_user_reset_device(server);
 	return 0;
@@ -134,6 +135,7 @@ static int get_status(struct vtr_vhost_user_server *server, struct vtr_vhost_use
 static int reset_device(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
 	server->device_status = 0;
+	server->status_reset = false;
 	vtr_vhost_user_reset_device(server);
 	return 0;
 }

@@ -4,10 +4,11 @@
  *
  * The front-end describes each ring with messages in almost any order. What it said is kept here; the device's queue runs while all
  * that it takes is there ("Ring states"): the ring is started (SET_VRING_KICK, until GET_VRING_BASE), enabled (SET_VRING_ENABLE, or
- * from the beginning when VHOST_USER_F_PROTOCOL_FEATURES was not negotiated), has addresses, and the driver is ready: the device
- * status has FEATURES_OK where STATUS is negotiated; otherwise a ring that would run says so. After each message that changes one of
- * these vtr_vhost_user_rings_update() starts and stops queues accordingly. A ring that is disabled is left alone: of a request that
- * is not to have side effects nothing may be done yet, and dropping it would lose a picture.
+ * from the beginning when VHOST_USER_F_PROTOCOL_FEATURES was not negotiated), has addresses, and the driver is ready. Where STATUS
+ * is negotiated and tells of a driver, that is DRIVER_OK. QEMU negotiates it for all its vhost-user devices, but tells some of
+ * FEATURES_OK and nothing else, ever; there, and without STATUS, a ring that would run says that its driver is ready. After each
+ * message that changes one of these vtr_vhost_user_rings_update() starts and stops queues accordingly. A ring that is disabled is
+ * left alone: of a request that is not to have side effects nothing may be done yet, and dropping it would lose a picture.
  *
  * What the virtio device itself is told, features and status, is told when the first ring starts, all at once. Until then a device
  * whose last guest is gone goes on showing that one's picture.
@@ -142,12 +143,16 @@ static uint64_t virtio_features(const struct vtr_vhost_user_server *server)
 	return server->features & ~VTR_VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
-/* Not DRIVER_OK: QEMU's vhost-user-gpu (11.1) enables its rings when the driver has written that, and never passes it on. */
+/* As far as the front-end says anything about its driver. */
 static bool driver_is_ready(const struct vtr_vhost_user_server *server)
 {
-	const uint8_t status = server->device_status & (VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED);
+	const uint8_t status = server->device_status;
 
-	return !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_STATUS) || status == VIRTIO_CONFIG_S_FEATURES_OK;
+	if (!vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_STATUS))
+		return true;
+	if (server->status_reset || status & VIRTIO_CONFIG_S_FAILED)
+		return false;
+	return status & VIRTIO_CONFIG_S_DRIVER_OK || !(status & VIRTIO_CONFIG_S_DRIVER);
 }
 
 /* Do the rings go on where they stopped? */
