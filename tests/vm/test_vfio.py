@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The library's VFIO and udmabuf parts against a real kernel: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c)
+"""The library's parts that talk to the kernel, against a real one: a guest with devices bound to vfio-pci, where vfio-errnos (vfio_errnos.c)
 checks every errno that the kernel's dmabuf export has, revocation, and the ways to a device, vfio-mapped (vfio_mapped.c) reading through a
-device's fd, and udmabuf-limits (udmabuf_limits.c) the rules and limits of udmabuf; and a vitrine that is given a device. The guest's display is a vitrine: its card is the importer."""
+device's fd, udmabuf-limits (udmabuf_limits.c) the rules and limits of udmabuf, and timelines (timelines.c) DRM's timelines; and a vitrine
+that is given a device. The guest's display is a vitrine: its card is the importer."""
 
 import argparse
 import json
@@ -108,7 +109,9 @@ def main():
     for program in ("vitrine", "vitrinectl", "vitrine-guest", "vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-user-bars",
                     "vfio-embedding"):
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
+    parser.add_argument("--timelines", type=pathlib.Path, metavar="PROGRAM", help="where there is a Wayland display")
+    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items() if path}
+    timelines = [programs["timelines"]] if "timelines" in programs else []
     tap, kit = Tap(), Kit()
     if missing := kit.missing():
         print(f"1..0 # SKIP {missing}")
@@ -118,12 +121,13 @@ def main():
         vitrine = Vitrine(programs, work)
         try:
             inside = [programs[name] for name in ("vfio-errnos", "vfio-mapped", "udmabuf-limits", "vfio-user-bars", "vfio-embedding",
-                                                   "vitrine", "vitrinectl", "vitrine-guest")]
+                                                   "vitrine", "vitrinectl", "vitrine-guest")] + timelines
             initramfs = kit.initramfs(work / "initramfs.gz", programs=inside)
             machine = (kit, work, initramfs, kit.accelerator(work), vitrine.socket)
             vitrine.start()
             run(tap, Guest(*machine, extra=DEVICES), "identity", (MEMORY, RESET, TEST),
-                [f"vfio-mapped {MEMORY}", "vfio-user-bars /dev/dri/card0", "udmabuf-limits /dev/dri/card0"])
+                [f"vfio-mapped {MEMORY}", "vfio-user-bars /dev/dri/card0", "udmabuf-limits /dev/dri/card0",
+                 *(["timelines /dev/dri/card0"] if timelines else [])])
             run(tap, Guest(*machine, append="iommu.passthrough=0"), "translated", (MEMORY,))
         except Failure as failure:
             print(f"Bail out! {failure}")

@@ -53,7 +53,7 @@ void wayland_import_released(struct wayland_import *import)
 	struct wayland_window *window = import->window;
 
 	if (import->busy || import->n_releases)
-		return;
+		return; /* wl_buffer.release means nothing for a commit with a release point */
 	if (import->frame && import->frame == window->committed)
 		window->committed_released = true; /* copied already; it counts as shown at its callback */
 	else if (import->frame)

@@ -40,8 +40,6 @@ static void buffer_release(void *data, struct wl_buffer *wl_buffer)
 {
 	struct wayland_import *import = data;
 
-	if (!import->busy)
-		return; /* released already; or committed with points, which alone count then */
 	import->busy = false;
 	wayland_import_released(import);
 }

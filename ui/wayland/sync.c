@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "wayland/timeline.h"
 #include "wayland/wayland.h"
 
 enum { READY_POINT = 1 };

@@ -4,29 +4,15 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
-
-#include <vitrine/error.h>
 
 #include "linux-drm-syncobj-v1-client-protocol.h"
 
+struct vtr_source;
 struct wayland_display;
 struct wayland_import;
 struct wayland_window;
 
-/* ---- timeline.c: the kernel's part. 0 or -errno. ---- */
-
-/* An fd of a DRM node whose timelines can be waited for in a loop: of the device main (0: not known), else of any. Or -errno, with
- * *error. */
-int wayland_timeline_open(dev_t main, struct vtr_error *error);
-/* A timeline on which nothing is signalled; *fd is the caller's. */
-int wayland_timeline_create(int node, uint32_t *handle, int *fd);
-int wayland_timeline_signal(int node, uint32_t handle, uint64_t point);
-/* event_fd becomes readable when point is signalled, also when that has happened already. */
-int wayland_timeline_watch(int node, uint32_t handle, uint64_t point, int event_fd);
-void wayland_timeline_destroy(int node, uint32_t handle); /* what is waited for on it does not come any more */
-
-/* ---- sync.c: linux-drm-syncobj-v1 ---- */
+/* linux-drm-syncobj-v1: commits whose end the compositor tells by a timeline of the kernel. */
 
 struct wayland_sync {
 	struct wp_linux_drm_syncobj_manager_v1 *manager; /* NULL: the compositor has none */

@@ -14,7 +14,7 @@
 #include <xf86drm.h>
 
 #include "util/fd.h"
-#include "wayland/sync.h"
+#include "wayland/timeline.h"
 
 #ifndef DRM_IOCTL_SYNCOBJ_EVENTFD
 struct drm_syncobj_eventfd {
