@@ -130,4 +130,25 @@ static inline struct vtr_buffer *another_buffer(struct session *session)
 
 static const struct mock_options plain = { .dmabuf_version = 3 };
 
+/* ---- programs ---- */
+
+/* Before all tests; the result is for session_run_tests(). */
+static inline char *session_init(int *argc, char ***argv)
+{
+	char *directory = g_dir_make_tmp("vitrine-mock-XXXXXX", NULL);
+
+	g_test_init(argc, argv, NULL);
+	g_setenv("XDG_RUNTIME_DIR", directory, true);
+	vtr_log_set_handler(keep_log, NULL);
+	return directory;
+}
+
+static inline int session_run_tests(const char *directory)
+{
+	int failed = g_test_run();
+
+	rmdir(directory);
+	return failed;
+}
+
 #endif

@@ -7,6 +7,7 @@
 import contextlib
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "vm")]
 import desktop  # noqa: E402  pylint: disable=wrong-import-position
 import picture  # noqa: E402  pylint: disable=wrong-import-position
+from session import Session  # noqa: E402  pylint: disable=wrong-import-position
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
 
 WIDTH, HEIGHT = 480, 320
@@ -183,6 +185,19 @@ def check_killed(tap, vitrine, screen):
             until(lambda: number_of(screen.look()) >= newest, vitrine.log)
 
 
+def check_rate(tap, programs, directory):
+    """A monitor above 60 Hz, told by the window's compositor, in the guest's EDID."""
+    directory.mkdir()
+    with tap.case("the monitor's refresh rate reaches the EDID"), desktop.Weston(directory, WIDTH, HEIGHT, ["--refresh-rate=143900"]) as weston, \
+            Session(programs, directory / "session", weston.env, "--display", "wayland", "--output", "auto") as session:
+        with session.picture():
+            until(lambda: session.scanout()["output"]["refresh_hz"] == 143.9, lambda: json.dumps(session.scanout()))
+        probe = subprocess.run([session.guest, "--vfio-user", str(session.device.socket), "probe"], capture_output=True, text=True,
+                               timeout=PATIENCE, check=True).stdout
+        rates = [float(rate) for rate in re.findall(r'EDID "vitrine-0".* at ([0-9.]+) Hz', probe)]
+        expect(len(rates) == 1 and abs(rates[0] - 143.9) < 0.1, probe)
+
+
 def main():
     tap = Tap()
     reason = desktop.missing()
@@ -197,6 +212,7 @@ def main():
         check_stopped(tap, vitrine, screen)
         check_killed(tap, vitrine, screen)
         check_shown(tap, vitrine, screen)
+        check_rate(tap, sys.argv[1:4], directory / "rate")
     return tap.finish()
 
 

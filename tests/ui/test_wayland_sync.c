@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Explicit synchronisation (linux-drm-syncobj-v1) with the mock compositor, over timelines in memory. */
+#include <fcntl.h>
+
 #include "fake_syncobj.h"
 #include "mock_session.h"
 #include "xdg-shell-server-protocol.h"
@@ -72,7 +74,6 @@ static void test_switched_off(void)
 
 /* ---- releases ---- */
 
-/* Whether the display still holds buffer, which the caller has locked: none other does. */
 static void present_new(struct session *session, struct vtr_buffer **buffers, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -155,6 +156,34 @@ static void test_in_place(void)
 	mock_release_held(&session.mock);
 	for (int i = 0; i < 20; i++)
 		scanout_show(&session.scanout);
+	finish_explicit(&session);
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* A buffer that was committed twice is the compositor's until both commits are released, and so is the guest's memory. */
+static void test_held_until_all(void)
+{
+	struct session session;
+
+	start_explicit(&session);
+	session.mock.hold_releases = true;
+	for (unsigned i = 0; i < 2; i++)
+		scanout_show(&session.scanout);
+	struct vtr_buffer *first = another_buffer(&session);
+	int fd = vtr_buffer_fd(first);
+	vtr_buffer_drop(first);
+	scanout_show(&session.scanout);
+	g_assert_cmpuint(session.mock.n_points, ==, 2);
+	mock_signal(&session.mock, 1);
+	settle(&session);
+	g_assert_true(is_open(fd));
+	mock_signal(&session.mock, 0);
+	while (is_open(fd))
+		step(&session);
 	finish_explicit(&session);
 }
 
@@ -301,11 +330,8 @@ static void test_compositor_dies(void)
 
 int main(int argc, char **argv)
 {
-	g_autofree char *directory = g_dir_make_tmp("vitrine-mock-XXXXXX", NULL);
+	g_autofree char *directory = session_init(&argc, &argv);
 
-	g_test_init(&argc, &argv, NULL);
-	g_setenv("XDG_RUNTIME_DIR", directory, true);
-	vtr_log_set_handler(keep_log, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(kernels); i++) {
 		g_autofree char *name = g_strconcat("/wayland-sync/kernel/", kernels[i].name, NULL);
 
@@ -314,13 +340,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/wayland-sync/switched-off", test_switched_off);
 	g_test_add_func("/wayland-sync/any-order", test_any_order);
 	g_test_add_func("/wayland-sync/in-place", test_in_place);
+	g_test_add_func("/wayland-sync/held-until-all", test_held_until_all);
 	g_test_add_func("/wayland-sync/released-early", test_released_early);
 	g_test_add_func("/wayland-sync/mixed", test_mixed);
 	g_test_add_func("/wayland-sync/resized", test_resized);
 	g_test_add_func("/wayland-sync/device-lost", test_device_lost);
 	g_test_add_func("/wayland-sync/moved-away", test_moved_away);
 	g_test_add_func("/wayland-sync/compositor-dies", test_compositor_dies);
-	int failed = g_test_run();
-	rmdir(directory);
-	return failed;
+	return session_run_tests(directory);
 }
