@@ -87,7 +87,7 @@ static struct piece *read_pieces(int fd, uint32_t *count)
 	struct piece *pieces = NULL;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (fd < 0 || readlink(path, target, sizeof(target) - 1) < 0 || strncmp(target, "/memfd:" NAME, strlen("/memfd:" NAME)))
+	if (readlink(path, target, sizeof(target) - 1) < 0 || strncmp(target, "/memfd:" NAME, strlen("/memfd:" NAME)))
 		return NULL;
 	off_t end = lseek(fd, 0, SEEK_END) - (off_t)sizeof(*count);
 	if (pread(fd, count, sizeof(*count), end) == sizeof(*count))
@@ -110,7 +110,7 @@ static void map_piece(char *to, size_t length, int protection, int flags, const 
 void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
 	uint32_t count = 0;
-	struct piece *pieces = flags & MAP_ANONYMOUS ? NULL : read_pieces(fd, &count);
+	struct piece *pieces = fd < 0 ? NULL : read_pieces(fd, &count);
 	char *start = map(address, length, protection, flags, fd, offset);
 	uint64_t at = 0, first = (uint64_t)offset;
 
