@@ -248,10 +248,11 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 	if (!vtr_range_fits(command->offset, bytes, resource->backing.length))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	pixman_box32_t box = { (int32_t)r->x, (int32_t)r->y, (int32_t)(r->x + r->width), (int32_t)(r->y + r->height) };
-	uint64_t cpu = vtr_scanout_cpu_ns();
+	uint64_t cpu = resource->shown ? vtr_scanout_cpu_ns() : 0; /* looking at that clock costs more than a small transfer */
 	int failed = vtr_image_transfer(resource->image, &box, &resource->backing, command->offset);
 	if (failed) /* rows that were copied are copied again */
 		return vtr_virtqueue_is_transient(failed) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_UNSPEC;
-	count_transfer(gpu, resource, (uint64_t)r->width * 4 * r->height, vtr_scanout_cpu_ns() - cpu);
+	if (resource->shown)
+		count_transfer(gpu, resource, (uint64_t)r->width * 4 * r->height, vtr_scanout_cpu_ns() - cpu);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
