@@ -113,7 +113,11 @@ struct vtr_guest_events {
 /* Drives the input devices (options->input) and prints each event they send: `DEVICE EV_TYPE CODE VALUE`, codes by number. */
 VTR_API int vtr_guest_events(const struct vtr_guest_options *options, const struct vtr_guest_events *events, FILE *out);
 
+struct vtr_guest_bench {
+	bool json;
+	bool round_trips; /* nothing else: any virtio-gpu device has those */
+};
 /* Measures round trips, the device's CPU time a frame, its resident memory, and what a screenshot costs. */
-VTR_API int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *out);
+VTR_API int vtr_guest_bench(const struct vtr_guest_options *options, const struct vtr_guest_bench *choice, FILE *out);
 
 #endif

@@ -31,6 +31,7 @@ enum {
 
 struct bench {
 	struct vtr_guest *guest;
+	const struct vtr_guest_bench *choice;
 	uint32_t pid;
 	json_t *rows;
 	bool failed;
@@ -47,39 +48,87 @@ static void give_up(struct bench *bench, const char *name, const char *why)
 	json_array_append_new(bench->rows, json_pack("{s:s, s:n, s:s}", "name", name, "value", "error", why));
 }
 
+static const char unknown_process[] = "no answer, or the device's process is not ours to look at: try --pid PID";
+
 /* ---- round trips ---- */
 
-static int one_batch(struct vtr_guest *guest, uint32_t n)
+/* Commands that are measured: one that the device may have to ask somebody for, and one that is all its own. */
+static const struct virtio_gpu_ctrl_hdr get_display_info = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
+static const struct virtio_gpu_transfer_to_host_2d transfer = { .hdr.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D,
+	                                                        .r = { 0, 0, 1, 1 },
+	                                                        .resource_id = 1 };
+
+struct trip {
+	const char *name, *cpu; /* of the rows */
+	const void *request;
+	size_t size, response_size;
+	uint32_t batch;
+};
+
+static int one_batch(struct vtr_guest *guest, const struct trip *trip)
 {
-	struct virtio_gpu_ctrl_hdr request = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
 	uint64_t mark = guest->areas[VTR_GUEST_SYSTEM].used;
 	struct vtr_guest_message message;
 	uint32_t written;
 	uint16_t head;
 	int result = 0;
 
-	for (uint32_t i = 0; i < n && !result; i++)
-		result = vtr_guest_post(guest, VTR_GUEST_CONTROL, &message, &request, sizeof(request),
-		                        sizeof(struct virtio_gpu_resp_display_info));
+	for (uint32_t i = 0; i < trip->batch && !result; i++)
+		result = vtr_guest_post(guest, VTR_GUEST_CONTROL, &message, trip->request, trip->size, trip->response_size);
 	if (!result)
 		result = vtr_guest_kick(guest, VTR_GUEST_CONTROL, false);
-	for (uint32_t i = 0; i < n && !result; i++)
+	for (uint32_t i = 0; i < trip->batch && !result; i++)
 		result = vtr_guest_collect(guest, VTR_GUEST_CONTROL, &head, &written, guest->timeout_ms);
 	guest->areas[VTR_GUEST_SYSTEM].used = mark;
 	return result;
 }
 
-static void round_trips(struct bench *bench, const char *name, uint32_t batch)
+static void round_trip(struct bench *bench, const struct trip *trip)
 {
-	uint64_t started = vtr_now_ns(), now = started, commands = 0;
+	uint64_t started = vtr_now_ns(), now = started, commands = 0, before = 0, after = 0;
+	bool cpu = !vtr_usage_cpu_ns(bench->pid, &before);
 
-	for (; now - started < (uint64_t)ROUND_TRIP_MS * NS_PER_MS; now = vtr_now_ns(), commands += batch) {
-		if (one_batch(bench->guest, batch)) {
-			give_up(bench, name, vtr_guest_error(bench->guest));
+	for (; now - started < (uint64_t)ROUND_TRIP_MS * NS_PER_MS; now = vtr_now_ns(), commands += trip->batch) {
+		if (one_batch(bench->guest, trip)) {
+			give_up(bench, trip->name, vtr_guest_error(bench->guest));
 			return;
 		}
 	}
-	add(bench, name, (double)commands * 1e9 / (double)(now - started), "commands/s");
+	add(bench, trip->name, (double)commands * 1e9 / (double)(now - started), "commands/s");
+	if (cpu && !vtr_usage_cpu_ns(bench->pid, &after))
+		add(bench, trip->cpu, (double)(after - before) / 1000 / (double)commands, "us");
+	else
+		give_up(bench, trip->cpu, unknown_process);
+}
+
+/* What the transfers are made of. */
+static bool make_resource(struct vtr_guest *guest)
+{
+	struct virtio_gpu_mem_entry entry = { guest->areas[VTR_GUEST_RAM].address, 64 * 64 * 4, 0 };
+
+	return vtr_command_create_2d(guest, transfer.resource_id, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, 64, 64) ==
+	               VIRTIO_GPU_RESP_OK_NODATA &&
+	       vtr_command_attach(guest, transfer.resource_id, &entry, 1) == VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+static void round_trips(struct bench *bench)
+{
+	const size_t info = sizeof(struct virtio_gpu_resp_display_info), nothing = sizeof(struct virtio_gpu_ctrl_hdr);
+	const struct trip trips[] = {
+		{ "control round trips, one at a time", "device CPU of one", &get_display_info, sizeof(get_display_info), info, 1 },
+		{ "control round trips, 32 at a time", "device CPU of one of them", &get_display_info, sizeof(get_display_info),
+		  info, BATCH },
+		{ "transfers of a pixel, one at a time", "device CPU of a transfer", &transfer, sizeof(transfer), nothing, 1 },
+		{ "transfers of a pixel, 32 at a time", "device CPU of a transfer of 32", &transfer, sizeof(transfer), nothing,
+		  BATCH },
+	};
+
+	if (!make_resource(bench->guest)) {
+		give_up(bench, trips[0].name, vtr_guest_error(bench->guest));
+		return;
+	}
+	for (size_t i = 0; i < sizeof(trips) / sizeof(trips[0]); i++)
+		round_trip(bench, &trips[i]);
 }
 
 /* ---- frames ---- */
@@ -140,7 +189,7 @@ static void frames(struct bench *bench)
 		if (passed)
 			add(bench, sizes[i].name, sizes[i].cost, "us");
 		else
-			give_up(bench, sizes[i].name, "no answer, or the device's process is not ours to look at: try --pid PID");
+			give_up(bench, sizes[i].name, unknown_process);
 		vtr_image_finish(&sizes[i].image);
 	}
 	if (passed && sizes[0].cost > 0)
@@ -258,8 +307,9 @@ static void print(const json_t *rows, FILE *out)
 
 static void run(struct bench *bench)
 {
-	round_trips(bench, "control round trips, one at a time", 1);
-	round_trips(bench, "control round trips, 32 at a time", BATCH);
+	round_trips(bench);
+	if (bench->choice->round_trips)
+		return;
 	frames(bench);
 	memory(bench);
 	if (!bench->guest->options.control)
@@ -272,10 +322,10 @@ static void run(struct bench *bench)
 	add(bench, "memcpy of as many bytes", memcpy_ms((size_t)3840 * 2160 * 4), "ms");
 }
 
-int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *out)
+int vtr_guest_bench(const struct vtr_guest_options *options, const struct vtr_guest_bench *choice, FILE *out)
 {
 	struct vtr_error error;
-	struct bench bench = { .guest = vtr_guest_open(options, &error), .rows = json_array() };
+	struct bench bench = { .guest = vtr_guest_open(options, &error), .choice = choice, .rows = json_array() };
 	int code = VTR_GUEST_GONE;
 
 	if (!bench.guest) {
@@ -288,7 +338,7 @@ int vtr_guest_bench(const struct vtr_guest_options *options, bool json, FILE *ou
 	}
 	bench.pid = vtr_guest_peer_pid(bench.guest);
 	run(&bench);
-	if (json) {
+	if (choice->json) {
 		json_dumpf(bench.rows, out, JSON_INDENT(2));
 		fputc('\n', out);
 	} else {

@@ -55,6 +55,7 @@ static const char usage[] =
 	"  --devices LIST       only these: keyboard,tablet,mouse,touch\n"
 	"  --seconds S          stop after S seconds; else when standard input ends\n"
 	"bench                  measure\n"
+	"  --round-trips        commands there and back only\n"
 	"\n"
 	"Exit codes: 0 all well, 1 a check or measurement failed, 2 wrong arguments, 3 no device, or it is gone.\n";
 
@@ -63,7 +64,7 @@ struct arguments {
 	struct vtr_guest_demo demo;
 	struct vtr_guest_check check;
 	struct vtr_guest_events events;
-	bool json, help, version;
+	bool json, round_trips, help, version;
 };
 
 enum option_id {
@@ -93,6 +94,7 @@ enum option_id {
 	OPTION_LIST,
 	OPTION_TAP,
 	OPTION_DEVICES,
+	OPTION_ROUND_TRIPS,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -124,6 +126,7 @@ static const struct option options[] = {
 	{ "list", no_argument, NULL, OPTION_LIST },
 	{ "tap", no_argument, NULL, OPTION_TAP },
 	{ "devices", required_argument, NULL, OPTION_DEVICES },
+	{ "round-trips", no_argument, NULL, OPTION_ROUND_TRIPS },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ 0 },
@@ -268,6 +271,8 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 	case OPTION_DEVICES:
 		arguments->events.devices = value;
 		return true;
+	case OPTION_ROUND_TRIPS:
+		return arguments->round_trips = true;
 	case OPTION_HELP:
 		return arguments->help = true;
 	case OPTION_VERSION:
@@ -285,7 +290,7 @@ static int run(struct arguments *arguments, const char *command)
 	if (!strcmp(command, "check"))
 		return vtr_guest_check(device, &arguments->check, stdout);
 	if (!strcmp(command, "bench"))
-		return vtr_guest_bench(device, arguments->json, stdout);
+		return vtr_guest_bench(device, &(struct vtr_guest_bench){ arguments->json, arguments->round_trips }, stdout);
 	if (!strcmp(command, "events"))
 		return vtr_guest_events(device, &arguments->events, stdout);
 	if (!strcmp(command, "demo")) {
