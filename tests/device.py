@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A vitrine of its own for a test: two headless outputs or what a test wants, a vfio-user socket and a control socket in a directory."""
+"""A vitrine of its own for a test: two headless outputs or what a test wants, the device's and a control socket in a directory."""
 import signal
 import subprocess
 import time
@@ -10,15 +10,15 @@ HEADLESS = ("--display", "headless", "--output", "1280x800", "--output", "1024x7
 
 
 class Device:
-    """A running vitrine. display: what replaces the two headless outputs; env: its environment."""
+    """A running vitrine. display: what replaces the two headless outputs; env: its environment; transport: or vhost-user."""
 
-    def __init__(self, program, directory, *options, display=HEADLESS, env=None):
+    def __init__(self, program, directory, *options, display=HEADLESS, env=None, transport="vfio-user"):
         self.socket = directory / "gpu.sock"
         self.control = directory / "control.sock"
         self.input = directory / "input"
         self.log_path = directory / "vitrine.log"
         self.log = self.log_path.open("w", encoding="utf-8")
-        command = [program, "--vfio-user", self.socket, "--control", self.control, "--input", self.input, *display, *options]
+        command = [program, "--" + transport, self.socket, "--control", self.control, "--input", self.input, *display, *options]
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env)
 
     def wait_ready(self):

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The conformance suite of vitrine-guest against vitrine: TAP of all checks, and that the device ends well afterwards.
 
-    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND]
+    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND] [--vhost-user [--iommu] [--without NAMES]]
 
---assign: with a device of vfio_device.py assigned to the guest, its BAR in memory of this kind.
+--assign: with a device of vfio_device.py assigned to the guest, its BAR in memory of this kind. --iommu, --without: as for vitrine-guest.
 
 The device runs in a temporary directory with a control socket, so that pictures are compared. Everything has a time-out.
 """
@@ -24,10 +24,15 @@ from device import END_SECONDS, Device  # pylint: disable=wrong-import-position
 SUITE_SECONDS = 600
 
 
+def transport(arguments):
+    return "vhost-user" if arguments.vhost_user else "vfio-user"
+
+
 def run_suite(arguments, device, assigned):
     """Passes the suite's TAP through, without its plan; returns the number of checks it printed and whether it came to its end."""
-    command = [arguments.vitrine_guest, "--vfio-user", str(device.socket), "--control", str(device.control), "--timeout", "20",
-               "--input", str(device.input),
+    command = [arguments.vitrine_guest, f"--{transport(arguments)}", str(device.socket), "--control", str(device.control), "--timeout", "20",
+               "--input", str(device.input), *(["--iommu"] if arguments.iommu else []),
+               *(["--without", arguments.without] if arguments.without else []),
                *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter]
     count, planned = 0, 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as suite:
@@ -57,11 +62,15 @@ def main():
     parser.add_argument("--path", default="auto")
     parser.add_argument("--filter", default="*")
     parser.add_argument("--assign", choices=["sealed", "shm", "none", "sparse"])
+    parser.add_argument("--vhost-user", action="store_true")
+    parser.add_argument("--iommu", action="store_true")
+    parser.add_argument("--without")
     arguments = parser.parse_args()
 
     problems = []
     with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
-        device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]))
+        device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]),
+                        transport=transport(arguments))
         count, finished = 0, False
         with contextlib.closing(device), contextlib.ExitStack() as stack:
             assigned = vfio_device.Process(name, "--bar", arguments.assign) if arguments.assign else None
