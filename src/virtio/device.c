@@ -148,7 +148,7 @@ static bool give_waiting(struct vtr_virtio_device *device, unsigned index)
 static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 {
 	struct vtr_virtqueue *queue = &device->queues[index];
-	const uint16_t seen = queue->last_avail;
+	const uint32_t seen = vtr_virtqueue_taken(queue);
 	const uint32_t epoch = queue->epoch;
 	bool more;
 
@@ -164,7 +164,7 @@ static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 	more = vtr_virtqueue_enable_notify(queue);
 	if (queue->broken)
 		vtr_virtio_broken(device, queue->why);
-	else if (queue->epoch == epoch && (queue->retry || (more && (queue->drained || queue->last_avail != seen))))
+	else if (queue->epoch == epoch && (queue->retry || (more && (queue->drained || vtr_virtqueue_taken(queue) != seen))))
 		serve_later(device, index);
 }
 

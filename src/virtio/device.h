@@ -11,6 +11,7 @@
 #include <vitrine/virtio.h>
 
 #include "virtio/queue.h"
+#include "virtio/saved_memory.h"
 
 /*
  * A virtio device: what a device type (gpu, input) implements, and what a transport (the PCI function, vhost-user) drives. The
@@ -42,6 +43,11 @@ struct vtr_virtio_device_impl {
 	void (*drain)(struct vtr_virtio_device *device, unsigned queue);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
+	/* What a successor of this process has to know of the driver. saved_size: bytes of memory that it takes; save: it is kept
+	 * up to date there until the next reset, after what the memory holds has been brought back (restore: 0, or -errno and
+	 * nothing is saved) or forgotten. Both NULL: there is nothing to save. */
+	size_t (*saved_size)(void);
+	int (*save)(struct vtr_virtio_device *device, struct vtr_saved_memory *memory, bool restore);
 	/* In place of reset when the VMM is gone: everything of the guest goes just so, but what people see of the device may stay
 	 * as it was until the next reset. Memory can still be read where that does not mean asking the VMM. NULL: reset. */
 	void (*abandoned)(struct vtr_virtio_device *device);

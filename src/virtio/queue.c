@@ -16,6 +16,10 @@
  * driver then has seen what push writes again, so it must be written alike and before any other.
  *
  * A miss behind an IOMMU is like that but for the time: it is tried again when the translation has come, not in the next turn.
+ *
+ * A driver outlives a process of ours that was killed, and knows nothing of that. What a successor needs besides the rings is which
+ * chains were out: a tracker is told at the right moments, and the successor pops those first. An available chain is out, answered,
+ * or behind last_avail; so last_avail is ahead of the used index by as many as are out.
  */
 #include "virtio/queue.h"
 
@@ -23,6 +27,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <vitrine/limits.h>
 
@@ -84,6 +90,7 @@ void vtr_virtqueue_resume(struct vtr_virtqueue *queue, uint16_t last_avail)
 void vtr_virtqueue_reset(struct vtr_virtqueue *queue)
 {
 	vtr_memory_cancel_wait(queue->memory, &queue->waiter);
+	free(queue->left);
 	*queue = (struct vtr_virtqueue){
 		.memory = queue->memory,
 		.max_size = queue->max_size,
@@ -121,27 +128,48 @@ static int fail(struct vtr_virtqueue *queue, uint32_t epoch, int ret, const char
 	return ret == -EAGAIN ? -EIO : ret; /* the remote side's word for it is an error like any other */
 }
 
+/* What was left by another process is popped first. */
+static int learn_left(struct vtr_virtqueue *queue)
+{
+	uint16_t heads[VTR_MAX_QUEUE_SIZE];
+	int count = queue->tracker->impl->resume(queue->tracker, queue->used_idx, heads);
+
+	if (count == -ENOENT)
+		return 0;
+	assert(count >= 0 && count <= queue->size);
+	if (count > 0) {
+		queue->left = malloc((size_t)count * sizeof(heads[0]));
+		if (!queue->left)
+			return -ENOMEM;
+		memcpy(queue->left, heads, (size_t)count * sizeof(heads[0]));
+	}
+	queue->n_left = (uint16_t)count;
+	queue->last_avail = (uint16_t)(queue->used_idx + count);
+	return 0;
+}
+
 /* Where the used ring of a resumed queue goes on. Nothing is pushed before something was popped. */
-static int learn_used(struct vtr_virtqueue *queue)
+static int learn_used(struct vtr_virtqueue *queue, const char **why)
 {
 	int ret = queue->resumed ? vtr_ring_load16(&queue->used_ring, USED_IDX, &queue->used_idx) : 0;
 
+	*why = "the device area is not in memory";
+	if (ret == 0 && queue->resumed && queue->tracker) {
+		*why = "no memory left for the chains that were out";
+		ret = learn_left(queue);
+	}
 	if (ret == 0)
 		queue->resumed = false;
 	return ret;
 }
 
-/* Finds the head of the next chain: 1, 0 when there is none, -errno with *why. */
-static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **why)
+/* Finds the head of the next available chain: 1, 0 when there is none, -errno with *why. */
+static int next_available(struct vtr_virtqueue *queue, uint16_t *head, const char **why)
 {
 	const uint16_t position = queue->last_avail & (uint16_t)(queue->size - 1);
 	uint16_t idx;
 	int ret;
 
-	*why = "the device area is not in memory";
-	ret = learn_used(queue);
-	if (ret < 0)
-		return ret;
 	*why = "the driver area is not in memory";
 	ret = vtr_ring_load16(&queue->avail_ring, AVAIL_IDX, &idx);
 	if (ret < 0)
@@ -152,7 +180,7 @@ static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **w
 		*why = "an available index beyond the ring";
 		return -EPROTO;
 	}
-	if (queue->in_flight >= queue->size) {
+	if (queue->in_flight + (queue->n_left - queue->next_left) >= queue->size) {
 		*why = "more chains than the queue has entries";
 		return -EPROTO;
 	}
@@ -164,6 +192,49 @@ static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **w
 		return -EPROTO;
 	}
 	return 1;
+}
+
+static bool has_left(const struct vtr_virtqueue *queue)
+{
+	return queue->next_left < queue->n_left;
+}
+
+static int next_head(struct vtr_virtqueue *queue, uint16_t *head, const char **why)
+{
+	int ret = learn_used(queue, why);
+
+	if (ret < 0)
+		return ret;
+	if (!has_left(queue))
+		return next_available(queue, head, why);
+	*head = queue->left[queue->next_left];
+	return 1;
+}
+
+/* The chain is its taker's from here on. */
+static void take(struct vtr_virtqueue *queue, struct vtr_chain *chain)
+{
+	chain->left = has_left(queue);
+	if (chain->left)
+		queue->next_left++;
+	else
+		queue->last_avail++;
+	queue->in_flight++;
+	if (queue->tracker)
+		chain->ticket = queue->tracker->impl->popped(queue->tracker, chain->head);
+}
+
+/* And not any more. */
+static void untake(struct vtr_virtqueue *queue, const struct vtr_chain *chain)
+{
+	assert(queue->in_flight > 0);
+	if (chain->left)
+		queue->next_left--;
+	else
+		queue->last_avail--;
+	queue->in_flight--;
+	if (queue->tracker && !chain->left)
+		queue->tracker->impl->unpopped(queue->tracker, chain->head);
 }
 
 int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain)
@@ -189,19 +260,15 @@ int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain)
 		return -ECANCELED;
 	}
 	queue->drained = ret == 0;
-	if (ret == 1) {
-		queue->last_avail++;
-		queue->in_flight++;
-	}
+	if (ret == 1)
+		take(queue, *chain);
 	return ret;
 }
 
 void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain)
 {
 	if (chain->epoch == queue->epoch) {
-		assert(queue->in_flight > 0);
-		queue->last_avail--;
-		queue->in_flight--;
+		untake(queue, chain);
 		queue->retry = !vtr_virtqueue_waits(queue);
 	}
 	vtr_chain_free(chain);
@@ -217,6 +284,8 @@ static int put_used(struct vtr_virtqueue *queue, uint16_t head, uint32_t written
 	ret = vtr_ring_write(&queue->used_ring, USED_RING + USED_ENTRY * (uint32_t)position, &element, sizeof(element));
 	if (ret < 0 || queue->epoch != epoch)
 		return ret;
+	if (queue->tracker)
+		queue->tracker->impl->pushing(queue->tracker, head);
 	return vtr_ring_store16(&queue->used_ring, USED_IDX, (uint16_t)(queue->used_idx + 1));
 }
 
@@ -238,6 +307,8 @@ int vtr_virtqueue_push(struct vtr_virtqueue *queue, struct vtr_chain *chain, uin
 		ret = -ECANCELED;
 	} else {
 		queue->used_idx++;
+		if (queue->tracker)
+			queue->tracker->impl->pushed(queue->tracker, chain->head, queue->used_idx);
 		queue->in_flight--;
 		queue->unsignalled++;
 	}
@@ -299,5 +370,5 @@ bool vtr_virtqueue_enable_notify(struct vtr_virtqueue *queue)
 	ret = vtr_ring_load16(&queue->avail_ring, AVAIL_IDX, &idx);
 	if (ret < 0)
 		fail(queue, epoch, ret, "the driver area is not in memory");
-	return ret == 0 && queue->epoch == epoch && idx != queue->last_avail;
+	return ret == 0 && queue->epoch == epoch && (idx != queue->last_avail || has_left(queue));
 }

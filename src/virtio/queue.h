@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vitrine/limits.h>
 #include <vitrine/memory.h>
 
 #include "memory/iommu.h"
@@ -19,6 +20,8 @@
  * Memory may also not be accessible just now (vtr_virtqueue_is_transient): that is nobody's error, and to be done again later.
  * Behind an IOMMU later is when the translation has come: until then the queue waits (vtr_virtqueue_waits).
  */
+struct vtr_virtqueue_tracker;
+
 struct vtr_virtqueue {
 	struct vtr_memory *memory;
 	uint16_t max_size, size;    /* entries, power of two */
@@ -32,10 +35,37 @@ struct vtr_virtqueue {
 	bool drained;         /* the last pop found the ring empty */
 	bool resumed;         /* used_idx is not known yet: the used ring says */
 	bool retry;           /* an access could not be made now: whoever serves the queue clears this, and serves it again */
-	struct vtr_memory_waiter waiter;                  /* for a translation; ready is set by who serves the queue */
-	uint32_t in_flight;                               /* chains popped and not pushed, at most size */
-	uint32_t epoch;                                   /* counts starts and resets: chains of an earlier one are dead */
+	struct vtr_memory_waiter waiter; /* for a translation; ready is set by who serves the queue */
+	uint32_t in_flight;              /* chains popped and not pushed, at most size */
+	uint32_t epoch;                  /* counts starts and resets: chains of an earlier one are dead */
+	uint16_t *left; /* heads of chains that were popped and left by another process; popped first. NULL: none */
+	uint16_t n_left, next_left;
+	struct vtr_virtqueue_tracker *tracker;            /* of the transport; NULL: nobody keeps an account */
 	struct vtr_ring desc_ring, avail_ring, used_ring; /* while enabled */
+};
+
+/*
+ * Keeps an account of the chains that are out, so that another process can go on with the queue. Embedded in the implementation;
+ * set after the queue was started, and forgotten when it is reset. Heads are below the queue's size.
+ */
+struct vtr_virtqueue_tracker {
+	const struct vtr_virtqueue_tracker_impl *impl;
+};
+
+struct vtr_virtqueue_tracker_impl {
+	/* A resumed queue is served for the first time; used_idx is what its used ring says. Writes the heads of the chains that
+	 * whoever served it before had popped and not pushed, each once, in the order in which they are to be popped again, and
+	 * returns how many: then all available chains but these have been answered. -ENOENT: nothing is known of before. */
+	int (*resume)(struct vtr_virtqueue_tracker *tracker, uint16_t used_idx, uint16_t heads[VTR_MAX_QUEUE_SIZE]);
+	/* The chain is taken. Returns its ticket, which is not 0 and which no other chain of the queue has or had; for one that
+	 * resume() named that which it had then. */
+	uint64_t (*popped)(struct vtr_virtqueue_tracker *tracker, uint16_t head);
+	/* It goes back as if it had not been taken. Not called for one that resume() named, which stays out. */
+	void (*unpopped)(struct vtr_virtqueue_tracker *tracker, uint16_t head);
+	/* Its used entry is written, and the used index is about to move (once more, when that could not be done); */
+	void (*pushing)(struct vtr_virtqueue_tracker *tracker, uint16_t head);
+	/* and has moved to used_idx. */
+	void (*pushed)(struct vtr_virtqueue_tracker *tracker, uint16_t head, uint16_t used_idx);
 };
 
 /* One piece of guest memory of a chain. */
@@ -47,7 +77,9 @@ struct vtr_segment {
 
 struct vtr_chain {
 	uint16_t head;
+	bool left;                     /* by another process */
 	uint32_t epoch;                /* queue->epoch when it was popped */
+	uint64_t ticket;               /* of the queue's tracker; 0 without one */
 	uint32_t n_out, n_in;          /* segments the device reads, writes */
 	size_t out_size, in_size;      /* bytes */
 	struct vtr_segment segments[]; /* out first, then in */
@@ -63,6 +95,12 @@ void vtr_virtqueue_start(struct vtr_virtqueue *queue, bool event_idx, bool indir
 
 /* A queue that was just started goes on at last_avail, and where its used ring says, which is read at the first pop. */
 void vtr_virtqueue_resume(struct vtr_virtqueue *queue, uint16_t last_avail);
+
+/* Changes with every chain that is popped for good: who served the queue compares. */
+static inline uint32_t vtr_virtqueue_taken(const struct vtr_virtqueue *queue)
+{
+	return (uint32_t)queue->last_avail + queue->next_left;
+}
 
 /* Back to disabled, sizes and addresses as after init; keeps memory and max_size. Chains still out become dead: pushing them only
  * frees them. */
