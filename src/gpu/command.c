@@ -127,6 +127,8 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 	bool answered = request->queue == VTR_GPU_CONTROLQ; /* the Linux driver gives cursor commands no room for an answer */
 	if (got < (long)command->size || (answered && request->chain->in_size < command->response_size))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (vtr_saved_executed(gpu->saved, request->queue, request->chain))
+		return VIRTIO_GPU_RESP_OK_NODATA;
 	return command->handler(gpu, request);
 }
 
@@ -146,9 +148,18 @@ static void respond(struct vtr_gpu *gpu, struct vtr_gpu_request *request, uint32
 	vtr_gpu_answer(gpu, request->queue, request->chain, &request->response, size);
 }
 
+uint32_t vtr_gpu_run_again(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct vtr_gpu_command *command = find_command(gpu, request->command.hdr.type, request->queue);
+
+	return command ? command->handler(gpu, request) : VIRTIO_GPU_RESP_ERR_UNSPEC;
+}
+
 /* False when the chain went back into the queue. */
 static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain)
 {
+	const uint64_t ticket = chain->ticket;
+	const uint16_t head = chain->head;
 	struct vtr_gpu_request request;
 
 	memset(&request, 0, sizeof(request)); /* an initializer need not reach all of a union, and this goes to the guest */
@@ -163,6 +174,7 @@ static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 	}
 	if (queue == VTR_GPU_CONTROLQ)
 		vtr_gpu_forget_incoming(gpu);
+	vtr_saved_commit(gpu->saved, queue, head, ticket, type == VIRTIO_GPU_RESP_OK_NODATA);
 	gpu->commands++;
 	if (request.chain) /* else it waits for a display */
 		respond(gpu, &request, type);

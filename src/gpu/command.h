@@ -16,10 +16,11 @@ struct vtr_gpu;
  */
 struct vtr_gpu_request {
 	unsigned queue;
-	struct vtr_chain *chain; /* NULL once somebody else answers: vtr_gpu_take_chain() */
-	const char *name;        /* of the command */
-	uint32_t response_size;  /* of an answer without an error */
-	bool resumed;            /* it has waited: vtr_gpu_resume() */
+	struct vtr_chain
+		*chain;   /* NULL once somebody else answers: vtr_gpu_take_chain(); or when it is run again: vtr_gpu_run_again() */
+	const char *name; /* of the command */
+	uint32_t response_size; /* of an answer without an error */
+	bool resumed;           /* it has waited: vtr_gpu_resume() */
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
 		struct virtio_gpu_resource_create_2d create_2d;
@@ -65,6 +66,9 @@ struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request 
 
 /* Writes size bytes of response into chain and returns it to the guest: vtr_virtio_answer(). */
 void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size);
+
+/* Runs a command that the guest once sent: its row of the table, features included, and the handler. Returns the response type. */
+uint32_t vtr_gpu_run_again(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 
 /* The DRM fourcc of a virtio-gpu format (virtio 1.3, 5.7.6.8), 0 when there is none. */
 uint32_t vtr_gpu_format_to_fourcc(uint32_t format);

@@ -57,6 +57,7 @@ uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *requ
 	}
 	move(scanout, &command->pos);
 	vtr_output_set_cursor(scanout->output, command->resource_id ? image : NULL, command->hot_x, command->hot_y);
+	vtr_saved_note_cursor(gpu->saved, command);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -67,5 +68,6 @@ uint32_t vtr_gpu_move_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	if (pos->scanout_id >= gpu->n_scanouts)
 		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 	move(&gpu->scanouts[pos->scanout_id], pos);
+	vtr_saved_note_cursor(gpu->saved, &request->command.cursor);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

@@ -5,6 +5,7 @@
  */
 #include "gpu/gpu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,10 +67,33 @@ static void gpu_drain(struct vtr_virtio_device *device, unsigned queue)
 		vtr_flush_complete_all(vtr_gpu_from_device(device));
 }
 
+static void stop_saving(struct vtr_gpu *gpu)
+{
+	vtr_saved_destroy(gpu->saved);
+	gpu->saved = NULL;
+}
+
+static int gpu_save(struct vtr_virtio_device *device, struct vtr_saved_memory *memory, bool restore)
+{
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	assert(!gpu->saved);
+	gpu->saved = restore ? vtr_saved_restore(gpu, memory) : vtr_saved_create(memory);
+	if (!gpu->saved)
+		return -errno;
+	if (restore) {
+		/* The guest may have been told of a change and not have asked, and the monitors are not what they were. */
+		gpu->config.base.events_read |= VIRTIO_GPU_EVENT_DISPLAY;
+		vtr_virtio_config_changed(device);
+	}
+	return 0;
+}
+
 static void gpu_reset(struct vtr_virtio_device *device)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
+	stop_saving(gpu);
 	vtr_flush_forget_all(gpu);
 	vtr_questions_forget_all(gpu);
 	vtr_gpu_forget_incoming(gpu);
@@ -86,6 +110,7 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
+	stop_saving(gpu);
 	vtr_flush_forget_all(gpu);
 	vtr_questions_forget_all(gpu);
 	vtr_gpu_forget_incoming(gpu);
@@ -101,6 +126,8 @@ static const struct vtr_virtio_device_impl device_impl = {
 	.queue_reset = gpu_queue_reset,
 	.drain = gpu_drain,
 	.reset = gpu_reset,
+	.saved_size = vtr_saved_size,
+	.save = gpu_save,
 	.abandoned = gpu_abandoned,
 };
 

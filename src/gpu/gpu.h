@@ -14,6 +14,7 @@
 #include "gpu/ladder.h"
 #include "gpu/questions.h"
 #include "gpu/resource.h"
+#include "gpu/saved.h"
 #include "gpu/scanout.h"
 #include "render/image.h"
 #include "util/checked.h"
@@ -47,6 +48,7 @@ struct vtr_gpu {
 	uint32_t n_scanouts;
 	struct vtr_flush_queue flushes;
 	struct vtr_questions questions;
+	struct vtr_saved *saved; /* what a successor has to know; NULL: nobody asked for that */
 
 	uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC for back-offs; tests have a clock of their own */
 	vtr_gpu_frame_func frame_func;

@@ -303,6 +303,14 @@ void vtr_scanouts_blank_unread(struct vtr_gpu *gpu, const struct vtr_resource *r
 			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 }
 
+void vtr_scanout_present_restored(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
+{
+	scanout->awaited = vtr_scanout_frozen(scanout);
+	/* behind an IOMMU presenting asks for the memory */
+	if (!scanout->awaited || vtr_memory_is_translated(gpu->base.memory))
+		read_again(gpu, scanout);
+}
+
 void vtr_scanouts_present_later(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {

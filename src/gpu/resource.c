@@ -105,10 +105,24 @@ bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *s
 	return gpu->resources.spans + spans->count <= VTR_MAX_TOTAL_ENTRIES;
 }
 
+/* What the guest had transferred is where it came from, in the best case still. */
+static void fill_image(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	const struct vtr_image *image = resource->image;
+	const pixman_box32_t box = { 0, 0, (int32_t)image->width, (int32_t)image->height };
+
+	resource->unfilled = false;
+	if (resource->backing.length >= vtr_image_bytes(image->width, image->height))
+		vtr_image_transfer(resource->image, &box, &resource->backing, 0);
+	vtr_scanouts_thaw(gpu, resource);
+}
+
 static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	gpu->resources.spans += resource->backing.count;
 	resource->was_resolved = true;
+	if (resource->unfilled)
+		fill_image(gpu, resource);
 	if (resource->image)
 		return;
 	resource->memory = vtr_pixel_memory(&resource->backing);
@@ -123,7 +137,8 @@ void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, str
 	resource->backing = *spans;
 	resource->generation = vtr_memory_generation(gpu->base.memory);
 	gpu->resources.entries += n_entries;
-	have_spans(gpu, resource);
+	if (spans->count)
+		have_spans(gpu, resource);
 }
 
 static void forget_entries(struct vtr_gpu *gpu, struct vtr_resource *resource)

@@ -36,6 +36,8 @@ struct vtr_resource {
 	struct vtr_view *view;                           /* linear view of the pixels, or NULL */
 
 	uint32_t shown; /* bit per scanout */
+	bool unfilled;  /* restored, and its image has nothing yet: it is filled from the backing when that is there */
+	uint32_t saved; /* its slot in vtr_gpu.saved, + 1; 0: none */
 	bool has_uuid;
 	uint8_t uuid[16];
 };
@@ -68,7 +70,8 @@ void vtr_resources_abandon(struct vtr_gpu *gpu);
 /* True when so many more spans are not too many. */
 bool vtr_resource_spans_fit(const struct vtr_gpu *gpu, const struct vtr_spans *spans);
 
-/* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too. Scanouts that show a blob thaw. */
+/* Takes entries (malloc'ed) as the backing; *spans is what they resolved to and is taken too, or empty
+ * while the memory is not there. Scanouts that show a blob thaw. */
 void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_mem_entry *entries, size_t n_entries,
                          struct vtr_spans *spans);
 /* Forgets the backing. Scanouts that show a blob freeze first. */

@@ -30,8 +30,10 @@ uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request 
 	if (gpu->resources.images >= VTR_MAX_IMAGES ||
 	    gpu->resources.hostmem + vtr_image_bytes(command->width, command->height) > gpu->options.max_hostmem)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	if (!vtr_resource_create_2d(gpu, command->resource_id, command->width, command->height, format))
+	struct vtr_resource *resource = vtr_resource_create_2d(gpu, command->resource_id, command->width, command->height, format);
+	if (!resource)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	vtr_saved_note_created(gpu->saved, resource, command, sizeof(*command));
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -97,13 +99,35 @@ static int resolve_entries(struct vtr_gpu *gpu, uint64_t min_size, struct backin
 	return 0;
 }
 
+/* The memory of a backing that was there may come back later: a command that is run again leaves it to that. */
+static bool leave_entries(struct vtr_gpu *gpu, const struct vtr_gpu_request *request, int failed, uint64_t min_size,
+                          struct backing *backing)
+{
+	struct vtr_incoming *incoming = &gpu->incoming;
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < incoming->count; i++)
+		total += incoming->entries[i].length;
+	if (request->chain || total < min_size || (failed != -EFAULT && !vtr_virtqueue_is_transient(failed)))
+		return false;
+	*backing = (struct backing){ .entries = incoming->entries, .count = incoming->count };
+	incoming->entries = NULL;
+	return true;
+}
+
+/* A command that is run again has its entries in gpu->incoming. */
+static bool entries_fit(const struct vtr_gpu_request *request, size_t offset, uint32_t count)
+{
+	return !request->chain || vtr_range_fits(offset, count * sizeof(struct vtr_mem_entry), request->chain->out_size);
+}
+
 /* Reads count entries that follow the first `offset` bytes of the request, and resolves them. min_size: bytes they must add up to.
  */
 static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *request, size_t offset, uint32_t count, uint64_t min_size,
                              struct backing *backing)
 {
 	*backing = (struct backing){ 0 };
-	if (count > VTR_MAX_ENTRIES || !vtr_range_fits(offset, count * sizeof(*backing->entries), request->chain->out_size))
+	if (count > VTR_MAX_ENTRIES || !entries_fit(request, offset, count))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	if (gpu->resources.entries + count > VTR_MAX_TOTAL_ENTRIES)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
@@ -111,6 +135,8 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	bool have_entries = !failed;
 	if (!failed)
 		failed = resolve_entries(gpu, min_size, backing);
+	if (failed && have_entries && leave_entries(gpu, request, failed, min_size, backing))
+		failed = 0;
 	switch (failed) {
 	case 0:
 		return VIRTIO_GPU_RESP_OK_NODATA;
@@ -153,6 +179,7 @@ uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_reques
 	}
 	if (backing.count)
 		vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
+	vtr_saved_note_created(gpu->saved, resource, command, sizeof(*command));
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -165,6 +192,7 @@ uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (resource->shown & 1u << i)
 			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
+	vtr_saved_note_destroyed(gpu->saved, resource);
 	vtr_resource_destroy(gpu, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -186,6 +214,7 @@ uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
 	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
+	vtr_saved_note_attached(gpu->saved, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -198,6 +227,7 @@ uint32_t vtr_gpu_resource_detach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 	if (!resource->entries)
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	vtr_resource_detach(gpu, resource);
+	vtr_saved_note_detached(gpu->saved, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -213,6 +243,7 @@ uint32_t vtr_gpu_resource_assign_uuid(struct vtr_gpu *gpu, struct vtr_gpu_reques
 		resource->uuid[6] = (resource->uuid[6] & 0x0f) | 0x40; /* RFC 4122: version 4, random */
 		resource->uuid[8] = (resource->uuid[8] & 0x3f) | 0x80;
 		resource->has_uuid = true;
+		vtr_saved_note_uuid(gpu->saved, resource);
 	}
 	memcpy(request->response.uuid.uuid, resource->uuid, sizeof(resource->uuid));
 	return VIRTIO_GPU_RESP_OK_RESOURCE_UUID;

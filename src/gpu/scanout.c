@@ -46,7 +46,7 @@ static void unbind(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	if (scanout->resource)
 		scanout->resource->shown &= ~(1u << scanout->id);
 	scanout->resource = NULL;
-	scanout->revoked = false;
+	scanout->revoked = scanout->awaited = false;
 	scanout->binding++;
 }
 
@@ -81,7 +81,7 @@ void vtr_scanout_end_stall(struct vtr_scanout *scanout)
 
 bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 {
-	return scanout->resource && !vtr_resource_pixels(scanout->resource)->count;
+	return scanout->resource && (!vtr_resource_pixels(scanout->resource)->count || scanout->resource->unfilled);
 }
 
 void vtr_scanout_tell_frozen(const struct vtr_scanout *scanout)
@@ -103,6 +103,8 @@ void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
 			vtr_scanout_all_unread(&gpu->scanouts[i]);
 			vtr_scanout_lift_revoked(&gpu->scanouts[i]);
 			forget_pieces(&gpu->scanouts[i]);
+			if (gpu->scanouts[i].awaited)
+				vtr_scanout_present_restored(gpu, &gpu->scanouts[i]);
 		}
 }
 
@@ -189,6 +191,7 @@ static uint32_t begin_set(struct vtr_gpu *gpu, uint32_t scanout_id, uint32_t res
 	*scanout = &gpu->scanouts[scanout_id];
 	if (!resource_id) {
 		vtr_scanout_disable(gpu, *scanout);
+		vtr_saved_note_scanout(gpu->saved, scanout_id, NULL, 0);
 		return VIRTIO_GPU_RESP_OK_NODATA;
 	}
 	*resource = vtr_resource_find(gpu, resource_id);
@@ -214,6 +217,7 @@ uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	const struct vtr_image *image = resource->image;
 	if (!image || !rect_fits(&command->r, image->width, image->height))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	vtr_saved_note_scanout(gpu->saved, scanout->id, command, sizeof(*command));
 	vtr_scanout_set(gpu, scanout, resource,
 	                &(struct vtr_scanout_layout){
 				.width = command->r.width,
@@ -263,6 +267,7 @@ uint32_t vtr_gpu_set_scanout_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 		return response;
 	if (resource->image || !blob_layout(command, resource->size, &layout))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	vtr_saved_note_scanout(gpu->saved, scanout->id, command, sizeof(*command));
 	vtr_scanout_set(gpu, scanout, resource, &layout);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

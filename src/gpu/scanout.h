@@ -54,6 +54,7 @@ struct vtr_scanout {
 
 	bool again;                      /* to be presented once more, from the loop */
 	struct vtr_memory_waiter waiter; /* for the resource's memory, where no command waits for it: then again */
+	bool awaited;                    /* restored, and not presented yet: its memory is not there */
 
 	struct vtr_imports imports;
 	struct vtr_backoff fetching; /* asking the VMM for the pixels took too much */
@@ -99,6 +100,9 @@ void vtr_scanouts_thaw(struct vtr_gpu *gpu, const struct vtr_resource *resource)
  * flushed, 0 when it is not a flush. Returns the frame's sequence number, 0 when there is no memory for one. */
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage,
                              uint64_t flushed_ns);
+
+/* A scanout that was set by vtr_saved_restore(): it is presented from the loop, or when its memory is there, without a flush. */
+void vtr_scanout_present_restored(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
 
 /* The guest flushes the scanout, or its memory came back: what was revoked is worth another try. */
 void vtr_scanout_lift_revoked(struct vtr_scanout *scanout);
