@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <vitrine/api.h>
+#include <vitrine/error.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
 #include <vitrine/virtio.h>
@@ -73,6 +74,13 @@ VTR_API void vtr_vhost_user_server_on_leave(struct vtr_vhost_user_server *server
 /* Calls func with the display socket when the front-end sends one (VHOST_USER_GPU_SET_SOCKET). func takes fd, also when it fails: 0
  * or -errno. Without func, or with NULL, display sockets are refused. */
 VTR_API void vtr_vhost_user_server_on_gpu_socket(struct vtr_vhost_user_server *server, int (*func)(int fd, void *data), void *data);
+/* Keeps what a successor of this process has to know of the guest, should this one be killed, in the file path, which is created
+ * with mode 0600 and removed when the server is destroyed while no front-end is connected. The file should lie in a tmpfs: it is
+ * never synchronized. path NULL: the socket's with ".state" behind it, where that is in a tmpfs. Front-ends that keep such memory themselves (INFLIGHT_SHMFD) do not need it. Call it before the loop runs. 0,
+ * or -errno with *error (may be NULL), which names cause and remedy: -EBUSY (another process has the file), -EEXIST (it is not a
+ * state file of this version, or not this user's alone), UNSUPPORTED -EOPNOTSUPP (path is NULL, and the socket has none or one that
+ * is not in a tmpfs), or what the system says. */
+VTR_API int vtr_vhost_user_server_keep_state(struct vtr_vhost_user_server *server, const char *path, struct vtr_error *error);
 VTR_API void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server); /* removes the socket; NULL is fine */
 VTR_API void vtr_vhost_user_server_status(const struct vtr_vhost_user_server *server, struct vtr_vhost_user_status *status);
 

@@ -23,6 +23,8 @@ static const char usage[] =
 	"                          be the vhost-user back-end on the UNIX socket PATH\n"
 	"                          (QEMU: -chardev socket,id=gpu,path=PATH -device vhost-user-gpu-pci,chardev=gpu)\n"
 	"  --fd N                  the same on the inherited socket N\n"
+	"  --state PATH|none       the file that keeps what a restarted vitrine has to know of a running guest, for front-ends\n"
+	"                          that do not keep it; best in /run (default: the socket's PATH.state if that is in a tmpfs)\n"
 	"  --print-capabilities    print what this vhost-user back-end can do, as JSON, and do nothing else\n"
 	"\n"
 	"Display:\n"
@@ -84,6 +86,7 @@ enum option_id {
 	OPTION_VHOST_USER,
 	OPTION_FD,
 	OPTION_PRINT_CAPABILITIES,
+	OPTION_STATE,
 	OPTION_DISPLAY,
 	OPTION_OUTPUT,
 	OPTION_MAX_OUTPUTS,
@@ -110,6 +113,7 @@ static const struct option long_options[] = {
 	{ "socket-path", required_argument, NULL, OPTION_VHOST_USER },
 	{ "fd", required_argument, NULL, OPTION_FD },
 	{ "print-capabilities", no_argument, NULL, OPTION_PRINT_CAPABILITIES },
+	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "display", required_argument, NULL, OPTION_DISPLAY },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "max-outputs", required_argument, NULL, OPTION_MAX_OUTPUTS },
@@ -240,6 +244,9 @@ static int apply(struct options *options, int id, const char *argument)
 		return add_transport(options, true, argument, NULL);
 	case OPTION_FD:
 		return add_transport(options, true, NULL, argument);
+	case OPTION_STATE:
+		options->no_state = !strcmp(argument, "none");
+		return parse_socket(argument, &options->state);
 	case OPTION_DISPLAY:
 		options->display = argument;
 		return displays_know(argument) ? 0 : -EINVAL;
@@ -322,6 +329,9 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 		return fail(status, "'%s' is not an option%s", argv[optind], "");
 	if (options->n_transports != 1)
 		return fail(status, "give one transport: --vfio-user PATH, --vfio-user-fd N, --vhost-user PATH or --fd N%s%s", "",
+		            "");
+	if (options->state && !options->vhost_user)
+		return fail(status, "--state is for vhost-user%s%s: a vfio-user client gives its device up when that is gone", "",
 		            "");
 	if (options->max_outputs && options->max_outputs < options->n_outputs)
 		return fail(status, "there are more --output than --max-outputs%s%s", "", "");

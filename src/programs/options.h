@@ -17,6 +17,8 @@ struct options {
 	const char *socket_path; /* of the transport; NULL: socket_fd, which was inherited */
 	int socket_fd;
 	unsigned n_transports; /* given; 1 after parsing */
+	const char *state;     /* file path; NULL: beside the socket where that is possible */
+	bool no_state;         /* not there either */
 	const char *display;
 	const char *name; /* of the guest, or NULL */
 	bool integer_scaling, fullscreen, tearing;

@@ -190,6 +190,22 @@ static int take_display_socket(int fd, void *data)
 	return displays_take_vmm(&((struct vitrine *)data)->displays, fd);
 }
 
+/* A file that was asked for has to be there; the other one is where it can be. */
+static int keep_state(struct vitrine *vitrine, const struct options *options)
+{
+	struct vtr_error error;
+
+	if (options->no_state || !vtr_vhost_user_server_keep_state(vitrine->vhost_user, options->state, &error))
+		return 0;
+	if (options->state) {
+		vtr_log(VTR_LOG_ERROR, "--state: %s", error.text);
+		return -error.code;
+	}
+	vtr_log(error.owner == VTR_ERROR_UNSUPPORTED ? VTR_LOG_DEBUG : VTR_LOG_WARN,
+	        "nothing is kept for a restart under a guest: %s", error.text);
+	return 0;
+}
+
 static int serve_vhost_user(struct vitrine *vitrine, const struct options *options)
 {
 	vitrine->vhost_user = vtr_vhost_user_server_create(vitrine->loop, options->socket_path, options->socket_fd,
@@ -199,7 +215,7 @@ static int serve_vhost_user(struct vitrine *vitrine, const struct options *optio
 	vtr_vhost_user_server_on_end(vitrine->vhost_user, quit, vitrine);
 	vtr_vhost_user_server_on_leave(vitrine->vhost_user, vmm_left, vitrine);
 	vtr_vhost_user_server_on_gpu_socket(vitrine->vhost_user, take_display_socket, vitrine);
-	return 0;
+	return keep_state(vitrine, options);
 }
 
 static int start_transport(struct vitrine *vitrine, const struct options *options)

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -165,4 +166,17 @@ void vtr_listener_finish(struct vtr_listener *listener)
 	vtr_source_remove(listener->retry);
 	listener->source = listener->retry = NULL;
 	vtr_fd_close(&listener->fd);
+}
+
+char *vtr_listener_path(const struct vtr_listener *listener)
+{
+	struct sockaddr_un address = { 0 };
+	socklen_t size = sizeof(address);
+
+	if (listener->path)
+		return strdup(listener->path);
+	/* an inherited one: of an abstract name the first byte is 0, and a connection's peer is not named */
+	if (listener->fd < 0 || getsockname(listener->fd, (struct sockaddr *)&address, &size) < 0 || !address.sun_path[0])
+		return NULL;
+	return strndup(address.sun_path, sizeof(address.sun_path));
 }

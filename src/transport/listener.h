@@ -40,6 +40,8 @@ void vtr_listener_init(struct vtr_listener *listener, struct vtr_loop *loop, con
 /* Listens at path (vtr_unix_listen()), or where path is NULL on fd: a UNIX stream socket, taken, also on failure. When that is
  * connected already, connected() is called from here. 0; -EPROTOTYPE (another kind of socket), -ENOTSOCK or another -errno. */
 int vtr_listener_start(struct vtr_listener *listener, const char *path, int fd);
+/* Where the socket that listens is in the file system; NULL when it is nowhere, or out of memory. The caller's, to be freed. */
+char *vtr_listener_path(const struct vtr_listener *listener);
 /* The peer has left and everything of it is gone: says so to those who want to know, and lets the next one come. */
 void vtr_listener_peer_left(struct vtr_listener *listener);
 /* Closes, and removes the socket's file if it is still ours. A listener that was only initialised, or failed to start, is fine. */

@@ -24,6 +24,7 @@
 #include "transport/vhost_user/server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -171,6 +172,7 @@ static void disconnect(struct vtr_vhost_user_server *server)
 	vtr_vhost_user_channel_open(&server->channel, -1);
 	server->config_changed = false;
 	vtr_virtio_abandon(server->device);
+	vtr_vhost_user_state_leave(&server->state);
 	vtr_vhost_user_rings_reset(server);
 	vtr_vhost_user_remove_memory(server);
 
@@ -268,6 +270,7 @@ struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop
 	vtr_vhost_user_mem_table_init(&server->table, memory);
 	vtr_virtio_set_max_queue_size(device, VTR_MAX_QUEUE_SIZE);
 	vtr_vhost_user_rings_init(server);
+	vtr_vhost_user_state_init(&server->state, device);
 	vtr_virtio_set_transport(device, &vtr_vhost_user_transport, server);
 	server->resume = vtr_loop_add_event(loop, on_resume, server);
 	server->poll = vtr_vhost_user_poll_timer(server);
@@ -304,8 +307,32 @@ void vtr_vhost_user_server_on_gpu_socket(struct vtr_vhost_user_server *server, i
 	server->gpu_socket_data = data;
 }
 
+int vtr_vhost_user_server_keep_state(struct vtr_vhost_user_server *server, const char *path, struct vtr_error *error)
+{
+	char *beside;
+	int ret;
+
+	if (path)
+		return vtr_vhost_user_state_open(&server->state, path, error);
+	beside = vtr_listener_path(&server->listener);
+	if (!beside || !vtr_state_file_is_memory(beside)) {
+		free(beside);
+		return vtr_error_set(
+			error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+			"the socket is not in a tmpfs (/run, /dev/shm), where a file could keep it: name one (--state)");
+	}
+	char *file = NULL;
+	ret = asprintf(&file, "%s.state", beside) < 0 ? -ENOMEM : vtr_vhost_user_state_open(&server->state, file, error);
+	free(file);
+	free(beside);
+	return ret;
+}
+
 void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server)
 {
+	/* Whoever is connected now has a guest that goes on. */
+	const bool guest = server && server->socket >= 0;
+
 	if (!server)
 		return;
 	server->listener.end = NULL;
@@ -316,6 +343,7 @@ void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server)
 	vtr_source_remove(server->resume);
 	vtr_source_remove(server->poll);
 	vtr_virtio_set_transport(server->device, NULL, NULL);
+	vtr_vhost_user_state_finish(&server->state, guest);
 	free(server);
 }
 

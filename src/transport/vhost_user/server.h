@@ -10,6 +10,7 @@
 #include "transport/vhost_user/memory_table.h"
 #include "transport/vhost_user/protocol.h"
 #include "transport/vhost_user/server_channel.h"
+#include "transport/vhost_user/state.h"
 #include "virtio/device.h"
 
 /*
@@ -68,6 +69,7 @@ struct vtr_vhost_user_server {
 	struct vtr_vhost_user_mem_table table;
 	struct vtr_vhost_user_ring rings[VTR_VIRTIO_MAX_QUEUES];
 	struct vtr_source *poll; // timer, for rings without a kick fd
+	struct vtr_vhost_user_state state;
 
 	struct vtr_vhost_user_channel channel;
 	bool config_changed; // and the front-end has still to be told

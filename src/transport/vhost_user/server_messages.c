@@ -16,7 +16,8 @@
 #define F(feature) VTR_VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_##feature)
 
 static const uint64_t offered_protocol_features = F(MQ) | F(REPLY_ACK) | F(BACKEND_REQ) | F(CONFIG) | F(BACKEND_SEND_FD) |
-                                                  F(RESET_DEVICE) | F(CONFIGURE_MEM_SLOTS) | F(STATUS) | F(GPA_ADDRESSES);
+                                                  F(RESET_DEVICE) | F(CONFIGURE_MEM_SLOTS) | F(STATUS) | F(GPA_ADDRESSES) |
+                                                  F(INFLIGHT_SHMFD);
 
 /* ---- payloads ---- */
 
@@ -184,6 +185,34 @@ static int set_config(struct vtr_vhost_user_server *server, struct vtr_vhost_use
 	return 0;
 }
 
+/* ---- what outlives us ---- */
+
+/* Some front-ends send the description without the padding at its end. */
+enum { INFLIGHT = sizeof(struct vhost_user_inflight), INFLIGHT_MIN = offsetof(struct vhost_user_inflight, padding) };
+
+/* A size of 0 is how front-ends hear that there is none. */
+static int get_inflight_fd(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vhost_user_inflight inflight = { 0 };
+
+	memcpy(&inflight, request->payload, request->size);
+	if (vtr_vhost_user_state_get_inflight(&server->state, &inflight, &request->reply_fd) < 0)
+		inflight.mmap_size = 0;
+	memcpy(request->reply, &inflight, request->size);
+	request->reply_size = request->size;
+	return 0;
+}
+
+static int set_inflight_fd(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vhost_user_inflight inflight = { 0 };
+
+	memcpy(&inflight, request->payload, request->size);
+	if (server->status.rings)
+		return -EBUSY;
+	return vtr_vhost_user_state_set_inflight(&server->state, &inflight, vtr_message_take_fd(request->message, 0));
+}
+
 /* ---- sockets ---- */
 
 static int set_backend_req_fd(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
@@ -234,6 +263,8 @@ static const struct vtr_vhost_user_message messages[] = {
 	ROW(SET_BACKEND_REQ_FD, 0, 0, 1, 1, VTR_REPLY_IF_ASKED, F(BACKEND_REQ), set_backend_req_fd),
 	ROW(GET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_PAYLOAD, 0, get_config),
 	ROW(SET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_IF_ASKED, F(CONFIG), set_config),
+	ROW(GET_INFLIGHT_FD, INFLIGHT_MIN, INFLIGHT, 0, 0, VTR_REPLY_PAYLOAD, F(INFLIGHT_SHMFD), get_inflight_fd),
+	ROW(SET_INFLIGHT_FD, INFLIGHT_MIN, INFLIGHT, 1, 1, VTR_REPLY_IF_ASKED, F(INFLIGHT_SHMFD), set_inflight_fd),
 	ROW(GPU_SET_SOCKET, 0, 0, 1, 1, VTR_REPLY_IF_ASKED, 0, gpu_set_socket),
 	ROW(RESET_DEVICE, 0, 0, 0, 0, VTR_REPLY_IF_ASKED, F(RESET_DEVICE), reset_device),
 	ROW(GET_MAX_MEM_SLOTS, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, F(CONFIGURE_MEM_SLOTS), get_max_mem_slots),

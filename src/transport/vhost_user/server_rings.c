@@ -175,6 +175,7 @@ static int wake_device(struct vtr_vhost_user_server *server)
 	if (goes_on(server))
 		return 0;
 	vtr_virtio_reset(server->device);
+	vtr_vhost_user_state_reset(&server->state);
 	for (unsigned i = 0; i < server->device->n_queues; i++)
 		server->rings[i].stopped = 0;
 	server->fresh = server->config_changed = false;
@@ -217,6 +218,7 @@ static void start_ring(struct vtr_vhost_user_server *server, struct vtr_vhost_us
 		report_failure(ring);
 		return;
 	}
+	vtr_vhost_user_state_track(&server->state, ring->index);
 	ring->running = true;
 	server->status.rings |= 1u << ring->index;
 	if (ring->polled)
@@ -297,6 +299,7 @@ void vtr_vhost_user_rings_reset(struct vtr_vhost_user_server *server)
 void vtr_vhost_user_reset_device(struct vtr_vhost_user_server *server)
 {
 	vtr_virtio_reset(server->device);
+	vtr_vhost_user_state_reset(&server->state);
 	server->fresh = false;
 	vtr_vhost_user_rings_reset(server);
 	if (!(server->features & VTR_VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES)))
