@@ -66,7 +66,7 @@ static void test_surface_feedback(void)
 	mock_send_formats(&session.mock.surface, NULL, 0, 3, 2, 0);
 	while (!session.mock.current)
 		step(&session);
-	while (!logged("draws the guest's pictures, whose format"))
+	while (!logged("draws the guest's pictures, and says"))
 		step(&session);
 	finish(&session);
 }

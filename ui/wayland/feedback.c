@@ -26,7 +26,7 @@ static const char *why_drawn(const struct wayland_window *window)
 	if (!surface->feedback || !shown ||
 	    !wayland_formats_find(&display->formats, surface, shown->fourcc, shown->modifier, &found, &error))
 		return "";
-	return found.scanout ? "" : ", whose format it scans out from no window here";
+	return found.scanout ? "" : ", and says that it scans out none of their format here";
 }
 
 static void note_zero_copy(struct wayland_window *window, bool zero_copy)
