@@ -216,6 +216,12 @@ class Guest(Console):
             self.process = None
 
 
+def vhost_user_device(socket, *properties):
+    """QEMU's device for any vhost-user back-end, as a virtio-gpu: it passes on all features, blobs among them."""
+    device = ["vhost-user-test-device-pci", "virtio-id=16", "num_vqs=2", "vq_size=256", "config_size=16", "chardev=gpu", "addr=06.0"]
+    return ["-chardev", f"socket,id=gpu,path={socket}", "-device", ",".join([*device, *properties])]
+
+
 class Vitrine:
     """A running vitrine, with a headless display if nothing else is said, and vitrinectl to talk to it. protocol: what the VMM speaks."""
 

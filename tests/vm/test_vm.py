@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import guest_input  # noqa: E402
 import picture  # noqa: E402
 from inside import Inside  # noqa: E402
-from machine import Guest, Kit, MODULES, Vitrine  # noqa: E402
+from machine import Guest, Kit, MODULES, Vitrine, vhost_user_device  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -31,13 +31,14 @@ ZERO_COPY = ("vfio-dmabuf", "vfio-window", "udmabuf")
 class Session:
     """A vitrine, a guest that it is the display of, and the cases that look at both."""
 
-    def __init__(self, tap, environment, name, options=(), share=True, devices=()):
+    def __init__(self, tap, environment, name, options=(), share=True, devices=(), protocol="vfio-user"):
         self.tap, self.environment, self.name = tap, environment, name
         self.work = environment.work / name
         self.work.mkdir()
-        self.vitrine = Vitrine(environment.programs, self.work, options)
-        self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=self.vitrine.socket,
-                           share=share, extra=devices)
+        self.vitrine = Vitrine(environment.programs, self.work, options, protocol=protocol)
+        socket = self.vitrine.socket
+        gpu, devices = (None, [*vhost_user_device(socket), *devices]) if protocol == "vhost-user" else (socket, devices)
+        self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=gpu, share=share, extra=devices)
         self.shots = 0
 
     def boot(self):
@@ -309,6 +310,56 @@ def session_fetched(tap, environment):
             session.expect_path(*ZERO_COPY, "mapped")
 
 
+def session_vhost(tap, environment):
+    """The same guest over vhost-user, whose device QEMU makes: blobs in RAM and in the BAR, and both ends leaving in every order."""
+    with Session(tap, environment, "vhost", protocol="vhost-user") as session:
+        with session.case("a stock kernel boots and finds the display"):
+            session.boot()
+        with session.case("a frame in more than 60 shuffled ranges of a BAR"):
+            expect(session.show("vfio 50")["ranges"] > 60, "too few ranges")
+            session.expect_picture(50)
+            session.expect_path(*ZERO_COPY, "mapped")
+        with session.case("an odd stride and a plane offset"):
+            session.show("stride 51")
+            session.expect_picture(51)
+        with session.case("a frame in RAM, and other pixels in it"):
+            session.show("dumb 52")
+            session.expect_picture(52)
+            session.show("redraw 53")
+            session.expect_picture(53)
+        with session.case("page flips"):
+            session.show("flip 55 5")
+            session.expect_picture(55)
+        with session.case("a cursor"):
+            session.guest.run("cursor 5 700 300")
+            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 55), 5, 700, 300), options=["--cursor"], settle=5)
+            session.guest.run("cursor")
+        with session.case("the kernel's console"):
+            session.show("console 56")
+            session.expect_image(picture.console(WIDTH, HEIGHT, 56), settle=10)
+        with session.case("a monitor gets another mode: the guest hears of it on the back-end's channel"):
+            session.vitrine.ask("output", "resize", "0", "1024x768@75")
+            session.expect_connector(0, "connected", "1024x768@75")
+            session.vitrine.ask("output", "resize", "0", f"{WIDTH}x{HEIGHT}@60")
+            session.expect_connector(0, "connected", f"{WIDTH}x{HEIGHT}@60")
+        with session.case("status tells what is shown and how"):
+            expect(session.vitrine.status()["transport"].startswith("vhost-user"), session.vitrine.status()["transport"])
+        with session.case("the guest reboots"):
+            session.guest.send("quit")
+            session.guest.send("reboot -f")
+            session.guest.wait_ready()
+            session.guest.enter("guest-scanout")
+            session.show("vfio 57")
+            session.expect_picture(57)
+        with session.case("QEMU is killed: the last picture stays"):
+            session.guest.kill()
+            session.expect_picture(57)
+        with session.case("QEMU is started again"):
+            session.boot()
+            session.show("vfio 58")
+            session.expect_picture(58)
+
+
 LIMIT = "/sys/module/udmabuf/parameters/list_limit"
 
 
@@ -352,7 +403,7 @@ class Environment:
                                             modules=(*MODULES, "virtio_input", "evdev"))
 
 
-SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "inside": session_inside}
+SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "vhost": session_vhost, "inside": session_inside}
 
 
 def main():
