@@ -11,7 +11,7 @@ enum {
 	VTR_MAX_REGIONS = 65535,          /* DMA regions at a time; QEMU uses a few dozen, or one per page behind a virtual IOMMU */
 	VTR_MAX_FILES = 256,              /* different files behind them */
 	VTR_MAX_TRANSLATIONS = 524288,    /* regions behind an IOMMU, which tells us of pages: of two resources, or a 2 GiB guest */
-	VTR_MAX_MISSES = 64,              /* translations asked for at a time; more would only fill a socket */
+	VTR_MAX_MISSES = 32,              /* translations asked for at a time; more would only fill a socket */
 	VTR_MISS_TIMEOUT_MS = 5000,       /* that long may the VMM take for one; it takes microseconds */
 	VTR_MAX_DEVICE_REGIONS = 512,     /* besides: of assigned devices, where the VMM announces nothing */
 	VTR_MAX_ENTRIES = 262144,         /* mem entries of one resource: as many ranges as one VFIO dmabuf takes */

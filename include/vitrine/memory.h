@@ -208,6 +208,9 @@ VTR_API int vtr_memory_translate(struct vtr_memory *memory, uint64_t address, ui
 /* Nothing in [address, address + size) is to be used any more: regions go as with vtr_memory_remove(), and of one that reaches
  * beyond the range what is outside comes back as a region of its own. 0 or -EINVAL (no size, wraps, no IOMMU). */
 VTR_API int vtr_memory_invalidate(struct vtr_memory *memory, uint64_t address, uint64_t size);
+/* Translations to bytes in [offset, offset + size) of file go. */
+VTR_API void vtr_memory_invalidate_file(struct vtr_memory *memory, const struct vtr_memory_file *file, uint64_t offset,
+                                        uint64_t size);
 /* The answer to a miss is no. */
 VTR_API void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t address, unsigned access);
 

@@ -52,6 +52,13 @@ VTR_API void vtr_vfio_user_server_status(const struct vtr_vfio_user_server *serv
  */
 struct vtr_vhost_user_server;
 
+/* The device IOTLB, for VMMs with a virtual IOMMU. */
+struct vtr_vhost_user_iotlb_status {
+	bool active;                 /* ACCESS_PLATFORM: the guest's addresses are IOVAs */
+	uint64_t access_failures;    /* accesses that a translation did not permit */
+	struct vtr_iommu_status map; /* all 0 unless active */
+};
+
 struct vtr_vhost_user_status {
 	bool connected;
 	uint64_t connections;       /* so far */
@@ -62,10 +69,11 @@ struct vtr_vhost_user_status {
 	uint32_t memory_slots;      /* of the memory table */
 	uint32_t rings;             /* that run, a bit each */
 	bool backend_channel;       /* the front-end takes requests of ours */
+	struct vtr_vhost_user_iotlb_status iotlb;
 };
 
 /* Listens on the UNIX socket path, or serves fd, as vtr_vfio_user_server_create() does. memory is filled by the front-end's memory
- * table, at guest-physical addresses. NULL with errno. */
+ * table, at guest-physical addresses, or, behind a virtual IOMMU, by what its IOTLB messages say of them. NULL with errno. */
 VTR_API struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop, const char *path, int fd,
                                                                    struct vtr_virtio_device *device, struct vtr_memory *memory);
 /* As for vfio-user. */
@@ -210,8 +218,9 @@ VTR_API int vtr_vhost_user_frontend_features(struct vtr_vhost_user_frontend *fro
 VTR_API int vtr_vhost_user_frontend_set_features(struct vtr_vhost_user_frontend *frontend, uint64_t features);
 
 /* Tells of memory at a guest-physical address, which is `size` bytes at offset in fd (not taken): ADD_MEM_REG, or all of it again
- * in SET_MEM_TABLE. user_address: what stands for it in messages, unique; it is never read or written through. -ENOSPC: no slot (VTR_MAX_MEM_SLOTS, or what the back-end takes);
- * -EEXIST: memory is there. Taking away waits until the back-end is done with it; -ENOENT: it was not told of. */
+ * in SET_MEM_TABLE. user_address: what stands for it in messages, unique; it is never read or written through. -ENOSPC: no slot
+ * (VTR_MAX_MEM_SLOTS, or what the back-end takes); -EEXIST: memory is there. Taking away waits until the back-end is done with it;
+ * -ENOENT: it was not told of. */
 VTR_API int vtr_vhost_user_frontend_add_memory(struct vtr_vhost_user_frontend *frontend, uint64_t address, uint64_t size,
                                                uint64_t user_address, int fd, uint64_t offset);
 VTR_API int vtr_vhost_user_frontend_remove_memory(struct vtr_vhost_user_frontend *frontend, uint64_t address, uint64_t size);

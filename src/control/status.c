@@ -7,6 +7,7 @@
 #include <vitrine/dmabuf.h>
 
 #include "control/control.h"
+#include "memory/iommu.h"
 #include "util/fourcc.h"
 #include "vitrine-version.h"
 
@@ -67,12 +68,13 @@ static json_t *region_object(const struct vtr_region *region)
 	return object;
 }
 
+/* Behind an IOMMU there may be one for each page, which nobody wants to read: the IOTLB's status counts them. */
 static json_t *regions(const struct vtr_memory *memory)
 {
 	json_t *list = json_array();
 	const struct vtr_region *region;
 
-	for (size_t i = 0; memory && (region = vtr_memory_region(memory, i)); i++)
+	for (size_t i = 0; memory && !vtr_memory_is_translated(memory) && (region = vtr_memory_region(memory, i)); i++)
 		json_array_append_new(list, region_object(region));
 	return list;
 }
@@ -110,16 +112,30 @@ static json_t *rings(uint32_t running)
 	return list;
 }
 
+/* null where addresses are not translated */
+static json_t *iotlb(const struct vtr_vhost_user_iotlb_status *status)
+{
+	const struct vtr_iommu_status *map = &status->map;
+
+	if (!status->active)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "hits", number(map->hits), "misses",
+	                 number(map->misses), "updates", number(map->updates), "invalidations", number(map->invalidations),
+	                 "failures", number(map->failures), "timeouts", number(map->timeouts), "evictions", number(map->evictions),
+	                 "access_failures", number(status->access_failures), "entries", (json_int_t)map->entries, "pending",
+	                 (json_int_t)map->pending);
+}
+
 static json_t *front_end(const struct vtr_control_subject *subject)
 {
 	struct vtr_vhost_user_status status;
 
 	vtr_vhost_user_server_status(subject->vhost_user, &status);
-	return json_pack("{s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:o, s:b}", "connected", status.connected, "connections",
+	return json_pack("{s:b, s:o, s:o, s:o, s:I, s:o, s:I, s:o, s:b, s:o}", "connected", status.connected, "connections",
 	                 number(status.connections), "messages", number(status.messages), "refused", number(status.refused),
 	                 "peer_pid", (json_int_t)status.peer_pid, "protocol_features", protocol_features(status.protocol_features),
 	                 "memory_slots", (json_int_t)status.memory_slots, "rings", rings(status.rings), "backend_channel",
-	                 status.backend_channel);
+	                 status.backend_channel, "iotlb", iotlb(&status.iotlb));
 }
 
 static json_t *refusals(const struct vtr_scanout_status *scanout)

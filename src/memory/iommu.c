@@ -228,15 +228,16 @@ static unsigned both(const struct vtr_region *region, unsigned access)
 }
 
 /* Asks for address, where region (may be NULL) does not permit the access, unless that was done: -EINPROGRESS; -EAGAIN: likewise,
- * but there is no room to ask; or the access fails. */
-static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_t address, unsigned access)
+ * but there is no room to ask; or the access fails, and the miss is over if it is the access itself that finds out. */
+static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_t address, unsigned access, bool finds)
 {
 	struct miss *miss = find_miss(iommu, address, access);
 
 	if (miss && miss->error) {
 		int error = miss->error;
 
-		drop_miss(iommu, miss);
+		if (finds)
+			drop_miss(iommu, miss);
 		return error;
 	}
 	if (!miss && iommu->count == VTR_MAX_MISSES) {
@@ -268,16 +269,13 @@ bool vtr_iommu_has_room(const struct vtr_memory *memory)
 	return iommu && iommu->count < VTR_MAX_MISSES;
 }
 
-int vtr_iommu_missing(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access)
+/* Asks for what is missing in [address, last]: the result of ask() for the last address it was called for. */
+static int ask_range(struct vtr_iommu *iommu, uint64_t address, uint64_t last, unsigned access, bool finds)
 {
-	struct vtr_iommu *iommu = vtr_memory_iommu(memory);
-	const uint64_t last = address + (size - 1);
 	int result = -EINPROGRESS;
 
-	if (!iommu)
-		return -EFAULT;
 	for (unsigned step = 0; step < LOOK_AHEAD && result == -EINPROGRESS; step++) {
-		const struct vtr_region *region = vtr_memory_next(memory, address);
+		const struct vtr_region *region = vtr_memory_next(iommu->memory, address);
 		uint64_t end = address | (iommu->granule - 1);
 
 		if (region && region->address <= address) {
@@ -287,28 +285,30 @@ int vtr_iommu_missing(struct vtr_memory *memory, uint64_t address, uint64_t size
 			region = NULL;
 		}
 		if (!vtr_region_permits(region, access))
-			result = ask(iommu, region, address, access);
+			result = ask(iommu, region, address, access, finds);
 		if (end >= last)
 			break;
 		address = end + 1;
 	}
+	return result;
+}
+
+int vtr_iommu_missing(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access)
+{
+	struct vtr_iommu *iommu = vtr_memory_iommu(memory);
+
+	if (!iommu)
+		return -EFAULT;
+	int result = ask_range(iommu, address, address + (size - 1), access, true);
 	return result == -EAGAIN ? -EINPROGRESS : result;
 }
 
-int vtr_iommu_missing_in(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access)
+void vtr_iommu_ask_ahead(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access)
 {
-	const uint64_t last = address + (size - 1);
-	int result;
+	struct vtr_iommu *iommu = vtr_memory_iommu(memory);
 
-	for (const struct vtr_region *region;; address = region->address + region->size) {
-		region = vtr_memory_next(memory, address);
-		if (!region || region->address > address || !vtr_region_permits(region, access))
-			break;
-		if (region->address + (region->size - 1) >= last)
-			return 0;
-	}
-	result = vtr_iommu_missing(memory, address, last - address + 1, access);
-	return result == -EINPROGRESS ? 0 : result;
+	if (iommu)
+		ask_range(iommu, address, address + (size - 1), access, false);
 }
 
 /* A translation of [first, last] has come, with that access; or none after all. */
@@ -390,6 +390,21 @@ int vtr_memory_invalidate(struct vtr_memory *memory, uint64_t address, uint64_t 
 	iommu->status.invalidations++;
 	punch_all(memory, address, address + (size - 1));
 	return 0;
+}
+
+void vtr_memory_invalidate_file(struct vtr_memory *memory, const struct vtr_memory_file *file, uint64_t offset, uint64_t size)
+{
+	struct vtr_region *region;
+
+	for (uint64_t address = 0; (region = vtr_memory_next(memory, address));) {
+		const uint64_t last = region->address + (region->size - 1);
+
+		if (region->file == file && vtr_ranges_overlap(region->offset, region->size, offset, size))
+			vtr_memory_take_out(memory, region);
+		if (last == UINT64_MAX)
+			return;
+		address = last + 1;
+	}
 }
 
 /* Forgets translations that nobody uses. False when there was none within reach. */

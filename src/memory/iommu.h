@@ -46,9 +46,8 @@ bool vtr_region_permits(const struct vtr_region *region, unsigned access);
  * missing behind it as far as there is room. -EINPROGRESS; or -EFAULT, -EACCES as vtr_memory_read(). */
 int vtr_iommu_missing(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access);
 
-/* Asks for what is missing in [address, address + size), which does not wrap: 0 when nothing is or it was asked for; -EFAULT,
- * -EACCES when that will not help. */
-int vtr_iommu_missing_in(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access);
+/* [address, address + size), which does not wrap, is going to be accessed: asks for what is missing as far as there is room. */
+void vtr_iommu_ask_ahead(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access);
 
 /* May more be asked for now? */
 bool vtr_iommu_has_room(const struct vtr_memory *memory);

@@ -244,6 +244,7 @@ static void print_input(const json_t *input)
 static void print_front_end(const json_t *front_end)
 {
 	const json_t *features = json_object_get(front_end, "protocol_features"), *name;
+	const json_t *iotlb = json_object_get(front_end, "iotlb");
 	size_t i;
 
 	label("vhost-user");
@@ -254,6 +255,18 @@ static void print_front_end(const json_t *front_end)
 	printf("%" PRId64 " memory slots, %zu rings running, %" PRId64 " messages, %" PRId64 " refused\n",
 	       number(front_end, "memory_slots"), json_array_size(json_object_get(front_end, "rings")),
 	       number(front_end, "messages"), number(front_end, "refused"));
+	if (json_is_object(iotlb)) {
+		label("IOTLB");
+		printf("%" PRId64 " entries, %" PRId64 " hits, %" PRId64 " misses, %" PRId64 " updates, %" PRId64
+		       " invalidations\n",
+		       number(iotlb, "entries"), number(iotlb, "hits"), number(iotlb, "misses"), number(iotlb, "updates"),
+		       number(iotlb, "invalidations"));
+	}
+	if (json_is_object(iotlb) && number(iotlb, "failures") + number(iotlb, "timeouts")) {
+		label("");
+		printf("%" PRId64 " misses refused, %" PRId64 " not answered, %" PRId64 " accesses not permitted\n",
+		       number(iotlb, "failures"), number(iotlb, "timeouts"), number(iotlb, "access_failures"));
+	}
 }
 
 void ctl_print_status(const json_t *status)

@@ -26,7 +26,10 @@
 /* Bytes of one chain (virtio 1.3, 2.7.5). */
 #define MAX_CHAIN_BYTES (UINT64_C(1) << 32)
 
-enum { FIRST_SEGMENTS = 8 };
+enum {
+	FIRST_SEGMENTS = 8,
+	EARLY = 2048, // bytes of a request, and of its answer, that are sure to be wanted
+};
 
 /* A chain being built, and why it cannot be. */
 struct builder {
@@ -200,6 +203,25 @@ static int walk_queue(struct builder *builder, uint16_t head)
 	return ret > 0 ? walk_indirect(builder, &indirect) : ret;
 }
 
+/* Segments, of which the first `left` bytes are going to be accessed: asks for what is missing (iommu.h), so that a request in a
+ * thousand pages does not wait a thousand times. */
+static void ask_ahead(struct vtr_memory *memory, const struct vtr_segment *segments, uint64_t left, unsigned access)
+{
+	for (; left && vtr_iommu_has_room(memory); segments++) {
+		const uint64_t part = segments->length < left ? segments->length : left;
+
+		vtr_iommu_ask_ahead(memory, segments->address, part, access);
+		left -= part;
+	}
+}
+
+/* The request will be read and an answer written: what is missing for that is asked for together. */
+static void ask_early(struct vtr_memory *memory, const struct vtr_chain *chain)
+{
+	ask_ahead(memory, chain->segments, chain->out_size < EARLY ? chain->out_size : EARLY, VTR_ACCESS_READ);
+	ask_ahead(memory, chain->segments + chain->n_out, chain->in_size < EARLY ? chain->in_size : EARLY, VTR_ACCESS_WRITE);
+}
+
 int vtr_chain_load(struct vtr_virtqueue *queue, uint16_t head, struct vtr_chain **chain, const char **why)
 {
 	struct builder builder = { .queue = queue };
@@ -215,6 +237,7 @@ int vtr_chain_load(struct vtr_virtqueue *queue, uint16_t head, struct vtr_chain 
 		return ret;
 	}
 	*chain = builder.chain;
+	ask_early(queue->memory, *chain);
 	return 0;
 }
 
@@ -237,19 +260,6 @@ static size_t find_segment(const struct vtr_segment *segments, size_t count, uin
 			high = middle;
 	}
 	return low;
-}
-
-/* What is to be copied lies in segments from the one at i on; part of that is missing (iommu.h), and asked for already. Asks for
- * what is missing behind it, so that a request in a thousand pages does not wait a thousand times. */
-static void ask_ahead(struct vtr_memory *memory, const struct vtr_segment *segments, uint64_t left, unsigned access)
-{
-	for (; left && vtr_iommu_has_room(memory); segments++) {
-		const uint64_t part = segments->length < left ? segments->length : left;
-
-		if (vtr_iommu_missing_in(memory, segments->address, part, access) < 0)
-			return;
-		left -= part;
-	}
 }
 
 /* Copies at offset of one direction, whose size is given: from guest memory into `to`, or from `from` into guest memory. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "transport/vhost_user/frontend.h"
+#include "transport/vhost_user/iotlb.h"
 #include "util/fd.h"
 
 struct request {
@@ -20,8 +21,22 @@ struct request {
 
 /* ---- IOTLB ---- */
 
-static int refuse_access_failure(struct vtr_vhost_user_frontend *frontend, const struct vhost_user_iotlb *failure)
+static bool translates(void *data)
 {
+	const struct vtr_vhost_user_frontend *frontend = data;
+
+	return frontend->access_platform && vtr_vhost_user_started(frontend);
+}
+
+static int take_miss(void *data, const struct vhost_user_iotlb *miss)
+{
+	return vtr_vhost_user_take_miss(data, miss);
+}
+
+static int refuse_access_failure(void *data, const struct vhost_user_iotlb *failure)
+{
+	struct vtr_vhost_user_frontend *frontend = data;
+
 	frontend->counters.access_failures++;
 	vtr_log_limited(&frontend->limit, VTR_LOG_WARN,
 	                "the back-end reports a failed access (%s) at IOVA 0x%llx: no guest can be told of it here, it is refused",
@@ -31,22 +46,11 @@ static int refuse_access_failure(struct vtr_vhost_user_frontend *frontend, const
 
 static int take_iotlb(struct request *request)
 {
-	struct vtr_vhost_user_frontend *frontend = request->frontend;
-	struct vhost_user_iotlb message;
+	static const struct vtr_vhost_user_iotlb_impl front_end = { .started = translates,
+		                                                    .miss = take_miss,
+		                                                    .access_fail = refuse_access_failure };
 
-	memcpy(&message, request->payload, sizeof(message));
-	if (!frontend->access_platform || !vtr_vhost_user_started(frontend))
-		return -EINVAL;
-	if (!message.perm || message.perm > VHOST_USER_IOTLB_ACCESS_RW)
-		return -EINVAL;
-	switch (message.type) {
-	case VHOST_USER_IOTLB_MISS:
-		return vtr_vhost_user_take_miss(frontend, &message);
-	case VHOST_USER_IOTLB_ACCESS_FAIL:
-		return refuse_access_failure(frontend, &message);
-	default: /* updates and invalidations are ours to send */
-		return -EINVAL;
-	}
+	return vtr_vhost_user_iotlb_handle(&front_end, request->frontend, request->payload);
 }
 
 /* ---- configuration ---- */

@@ -249,6 +249,19 @@ static int connected(int socket, void *data)
 	return 0;
 }
 
+/* ---- IOTLB ---- */
+
+/* A device that is suspended asks nothing. */
+static int send_iotlb(void *data, const struct vhost_user_iotlb *message, void (*done)(int result, void *call), void *call)
+{
+	struct vtr_vhost_user_server *server = data;
+
+	if (!server->status.rings)
+		return -ENOTCONN;
+	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_IOTLB_MSG, message, sizeof(*message), done, call);
+	return error ? error : vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+}
+
 /* ---- life ---- */
 
 struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop, const char *path, int fd,
@@ -268,6 +281,7 @@ struct vtr_vhost_user_server *vtr_vhost_user_server_create(struct vtr_loop *loop
 	server->socket = -1;
 	vtr_listener_init(&server->listener, loop, "vhost-user", connected, server);
 	vtr_vhost_user_mem_table_init(&server->table, memory);
+	vtr_vhost_user_iotlb_init(&server->iotlb, loop, memory, &server->table, send_iotlb, server);
 	vtr_virtio_set_max_queue_size(device, VTR_MAX_QUEUE_SIZE);
 	vtr_vhost_user_rings_init(server);
 	vtr_vhost_user_state_init(&server->state, device);
@@ -352,4 +366,5 @@ void vtr_vhost_user_server_status(const struct vtr_vhost_user_server *server, st
 	*status = server->status;
 	status->memory_slots = (uint32_t)server->table.count;
 	status->backend_channel = vtr_vhost_user_channel_is_open(&server->channel);
+	vtr_vhost_user_iotlb_status(&server->iotlb, &status->iotlb);
 }

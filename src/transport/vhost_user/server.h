@@ -7,6 +7,7 @@
 
 #include "transport/listener.h"
 #include "transport/message.h"
+#include "transport/vhost_user/iotlb.h"
 #include "transport/vhost_user/memory_table.h"
 #include "transport/vhost_user/protocol.h"
 #include "transport/vhost_user/server_channel.h"
@@ -67,6 +68,7 @@ struct vtr_vhost_user_server {
 	bool fresh;                 // this front-end's guest has not used the device yet: what is there is the last one's
 
 	struct vtr_vhost_user_mem_table table;
+	struct vtr_vhost_user_iotlb iotlb;
 	struct vtr_vhost_user_ring rings[VTR_VIRTIO_MAX_QUEUES];
 	struct vtr_source *poll; // timer, for rings without a kick fd
 	struct vtr_vhost_user_state state;
@@ -128,6 +130,9 @@ const struct vtr_vhost_user_message *vtr_vhost_user_message_find(uint32_t reques
 int vtr_vhost_user_set_mem_table(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_add_mem_reg(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_rem_mem_reg(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
+int vtr_vhost_user_iotlb_msg(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
+/* ACCESS_PLATFORM was accepted, or was not: addresses of the map are IOVAs, or those of the table. 0 or -errno. */
+int vtr_vhost_user_set_platform(struct vtr_vhost_user_server *server, bool platform);
 void vtr_vhost_user_remove_memory(struct vtr_vhost_user_server *server); // all of it
 
 /* server_rings.c */

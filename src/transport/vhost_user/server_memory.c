@@ -8,6 +8,9 @@
  * grown or moved overlaps with itself.
  *
  * A new table is made and checked as a whole, files included, before any of it counts.
+ *
+ * With ACCESS_PLATFORM the map belongs to the IOTLB (iotlb.c): slots are what its translations lead to, and a slot that goes takes
+ * those with it.
  */
 #include "transport/vhost_user/server.h"
 
@@ -24,18 +27,39 @@ static bool addresses_fit(const struct vtr_vhost_user_server *server, const stru
 
 static int map(struct vtr_vhost_user_server *server, const struct vtr_vhost_user_mem_region *slot)
 {
+	if (server->iotlb.active)
+		return 0;
 	return vtr_memory_add_file(server->memory, slot->gpa, slot->size, slot->file, slot->offset, true);
 }
 
 static void unmap(struct vtr_vhost_user_server *server, const struct vtr_vhost_user_mem_region *slot)
 {
-	vtr_memory_remove(server->memory, slot->gpa, slot->size);
+	if (server->iotlb.active)
+		vtr_vhost_user_iotlb_forget_region(&server->iotlb, slot);
+	else
+		vtr_memory_remove(server->memory, slot->gpa, slot->size);
 }
 
 void vtr_vhost_user_remove_memory(struct vtr_vhost_user_server *server)
 {
+	vtr_vhost_user_iotlb_set_active(&server->iotlb, false);
 	vtr_memory_remove_all(server->memory);
 	vtr_vhost_user_mem_table_clear(&server->table);
+}
+
+int vtr_vhost_user_set_platform(struct vtr_vhost_user_server *server, bool platform)
+{
+	const bool was_active = server->iotlb.active;
+	int error = vtr_vhost_user_iotlb_set_active(&server->iotlb, platform);
+
+	for (size_t i = 0; was_active && !error && !platform && i < server->table.count; i++)
+		error = map(server, &server->table.regions[i]);
+	return error;
+}
+
+int vtr_vhost_user_iotlb_msg(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	return vtr_vhost_user_iotlb_message(&server->iotlb, request->payload);
 }
 
 /* ---- the whole table ---- */

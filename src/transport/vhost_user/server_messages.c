@@ -38,10 +38,9 @@ static int reply_u64(struct vtr_vhost_user_request *request, uint64_t value)
 
 /* ---- features ---- */
 
-/* Without an IOTLB every address is a guest-physical one. */
 static uint64_t offered_features(const struct vtr_vhost_user_server *server)
 {
-	return (vtr_virtio_device_features(server->device) & ~BIT(VIRTIO_F_ACCESS_PLATFORM)) | BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+	return vtr_virtio_device_features(server->device) | BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
 static int get_features(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
@@ -57,6 +56,9 @@ static int set_features(struct vtr_vhost_user_server *server, struct vtr_vhost_u
 		return -EINVAL;
 	if (server->status.rings && features != server->features)
 		return -EBUSY;
+	int error = vtr_vhost_user_set_platform(server, features & BIT(VIRTIO_F_ACCESS_PLATFORM));
+	if (error)
+		return error;
 	server->features = features;
 	if (!(features & BIT(VHOST_USER_F_PROTOCOL_FEATURES)))
 		vtr_vhost_user_enable_all(server);
@@ -233,6 +235,7 @@ enum {
 	STATE = sizeof(struct vhost_user_vring_state),
 	ADDR = sizeof(struct vhost_user_vring_addr),
 	MEM_REG = sizeof(struct vhost_user_mem_reg),
+	IOTLB = sizeof(struct vhost_user_iotlb),
 	TABLE = sizeof(struct vhost_user_memory),
 	TABLE_HEAD = offsetof(struct vhost_user_memory, regions),
 	CONFIG_HEAD = sizeof(struct vhost_user_config),
@@ -261,6 +264,7 @@ static const struct vtr_vhost_user_message messages[] = {
 	ROW(GET_QUEUE_NUM, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, 0, get_queue_num),
 	ROW(SET_VRING_ENABLE, STATE, STATE, 0, 0, VTR_REPLY_IF_ASKED, 0, vtr_vhost_user_set_vring_enable),
 	ROW(SET_BACKEND_REQ_FD, 0, 0, 1, 1, VTR_REPLY_IF_ASKED, F(BACKEND_REQ), set_backend_req_fd),
+	ROW(IOTLB_MSG, IOTLB, IOTLB, 0, 0, VTR_REPLY_IF_ASKED, 0, vtr_vhost_user_iotlb_msg),
 	ROW(GET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_PAYLOAD, 0, get_config),
 	ROW(SET_CONFIG, CONFIG_HEAD, CONFIG, 0, 0, VTR_REPLY_IF_ASKED, F(CONFIG), set_config),
 	ROW(GET_INFLIGHT_FD, INFLIGHT_MIN, INFLIGHT, 0, 0, VTR_REPLY_PAYLOAD, F(INFLIGHT_SHMFD), get_inflight_fd),

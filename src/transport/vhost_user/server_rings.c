@@ -191,8 +191,17 @@ static int wake_device(struct vtr_vhost_user_server *server)
 static int place(const struct vtr_vhost_user_server *server, const struct vtr_vhost_user_ring *ring, struct vtr_virtqueue *queue)
 {
 	const uint64_t size = ring->size;
-	int error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.descriptor, size * sizeof(struct vring_desc),
-	                                            &queue->desc);
+	int error;
+
+	queue->size = ring->size;
+	if (server->iotlb.active) { /* IOVAs, asked for when the ring is used */
+		queue->desc = ring->addr.descriptor;
+		queue->avail = ring->addr.available;
+		queue->used = ring->addr.used;
+		return 0;
+	}
+	error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.descriptor, size * sizeof(struct vring_desc),
+	                                        &queue->desc);
 
 	if (!error)
 		error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.available, (size + 3) * sizeof(__virtio16),
@@ -201,7 +210,6 @@ static int place(const struct vtr_vhost_user_server *server, const struct vtr_vh
 		error = vtr_vhost_user_mem_table_to_gpa(&server->table, ring->addr.used,
 		                                        size * sizeof(struct vring_used_elem) + 3 * sizeof(__virtio16),
 		                                        &queue->used);
-	queue->size = ring->size;
 	return error;
 }
 
@@ -259,6 +267,8 @@ void vtr_vhost_user_rings_update(struct vtr_vhost_user_server *server)
 		awake = true;
 		start_ring(server, ring);
 	}
+	if (awake && !server->status.rings)
+		vtr_vhost_user_iotlb_forget_all(&server->iotlb); /* who is suspended hears of no invalidations */
 	if (!server->status.rings)
 		return;
 	vtr_virtio_set_status(server->device, vtr_virtio_status(server->device) | VIRTIO_CONFIG_S_DRIVER_OK);
