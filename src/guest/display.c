@@ -27,6 +27,7 @@ enum { MAX_PAYLOAD = 64 << 20, MAX_QUEUED = 65536, BATCH = 64 };
 struct picture {
 	uint32_t width, height;
 	uint32_t *pixels; // NULL: nothing is shown, or a dmabuf
+	bool dmabuf;
 };
 
 struct vtr_guest_display {
@@ -34,6 +35,7 @@ struct vtr_guest_display {
 	struct vtr_message_reader reader;
 	struct vtr_message_queue queue;
 	struct picture pictures[VTR_GUEST_DISPLAY_SCANOUTS];
+	uint32_t *black; /* what a monitor shows without a picture */
 };
 
 static uint64_t message_size(const uint8_t *header)
@@ -111,7 +113,7 @@ static int set_scanout(const struct request *request)
 	if (!picture || scanout.width > VTR_MAX_DIMENSION || scanout.height > VTR_MAX_DIMENSION)
 		return -EPROTO;
 	free(picture->pixels);
-	*picture = (struct picture){ scanout.width, scanout.height, NULL };
+	*picture = (struct picture){ .width = scanout.width, .height = scanout.height };
 	if (!scanout.width || !scanout.height)
 		return 0;
 	picture->pixels = calloc((size_t)scanout.width * scanout.height, sizeof(uint32_t));
@@ -147,7 +149,7 @@ static int set_dmabuf(const struct request *request)
 	if (!picture)
 		return -EPROTO;
 	free(picture->pixels);
-	*picture = (struct picture){ 0 };
+	*picture = (struct picture){ .dmabuf = dmabuf.width != 0 };
 	return 0;
 }
 
@@ -234,11 +236,13 @@ int vtr_guest_display_fd(const struct vtr_guest_display *display)
 const uint32_t *vtr_guest_display_picture(const struct vtr_guest_display *display, uint32_t scanout, uint32_t *width,
                                           uint32_t *height)
 {
-	if (scanout >= VTR_GUEST_DISPLAY_SCANOUTS)
+	const struct picture *picture = &display->pictures[scanout];
+
+	if (scanout >= VTR_GUEST_DISPLAY_SCANOUTS || picture->dmabuf)
 		return NULL;
-	*width = display->pictures[scanout].width;
-	*height = display->pictures[scanout].height;
-	return display->pictures[scanout].pixels;
+	*width = picture->pixels ? picture->width : VTR_GUEST_DISPLAY_WIDTH;
+	*height = picture->pixels ? picture->height : VTR_GUEST_DISPLAY_HEIGHT;
+	return picture->pixels ? picture->pixels : display->black;
 }
 
 struct vtr_guest_display *vtr_guest_display_create(int *socket)
@@ -248,8 +252,14 @@ struct vtr_guest_display *vtr_guest_display_create(int *socket)
 
 	if (!display)
 		return NULL;
+	display->black = calloc((size_t)VTR_GUEST_DISPLAY_WIDTH * VTR_GUEST_DISPLAY_HEIGHT, sizeof(uint32_t));
+	if (!display->black) {
+		free(display);
+		return NULL;
+	}
 	/* The back-end's end blocks, as it does with QEMU. */
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0) {
+		free(display->black);
 		free(display);
 		return NULL;
 	}
@@ -267,5 +277,6 @@ void vtr_guest_display_destroy(struct vtr_guest_display *display)
 	hang_up(display);
 	for (size_t i = 0; i < VTR_GUEST_DISPLAY_SCANOUTS; i++)
 		free(display->pictures[i].pixels);
+	free(display->black);
 	free(display);
 }

@@ -21,7 +21,8 @@ int vtr_guest_display_fd(const struct vtr_guest_display *display); /* for pollin
 /* Takes what is there. 0, or -errno: the socket is closed. */
 int vtr_guest_display_dispatch(struct vtr_guest_display *display);
 
-/* The picture of a scanout, 0xXXRRGGBB, row after row, valid until the next dispatch; NULL when none is shown by pixels. */
+/* The picture of a scanout, 0xXXRRGGBB, row after row, valid until the next dispatch; black when nothing is shown,
+ * NULL when a dmabuf is. */
 const uint32_t *vtr_guest_display_picture(const struct vtr_guest_display *display, uint32_t scanout, uint32_t *width,
                                           uint32_t *height);
 

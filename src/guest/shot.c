@@ -114,7 +114,7 @@ static int take_from_display(struct vtr_shot *shot, struct vtr_guest *guest, uin
 	vtr_guest_idle(guest, SETTLE_MS);
 	shot->pixels = vtr_guest_display_picture(display, scanout, &shot->width, &shot->height);
 	shot->stride = shot->width * 4;
-	return shot->pixels ? 0 : vtr_error_set(error, VTR_ERROR_HOST, ENODATA, "the display socket shows no pixels");
+	return shot->pixels ? 0 : vtr_error_set(error, VTR_ERROR_HOST, ENODATA, "the display socket shows a dmabuf: compare with --path mapped");
 }
 
 int vtr_shot_take(struct vtr_shot *shot, struct vtr_guest *guest, uint32_t scanout, bool cursor, struct vtr_error *error)

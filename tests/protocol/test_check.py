@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The conformance suite of vitrine-guest against vitrine: TAP of all checks, and that the device ends well afterwards.
 
-    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND] [--vhost-user [--iommu] [--without NAMES]]
+    test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND] [--vhost-user [--iommu] [--without NAMES] [--display-socket]]
 
+--display-socket: pictures are compared on the VMM's console, by pixels.
 --assign: with a device of vfio_device.py assigned to the guest, its BAR in memory of this kind. --iommu, --without: as for vitrine-guest.
 
 The device runs in a temporary directory with a control socket, so that pictures are compared. Everything has a time-out.
@@ -22,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from device import END_SECONDS, Device  # pylint: disable=wrong-import-position
 
 SUITE_SECONDS = 600
+CONSOLE = ("--display", "vmm", "--max-outputs", "2")  # as many as vitrine-guest's
 
 
 def transport(arguments):
@@ -30,7 +32,8 @@ def transport(arguments):
 
 def run_suite(arguments, device, assigned):
     """Passes the suite's TAP through, without its plan; returns the number of checks it printed and whether it came to its end."""
-    command = [arguments.vitrine_guest, f"--{transport(arguments)}", str(device.socket), "--control", str(device.control), "--timeout", "20",
+    command = [arguments.vitrine_guest, f"--{transport(arguments)}", str(device.socket), "--timeout", "20",
+               *(["--display-socket"] if arguments.display_socket else ["--control", str(device.control)]),
                "--input", str(device.input), *(["--iommu"] if arguments.iommu else []),
                *(["--without", arguments.without] if arguments.without else []),
                *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter]
@@ -65,12 +68,13 @@ def main():
     parser.add_argument("--vhost-user", action="store_true")
     parser.add_argument("--iommu", action="store_true")
     parser.add_argument("--without")
+    parser.add_argument("--display-socket", action="store_true")
     arguments = parser.parse_args()
 
     problems = []
     with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
         device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]),
-                        transport=transport(arguments))
+                        transport=transport(arguments), **({"display": CONSOLE} if arguments.display_socket else {}))
         count, finished = 0, False
         with contextlib.closing(device), contextlib.ExitStack() as stack:
             assigned = vfio_device.Process(name, "--bar", arguments.assign) if arguments.assign else None

@@ -20,7 +20,7 @@
 #include "rows.h"
 #include "vmm_frontend.h"
 
-enum { WIDTH = 320, HEIGHT = 200, PATIENCE_MS = 10000 };
+enum { WIDTH = 320, HEIGHT = 200, PATIENCE_MS = 30000 };
 
 struct guest {
 	struct vtr_output *output;
@@ -182,8 +182,8 @@ static void step(struct machine *machine, bool reads)
 	struct vtr_event event;
 
 	poll(pollfds, 2, 5);
-	if (reads)
-		frontend_step(&machine->frontend, 0);
+	for (int i = 0; i < 64 && reads && frontend_step(&machine->frontend, 0); i++)
+		;
 	while (vtr_outputs_next_event(machine->outputs, &event))
 		handle(machine, &event);
 }
