@@ -89,11 +89,15 @@ VTR_API void vtr_vhost_user_server_on_gpu_socket(struct vtr_vhost_user_server *s
  * state file of this version, or not this user's alone), UNSUPPORTED -EOPNOTSUPP (path is NULL, and the socket has none or one that
  * is not in a tmpfs), or what the system says. */
 VTR_API int vtr_vhost_user_server_keep_state(struct vtr_vhost_user_server *server, const char *path, struct vtr_error *error);
+/* Does without these protocol features (a bit each) with front-ends to come: for tests of what happens then. */
+VTR_API void vtr_vhost_user_server_withhold(struct vtr_vhost_user_server *server, uint64_t protocol_features);
 VTR_API void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server); /* removes the socket; NULL is fine */
 VTR_API void vtr_vhost_user_server_status(const struct vtr_vhost_user_server *server, struct vtr_vhost_user_status *status);
 
 /* "REPLY_ACK", "CONFIG", ...; NULL when the bit has no name. */
 VTR_API const char *vtr_vhost_user_protocol_feature_name(unsigned bit);
+/* The bits of names with commas between them. False when there is none, or one that has no bit. */
+VTR_API bool vtr_vhost_user_protocol_features_parse(const char *names, uint64_t *features);
 
 /*
  * vfio-user, client: a VMM's end. Every call is synchronous: it sends one message and waits for its reply, serving the server's

@@ -162,30 +162,6 @@ static bool parse_size(const char *text, struct vtr_guest_demo *demo)
 	return parse_pair(text, 'x', &demo->width, &demo->height) && demo->width && demo->height;
 }
 
-static bool find_feature(const char *name, size_t length, uint64_t *features)
-{
-	for (unsigned bit = 0; bit < 64; bit++) {
-		const char *known = vtr_vhost_user_protocol_feature_name(bit);
-
-		if (!known || strlen(known) != length || strncmp(known, name, length) != 0)
-			continue;
-		*features |= UINT64_C(1) << bit;
-		return true;
-	}
-	return false;
-}
-
-/* Names with commas between them. */
-static bool parse_features(const char *text, uint64_t *features)
-{
-	for (size_t length; *text; text += length + (text[length] == ',')) {
-		length = strcspn(text, ",");
-		if (!find_feature(text, length, features))
-			return false;
-	}
-	return *features;
-}
-
 static bool parse_log_level(const char *text)
 {
 	enum vtr_log_level level;
@@ -213,7 +189,7 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 	case OPTION_DISPLAY_SOCKET:
 		return arguments->options.display_socket = true;
 	case OPTION_WITHOUT:
-		return parse_features(value, &arguments->options.without);
+		return vtr_vhost_user_protocol_features_parse(value, &arguments->options.without);
 	case OPTION_CONTROL:
 		arguments->options.control = value;
 		return true;

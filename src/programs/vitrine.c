@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -206,6 +207,22 @@ static int keep_state(struct vitrine *vitrine, const struct options *options)
 	return 0;
 }
 
+/* For tests (docs/testing.md): a back-end of less than we have. */
+static int withhold_features(struct vitrine *vitrine)
+{
+	const char *names = getenv("VITRINE_VHOST_USER_WITHOUT");
+	uint64_t features;
+
+	if (!names || !*names)
+		return 0;
+	if (!vtr_vhost_user_protocol_features_parse(names, &features)) {
+		vtr_log(VTR_LOG_ERROR, "VITRINE_VHOST_USER_WITHOUT=%s: no such protocol features", names);
+		return -EINVAL;
+	}
+	vtr_vhost_user_server_withhold(vitrine->vhost_user, features);
+	return 0;
+}
+
 static int serve_vhost_user(struct vitrine *vitrine, const struct options *options)
 {
 	vitrine->vhost_user = vtr_vhost_user_server_create(vitrine->loop, options->socket_path, options->socket_fd,
@@ -215,7 +232,8 @@ static int serve_vhost_user(struct vitrine *vitrine, const struct options *optio
 	vtr_vhost_user_server_on_end(vitrine->vhost_user, quit, vitrine);
 	vtr_vhost_user_server_on_leave(vitrine->vhost_user, vmm_left, vitrine);
 	vtr_vhost_user_server_on_gpu_socket(vitrine->vhost_user, take_display_socket, vitrine);
-	return keep_state(vitrine, options);
+	int error = withhold_features(vitrine);
+	return error ? error : keep_state(vitrine, options);
 }
 
 static int start_transport(struct vitrine *vitrine, const struct options *options)

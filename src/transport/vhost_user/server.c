@@ -342,6 +342,11 @@ int vtr_vhost_user_server_keep_state(struct vtr_vhost_user_server *server, const
 	return ret;
 }
 
+void vtr_vhost_user_server_withhold(struct vtr_vhost_user_server *server, uint64_t protocol_features)
+{
+	server->withheld = protocol_features;
+}
+
 void vtr_vhost_user_server_destroy(struct vtr_vhost_user_server *server)
 {
 	/* Whoever is connected now has a guest that goes on. */

@@ -63,6 +63,7 @@ struct vtr_vhost_user_server {
 	/* what was negotiated */
 	uint64_t features;          // by SET_FEATURES, as it came
 	uint64_t protocol_features; // by SET_PROTOCOL_FEATURES
+	uint64_t withheld;          // protocol features that are not offered
 	uint8_t device_status;      // by SET_STATUS
 	bool status_reset;          // which was 0 the last time: not before it is something again
 	bool fresh;                 // this front-end's guest has not used the device yet: what is there is the last one's

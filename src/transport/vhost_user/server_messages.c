@@ -67,14 +67,14 @@ static int set_features(struct vtr_vhost_user_server *server, struct vtr_vhost_u
 
 static int get_protocol_features(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
-	return reply_u64(request, offered_protocol_features);
+	return reply_u64(request, offered_protocol_features & ~server->withheld);
 }
 
 static int set_protocol_features(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
 	uint64_t features = decode_u64(request), changed = features ^ server->protocol_features;
 
-	if (features & ~offered_protocol_features)
+	if (features & ~(offered_protocol_features & ~server->withheld))
 		return -EINVAL;
 	/* What is there already was said in the other kind of addresses, or before anybody asked for the status. */
 	if ((changed & F(GPA_ADDRESSES) && server->table.count) || (changed & F(STATUS) && server->status.rings))
@@ -313,4 +313,28 @@ const char *vtr_vhost_user_protocol_feature_name(unsigned bit)
 	};
 
 	return bit < sizeof(names) / sizeof(names[0]) ? names[bit] : NULL;
+}
+
+static bool find_feature(const char *name, size_t length, uint64_t *features)
+{
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *known = vtr_vhost_user_protocol_feature_name(bit);
+
+		if (!known || strlen(known) != length || strncmp(known, name, length) != 0)
+			continue;
+		*features |= BIT(bit);
+		return true;
+	}
+	return false;
+}
+
+bool vtr_vhost_user_protocol_features_parse(const char *names, uint64_t *features)
+{
+	*features = 0;
+	for (size_t length; *names; names += length + (names[length] == ',')) {
+		length = strcspn(names, ",");
+		if (!find_feature(names, length, features))
+			return false;
+	}
+	return *features;
 }

@@ -1,0 +1,190 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The device IOTLB for real: a stock guest whose IOMMU translates, over QEMU's generic vhost-user device behind intel-iommu. Pictures
+in every pixel, and what vitrinectl counts; strict and lazy invalidation, guest-physical and user addresses in the messages.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent)]
+
+import picture  # noqa: E402
+from machine import Guest, Kit, Vitrine  # noqa: E402
+from tap import Failure, Tap, expect  # noqa: E402
+
+WIDTH, HEIGHT = 1280, 800
+MODULES = ("virtio_gpu",)
+SESSIONS = {
+    "strict": {"append": "iommu.strict=1", "without": ""},
+    "lazy": {"append": "iommu.strict=0", "without": "GPA_ADDRESSES"},
+}
+
+
+class TranslatedGuest(Guest):
+    """A guest whose kernel gives every device a translated domain, and an IOMMU that tells vhost of it. ATS takes a root port."""
+
+    def _arguments(self):
+        iommu = {"intel-iommu,caching-mode=on,intremap=on": "intel-iommu,device-iotlb=on,intremap=on"}
+        return [iommu.get(word, word).replace(" iommu=pt", "") for word in super()._arguments()]
+
+
+def vhost_device(socket):
+    return ["-chardev", f"socket,id=gpu,path={socket}", "-device", "pcie-root-port,id=downstream,chassis=1,addr=06.0",
+            "-device", "vhost-user-test-device-pci,bus=downstream,chardev=gpu,virtio-id=16,num_vqs=2,vq_size=256,config_size=16,"
+            "iommu_platform=on,ats=on"]
+
+
+class Session:
+    """One guest, one vitrine."""
+
+    def __init__(self, tap, environment, name):
+        self.tap, self.name, self.setting = tap, name, SESSIONS[name]
+        self.work = environment.work / name
+        self.work.mkdir()
+        env = dict(os.environ, VITRINE_VHOST_USER_WITHOUT=self.setting["without"])
+        self.vitrine = Vitrine(environment.programs, self.work, size=f"{WIDTH}x{HEIGHT}", env=env, protocol="vhost-user")
+        self.guest = TranslatedGuest(environment.kit, self.work, environment.initramfs, environment.accelerator,
+                                     append=self.setting["append"], extra=vhost_device(self.vitrine.socket))
+        self.shots = 0
+
+    def __enter__(self):
+        self.vitrine.start()
+        return self
+
+    def __exit__(self, *_):
+        self.guest.stop()
+        self.vitrine.stop()
+
+    def logs(self):
+        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
+
+    def case(self, name):
+        return self.tap.case(f"{self.name}: {name}", self.logs)
+
+    def front_end(self):
+        return self.vitrine.status()["vhost_user"]
+
+    def iotlb(self):
+        return self.front_end()["iotlb"]
+
+    def expect_picture(self, seed, seconds=30):
+        """It may take a while: the guest said that it is flushed, which is not that somebody has looked."""
+        expected, deadline = picture.picture(WIDTH, HEIGHT, seed), time.monotonic() + seconds
+        while True:
+            self.shots += 1
+            shot = self.vitrine.screenshot(self.work / f"shot{self.shots}.png")
+            difference = picture.difference(picture.read_png(shot), expected, seed)
+            if not difference:
+                return
+            expect(time.monotonic() < deadline, difference)
+            time.sleep(0.3)
+
+
+def check_boot(session):
+    session.guest.start()
+    session.guest.wait_ready()
+    session.guest.enter("guest-scanout")
+    front_end = session.front_end()
+    without = session.setting["without"]
+    expect(("GPA_ADDRESSES" in front_end["protocol_features"]) == (without != "GPA_ADDRESSES"),
+           f"protocol features are {front_end['protocol_features']}")
+    expect("ACCESS_PLATFORM" in session.vitrine.status()["guest_features"], "the driver did not accept ACCESS_PLATFORM")
+    counts = front_end["iotlb"]
+    expect(counts, "there is no IOTLB")
+    expect(counts["misses"] and counts["updates"] and counts["entries"], f"nothing was translated: {counts}")
+
+
+def check_invalidations(session):
+    before = session.iotlb()
+    for seed in (21, 22, 23):  # each takes the place of one that the guest gives back
+        session.guest.show(f"dumb {seed}")
+        session.expect_picture(seed)
+    after = session.iotlb()
+    expect(after["invalidations"] > before["invalidations"], f"nothing was invalidated: {before}, {after}")
+    expect(after["misses"] > before["misses"], f"new pictures missed nothing: {before}, {after}")
+    frame = WIDTH * HEIGHT * 4 // 4096
+    expect(after["entries"] < 5 * frame, f"translations of old pictures are left: {after}")
+
+
+def check_counts(session):
+    counts = session.iotlb()
+    expect(counts["timeouts"] == 0, f"misses were not answered: {counts}")
+    expect(counts["access_failures"] == 0, f"accesses were not permitted: {counts}")
+    expect(counts["hits"] > counts["misses"], f"most look-ups miss: {counts}")
+    expect(counts["pending"] == 0, f"something is still asked for: {counts}")
+    session.tap.note(f"{session.name}: {counts}")
+
+
+def check_waiting_is_quiet(session):
+    """Nothing to do costs nothing."""
+    def cpu():
+        fields = pathlib.Path(f"/proc/{session.vitrine.process.pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = cpu()
+    time.sleep(2)
+    spent = cpu() - before
+    expect(spent < 0.5, f"vitrine used {spent:.2f} s of 2 s while nothing was shown")
+
+
+def run_session(tap, environment, name):
+    with Session(tap, environment, name) as session:
+        with session.case("the guest's driver works behind a translating IOMMU"):
+            check_boot(session)
+        with session.case("a frame in RAM"):
+            session.guest.show("dumb 5")
+            session.expect_picture(5)
+        with session.case("other pixels in the same framebuffer"):
+            session.guest.show("redraw 6")
+            session.expect_picture(6)
+        with session.case("what the guest gives back is invalidated, and new pictures are right"):
+            check_invalidations(session)
+        with session.case("waiting is quiet"):
+            check_waiting_is_quiet(session)
+        with session.case("the counters are plausible"):
+            check_counts(session)
+        with session.case("vitrine ends when asked"):
+            status = session.vitrine.quit()
+            expect(status == 0, f"vitrine ended with status {status}")
+
+
+class Environment:
+    """What all sessions share: programs, kit, initramfs."""
+
+    def __init__(self, arguments, work):
+        self.programs = {"vitrine": arguments.vitrine, "vitrinectl": arguments.vitrinectl}
+        self.kit, self.work = Kit(), pathlib.Path(work)
+        self.accelerator = self.kit.accelerator(work)
+        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[arguments.guest_scanout], modules=MODULES)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for program in ("vitrine", "vitrinectl", "guest-scanout"):
+        parser.add_argument(f"--{program}", required=True, type=pathlib.Path)
+    parser.add_argument("--session", choices=SESSIONS, action="append")
+    arguments = parser.parse_args()
+    missing = Kit().missing()
+    tap = Tap()
+    if missing:
+        print(f"1..0 # SKIP {missing}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vitrine-iotlb-") as work:
+        try:
+            environment = Environment(arguments, work)
+            for name in arguments.session or SESSIONS:
+                run_session(tap, environment, name)
+        except Failure as failure:
+            with tap.case("the machine can be set up"):
+                raise failure
+    return tap.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
