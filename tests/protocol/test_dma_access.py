@@ -178,7 +178,7 @@ class Access(ServerCase):
 
     def test_fds_in_an_answer(self):
         self.start()
-        before = self.server.fds()
+        before = self.server.fds(waiting=True)
         message = self.expect()
         self.client.send(DMA_READ, message.body + b"sixteen bytes ok", flags=TYPE_REPLY, id=message.id, fds=[0, 1])
         self.assert_result(0, b"sixteen bytes ok")

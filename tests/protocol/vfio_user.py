@@ -265,7 +265,10 @@ class Server:
                 raise TimeoutError(f"status stays {self.status()}")
             time.sleep(0.005)
 
-    def fds(self):
+    def fds(self, waiting=False):
+        """waiting: the server waits for us, and answers nothing else."""
+        if not waiting:
+            self.status()  # the turn of the loop that sent a reply is over: it may have closed some after that
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def resident(self):
