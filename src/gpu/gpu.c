@@ -89,6 +89,11 @@ static int gpu_save(struct vtr_virtio_device *device, struct vtr_saved_memory *m
 	return 0;
 }
 
+static int gpu_export_object(struct vtr_virtio_device *device, const uint8_t uuid[16])
+{
+	return vtr_shared_export(vtr_gpu_from_device(device), uuid);
+}
+
 static void gpu_reset(struct vtr_virtio_device *device)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
@@ -125,6 +130,7 @@ static const struct vtr_virtio_device_impl device_impl = {
 	.notify = gpu_notify,
 	.queue_reset = gpu_queue_reset,
 	.drain = gpu_drain,
+	.export_object = gpu_export_object,
 	.reset = gpu_reset,
 	.saved_size = vtr_saved_size,
 	.save = gpu_save,

@@ -16,6 +16,7 @@
 #include "gpu/resource.h"
 #include "gpu/saved.h"
 #include "gpu/scanout.h"
+#include "gpu/shared.h"
 #include "render/image.h"
 #include "util/checked.h"
 #include "virtio/device.h"

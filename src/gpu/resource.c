@@ -173,6 +173,7 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 		link = &(*link)->next;
 	*link = resource->next;
 	gpu->resources.count--;
+	vtr_shared_withdraw(gpu, resource);
 	drop_derived(gpu, resource);
 	vtr_resource_detach(gpu, resource);
 	forget_image(gpu, resource);
@@ -191,6 +192,7 @@ static void abandon(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	vtr_scanouts_freeze(gpu, resource, false);
 	resource->was_resolved |= resource->image != NULL;
+	vtr_shared_withdraw(gpu, resource);
 	drop_derived(gpu, resource);
 	forget_spans(gpu, resource);
 	forget_entries(gpu, resource);

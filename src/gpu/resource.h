@@ -39,6 +39,7 @@ struct vtr_resource {
 	bool unfilled;  /* restored, and its image has nothing yet: it is filled from the backing when that is there */
 	uint32_t saved; /* its slot in vtr_gpu.saved, + 1; 0: none */
 	bool has_uuid;
+	bool announced; /* under its UUID, to other devices */
 	uint8_t uuid[16];
 };
 

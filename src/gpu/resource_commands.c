@@ -245,6 +245,7 @@ uint32_t vtr_gpu_resource_assign_uuid(struct vtr_gpu *gpu, struct vtr_gpu_reques
 		resource->has_uuid = true;
 		vtr_saved_note_uuid(gpu->saved, resource);
 	}
+	vtr_shared_announce(gpu, resource);
 	memcpy(request->response.uuid.uuid, resource->uuid, sizeof(resource->uuid));
 	return VIRTIO_GPU_RESP_OK_RESOURCE_UUID;
 }

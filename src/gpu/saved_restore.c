@@ -174,6 +174,7 @@ static void restore_resource(struct restoring *r, uint32_t number)
 	if (counts(r, item.named)) {
 		memcpy(resource->uuid, item.uuid, sizeof(resource->uuid));
 		resource->has_uuid = r->saved->slots[number].named = true;
+		resource->announced = true; /* the VMM has it from the process that was here before */
 	} else {
 		shared->named = 0;
 	}

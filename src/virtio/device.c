@@ -289,6 +289,18 @@ void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned index, struc
 	answer_chain(device, index, &answer);
 }
 
+void vtr_virtio_object_added(struct vtr_virtio_device *device, const uint8_t uuid[16])
+{
+	if (device->transport && device->transport->object_added)
+		device->transport->object_added(device->transport_data, uuid);
+}
+
+void vtr_virtio_object_removed(struct vtr_virtio_device *device, const uint8_t uuid[16])
+{
+	if (device->transport && device->transport->object_removed)
+		device->transport->object_removed(device->transport_data, uuid);
+}
+
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason)
 {
 	if (device->status & VIRTIO_CONFIG_S_NEEDS_RESET)

@@ -41,6 +41,9 @@ struct vtr_virtio_device_impl {
 	/* The transport is about to stop this queue, and may resume it: what was taken from it is answered now. NULL: nothing is
 	 * ever kept. */
 	void (*drain)(struct vtr_virtio_device *device, unsigned queue);
+	/* Another device of the VM wants the object that the guest knows by this UUID, a dmabuf: an fd (CLOEXEC) of the caller's,
+	 * or -errno. NULL: this type exports none. */
+	int (*export_object)(struct vtr_virtio_device *device, const uint8_t uuid[16]);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
 	/* What a successor of this process has to know of the driver. saved_size: bytes of memory that it takes; save: it is kept
@@ -57,6 +60,9 @@ struct vtr_virtio_device_impl {
 struct vtr_virtio_transport_impl {
 	void (*interrupt_queue)(void *data, unsigned queue); /* used ring changed and the driver wants to know */
 	void (*interrupt_config)(void *data);                /* configuration or status changed */
+	/* export_object can be asked for this one from now on, or no longer. NULL: there is nobody who would. */
+	void (*object_added)(void *data, const uint8_t uuid[16]);
+	void (*object_removed)(void *data, const uint8_t uuid[16]);
 };
 
 /* Answers of a queue that could not be written yet, in the order they were given. */
@@ -104,13 +110,15 @@ void vtr_virtio_answer(struct vtr_virtio_device *device, unsigned queue, struct 
                        uint32_t size);
 /* The same for a chain whose bytes, `written`, are there already. */
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
+void vtr_virtio_object_added(struct vtr_virtio_device *device, const uint8_t uuid[16]);
+void vtr_virtio_object_removed(struct vtr_virtio_device *device, const uint8_t uuid[16]);
 /* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the driver; queues stop until reset. reason goes to the debug log. */
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);
 
 /* ---- for transports ---- */
 void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data);
-/* Not the device but the VMM says how large queues may be: up to size, a power of two, at most VTR_MAX_QUEUE_SIZE. Before any queue is
- * used. */
+/* Not the device but the VMM says how large queues may be: up to size, a power of two, at most VTR_MAX_QUEUE_SIZE. Before any queue
+ * is used. */
 void vtr_virtio_set_max_queue_size(struct vtr_virtio_device *device, uint16_t size);
 /* The driver's answer to the features, remembered until FEATURES_OK and ignored after it. Masks nothing, refuses: -EINVAL when a
  * bit was not offered or VERSION_1 is missing; FEATURES_OK will then not stay. */

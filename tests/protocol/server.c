@@ -2,7 +2,8 @@
 /*
  * A vfio-user or vhost-user server around the smallest device that uses guest memory: each chain's answer is a 32-bit result (0 or
  * an errno) and, when that is 0, the bytes of the chain's readable part. The device id is that of an entropy device, with 16 bytes
- * of configuration.
+ * of configuration; a write of the last of them is a change that the driver is told of. A chain whose readable part is "share" and
+ * a UUID makes the device share a file under that name, with the name as its content; "unshare" and the UUID ends that.
  *
  *   server [--vhost-user] PATH       listens there
  *   server [--vhost-user] --fd N     serves an inherited socket
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <vitrine/log.h>
@@ -30,6 +32,8 @@ struct echo {
 	uint8_t config[ECHO_CONFIG_SIZE];
 	unsigned resets, abandoned, chains, drains;
 	uint8_t buffer[ECHO_MAX];
+	uint8_t object[16]; /* that is shared */
+	bool shared;
 };
 
 struct context {
@@ -64,6 +68,38 @@ static void echo_config_write(struct vtr_virtio_device *device, uint32_t offset,
 		vtr_virtio_config_changed(device);
 }
 
+/* Does the chain's readable part say word, and a UUID, which then is in echo->object? */
+static bool says(struct echo *echo, const char *word, long got)
+{
+	size_t length = strlen(word);
+
+	if (got != (long)(length + sizeof(echo->object)) || memcmp(echo->buffer, word, length))
+		return false;
+	memcpy(echo->object, echo->buffer + length, sizeof(echo->object));
+	return true;
+}
+
+static void echo_share(struct echo *echo, long got)
+{
+	if (says(echo, "share", got)) {
+		echo->shared = true;
+		vtr_virtio_object_added(&echo->base, echo->object);
+	} else if (says(echo, "unshare", got)) {
+		echo->shared = false;
+		vtr_virtio_object_removed(&echo->base, echo->object);
+	}
+}
+
+static int echo_export_object(struct vtr_virtio_device *device, const uint8_t uuid[16])
+{
+	struct echo *echo = echo_from_base(device);
+
+	if (!echo->shared || memcmp(uuid, echo->object, sizeof(echo->object)))
+		return -ENOENT;
+	int fd = memfd_create("object", MFD_CLOEXEC);
+	return write(fd, uuid, sizeof(echo->object)) == sizeof(echo->object) ? fd : -EIO;
+}
+
 static void echo_answer(struct echo *echo, unsigned index, struct vtr_chain *chain)
 {
 	struct vtr_virtqueue *queue = &echo->base.queues[index];
@@ -77,6 +113,7 @@ static void echo_answer(struct echo *echo, unsigned index, struct vtr_chain *cha
 
 		written += more > 0 ? more : 0;
 	}
+	echo_share(echo, got);
 	vtr_virtio_complete(&echo->base, index, chain, written > 0 ? (uint32_t)written : 0);
 }
 
@@ -120,6 +157,7 @@ static const struct vtr_virtio_device_impl echo_impl = {
 	.notify = echo_notify,
 	.queue_reset = echo_queue_reset,
 	.drain = echo_drain,
+	.export_object = echo_export_object,
 	.reset = echo_reset,
 	.abandoned = echo_abandoned,
 };

@@ -13,7 +13,7 @@ from vhost_user import *
 PROTOCOL = FrontEnd.PROTOCOL_FEATURES | bits(BACKEND_REQ, BACKEND_SEND_FD)
 
 
-class Channel(ServerCase):
+class ChannelCase(ServerCase):
     def open(self, protocol_features=PROTOCOL):
         front_end, memory, ring = self.machine(protocol_features=protocol_features)
         channel = front_end.backend_channel()
@@ -34,6 +34,8 @@ class Channel(ServerCase):
     def answer(self, channel, request, value=0, flags=VERSION | REPLY):
         channel.send(request, struct.pack("=Q", value), flags=flags)
 
+
+class Channel(ChannelCase):
     def test_config_change(self):
         front_end, ring, channel = self.open()
         self.assertTrue(self.server.status()["channel"])
@@ -177,6 +179,47 @@ class Channel(ServerCase):
                 break
         self.assertFalse(self.server.status()["channel"])
         self.assertTrue(ring.echoes())
+
+
+class Objects(ChannelCase):
+    """Shared objects: announced on the channel, asked for on the connection."""
+
+    FEATURES = PROTOCOL | bits(SHARED_OBJECT)
+    UUID = bytes(range(16))
+
+    def get(self, front_end, uuid):
+        """The fd, or None."""
+        reply = front_end.ask(GET_SHARED_OBJECT, uuid)
+        self.assertEqual(reply.payload, uuid)
+        return self.fd(reply.fds[0]) if reply.fds else None
+
+    def expect_object(self, channel, request, uuid):
+        message = channel.receive()
+        self.assertEqual((message.request, message.flags, message.payload, message.fds), (request, VERSION, uuid, []))
+
+    def test_object(self):
+        front_end, ring, channel = self.open(self.FEATURES)
+        self.assertIsNone(self.get(front_end, self.UUID))
+        ring.echo(b"share" + self.UUID)
+        self.expect_object(channel, BACKEND_SHARED_OBJECT_ADD, self.UUID)
+        fd = self.get(front_end, self.UUID)
+        self.assertEqual(os.pread(fd, 99, 0), self.UUID)
+        self.assertIsNone(self.get(front_end, bytes(16)))
+        ring.echo(b"unshare" + self.UUID)
+        self.expect_object(channel, BACKEND_SHARED_OBJECT_REMOVE, self.UUID)
+        self.assertIsNone(self.get(front_end, self.UUID))
+
+    def test_object_not_negotiated(self):
+        front_end, ring, channel = self.open()
+        ring.echo(b"share" + self.UUID)
+        self.nothing(channel)
+        front_end.send(GET_SHARED_OBJECT, self.UUID)
+        self.assert_lost(front_end)
+
+    def test_objects_without_a_channel(self):
+        front_end, _, ring = self.machine(protocol_features=self.FEATURES)
+        ring.echo(b"share" + self.UUID)
+        self.assertIsNotNone(self.get(front_end, self.UUID))
 
 
 if __name__ == "__main__":

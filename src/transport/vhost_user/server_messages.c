@@ -15,6 +15,7 @@
 #define BIT(n) VTR_VHOST_USER_BIT(n)
 #define F(feature) VTR_VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_##feature)
 
+/* Of every device. */
 static const uint64_t offered_protocol_features = F(MQ) | F(REPLY_ACK) | F(BACKEND_REQ) | F(CONFIG) | F(BACKEND_SEND_FD) |
                                                   F(RESET_DEVICE) | F(CONFIGURE_MEM_SLOTS) | F(STATUS) | F(GPA_ADDRESSES) |
                                                   F(INFLIGHT_SHMFD);
@@ -37,6 +38,13 @@ static int reply_u64(struct vtr_vhost_user_request *request, uint64_t value)
 }
 
 /* ---- features ---- */
+
+static uint64_t protocol_features(const struct vtr_vhost_user_server *server)
+{
+	const uint64_t objects = server->device->impl->export_object ? F(SHARED_OBJECT) : 0;
+
+	return (offered_protocol_features | objects) & ~server->withheld;
+}
 
 static uint64_t offered_features(const struct vtr_vhost_user_server *server)
 {
@@ -67,14 +75,14 @@ static int set_features(struct vtr_vhost_user_server *server, struct vtr_vhost_u
 
 static int get_protocol_features(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
-	return reply_u64(request, offered_protocol_features & ~server->withheld);
+	return reply_u64(request, protocol_features(server));
 }
 
 static int set_protocol_features(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
 	uint64_t features = decode_u64(request), changed = features ^ server->protocol_features;
 
-	if (features & ~(offered_protocol_features & ~server->withheld))
+	if (features & ~protocol_features(server))
 		return -EINVAL;
 	/* What is there already was said in the other kind of addresses, or before anybody asked for the status. */
 	if ((changed & F(GPA_ADDRESSES) && server->table.count) || (changed & F(STATUS) && server->status.rings))
@@ -92,6 +100,20 @@ static int get_queue_num(struct vtr_vhost_user_server *server, struct vtr_vhost_
 static int get_max_mem_slots(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
 {
 	return reply_u64(request, VTR_MAX_MEM_SLOTS);
+}
+
+/* ---- shared objects ---- */
+
+/* "Back-end will reply passing the fd when the operation is successful, or no fd otherwise." */
+static int get_shared_object(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request)
+{
+	struct vhost_user_shared object;
+
+	memcpy(&object, request->payload, sizeof(object));
+	request->reply_fd = server->device->impl->export_object(server->device, object.uuid);
+	memcpy(request->reply, &object, sizeof(object));
+	request->reply_size = sizeof(object);
+	return 0;
 }
 
 /* ---- owner, status, reset ---- */
@@ -238,6 +260,7 @@ enum {
 	IOTLB = sizeof(struct vhost_user_iotlb),
 	TABLE = sizeof(struct vhost_user_memory),
 	TABLE_HEAD = offsetof(struct vhost_user_memory, regions),
+	OBJECT = sizeof(struct vhost_user_shared),
 	CONFIG_HEAD = sizeof(struct vhost_user_config),
 	CONFIG = CONFIG_HEAD + VHOST_USER_MAX_CONFIG_SIZE,
 };
@@ -275,6 +298,7 @@ static const struct vtr_vhost_user_message messages[] = {
 	ROW(ADD_MEM_REG, MEM_REG, MEM_REG, 1, 1, VTR_REPLY_IF_ASKED, F(CONFIGURE_MEM_SLOTS), vtr_vhost_user_add_mem_reg),
 	ROW(REM_MEM_REG, MEM_REG, MEM_REG, 0, 1, VTR_REPLY_IF_ASKED, F(CONFIGURE_MEM_SLOTS), vtr_vhost_user_rem_mem_reg),
 	ROW(SET_STATUS, 8, 8, 0, 0, VTR_REPLY_IF_ASKED, F(STATUS), set_status),
+	ROW(GET_SHARED_OBJECT, OBJECT, OBJECT, 0, 0, VTR_REPLY_PAYLOAD, F(SHARED_OBJECT), get_shared_object),
 	ROW(GET_STATUS, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, F(STATUS), get_status),
 };
 

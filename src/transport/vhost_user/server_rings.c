@@ -94,9 +94,28 @@ static void interrupt_config(void *data)
 			report_failure(&server->rings[i]);
 }
 
+static void tell_object(struct vtr_vhost_user_server *server, uint32_t request, const uint8_t uuid[16])
+{
+	if (vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_SHARED_OBJECT))
+		vtr_vhost_user_ask(server, request, uuid, sizeof(struct vhost_user_shared), NULL, NULL);
+}
+
+static void object_added(void *data, const uint8_t uuid[16])
+{
+	tell_object(data, VHOST_USER_BACKEND_SHARED_OBJECT_ADD, uuid);
+}
+
+/* Also by a device that is reset, when its rings have stopped: nobody else will take the name out of the front-end's table. */
+static void object_removed(void *data, const uint8_t uuid[16])
+{
+	tell_object(data, VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE, uuid);
+}
+
 const struct vtr_virtio_transport_impl vtr_vhost_user_transport = {
 	.interrupt_queue = interrupt_queue,
 	.interrupt_config = interrupt_config,
+	.object_added = object_added,
+	.object_removed = object_removed,
 };
 
 /* ---- kicks ---- */
