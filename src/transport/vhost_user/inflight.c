@@ -153,7 +153,8 @@ void vtr_inflight_begin(struct vtr_inflight *inflight, uint16_t used_idx)
 
 /* What a region says, read once. */
 struct account {
-	struct vhost_user_inflight_queue header;
+	uint64_t features;
+	uint16_t version, desc_num, last_batch_head, used_idx;
 	struct vhost_user_inflight_desc desc[VTR_MAX_QUEUE_SIZE];
 };
 
@@ -161,12 +162,16 @@ static int read_account(struct account *account, const void *memory, uint16_t si
 {
 	const struct vhost_user_inflight_queue *region = memory;
 
-	memcpy(&account->header, region, sizeof(account->header));
+	account->features = __atomic_load_n(&region->features, __ATOMIC_RELAXED);
+	account->version = __atomic_load_n(&region->version, __ATOMIC_RELAXED);
+	account->desc_num = __atomic_load_n(&region->desc_num, __ATOMIC_RELAXED);
+	account->last_batch_head = __atomic_load_n(&region->last_batch_head, __ATOMIC_RELAXED);
+	account->used_idx = __atomic_load_n(&region->used_idx, __ATOMIC_RELAXED);
 	memcpy(account->desc, region->desc, size * sizeof(account->desc[0]));
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (account->header.version == 0)
+	if (account->version == 0)
 		return -ENOENT;
-	if (account->header.version != REGION_VERSION || account->header.features || account->header.desc_num != size)
+	if (account->version != REGION_VERSION || account->features || account->desc_num != size)
 		return -EPROTO;
 	return 0;
 }
@@ -174,8 +179,8 @@ static int read_account(struct account *account, const void *memory, uint16_t si
 /* The chains of the last batch were returned when the used index moved. */
 static int settle(struct account *account, uint16_t size, uint16_t used_idx)
 {
-	const uint16_t batch = (uint16_t)(used_idx - account->header.used_idx);
-	uint16_t head = account->header.last_batch_head;
+	const uint16_t batch = (uint16_t)(used_idx - account->used_idx);
+	uint16_t head = account->last_batch_head;
 
 	if (batch > size)
 		return -ESTALE;
@@ -184,7 +189,7 @@ static int settle(struct account *account, uint16_t size, uint16_t used_idx)
 			return -EPROTO;
 		account->desc[head].inflight = 0;
 	}
-	account->header.used_idx = used_idx;
+	account->used_idx = used_idx;
 	return 0;
 }
 
@@ -233,7 +238,7 @@ static void write_account(struct vtr_inflight *inflight, const struct account *a
 		if (!account->desc[i].inflight)
 			set_inflight(&region->desc[i], false);
 	}
-	__atomic_store_n(&region->used_idx, account->header.used_idx, __ATOMIC_RELEASE);
+	__atomic_store_n(&region->used_idx, account->used_idx, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -247,7 +252,7 @@ int vtr_inflight_resume(struct vtr_inflight *inflight, uint16_t queue_size, uint
 	if (count < 0)
 		return count;
 	inflight->counter = 1;
-	inflight->last_batch_head = account.header.last_batch_head;
+	inflight->last_batch_head = account.last_batch_head;
 	memset(inflight->tickets, 0, sizeof(inflight->tickets));
 	count = collect(inflight, &account, queue_size, heads);
 	if (count >= 0)
