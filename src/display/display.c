@@ -212,10 +212,11 @@ static bool deliver_failure(struct vtr_event_node *node)
 
 	snprintf(why, sizeof(why), "%s: %s", name, thread->error.text);
 	if (outputs->fallback && outputs->fallback != thread->display)
-		vtr_log(VTR_LOG_WARN, "display %s; the guest goes on, its outputs are %s now: 'vitrinectl output move' moves them",
-		        why, outputs->fallback->impl->name);
+		vtr_log_limited(&outputs->log, VTR_LOG_WARN,
+		                "display %s; the guest goes on, its outputs are %s now: 'vitrinectl output move' moves them", why,
+		                outputs->fallback->impl->name);
 	else
-		vtr_log(VTR_LOG_WARN, "display %s; its outputs are not connected any more", why);
+		vtr_log_limited(&outputs->log, VTR_LOG_WARN, "display %s; its outputs are not connected any more", why);
 	for (size_t i = 0; i < outputs->count; i++)
 		if (outputs->items[i]->display == thread->display && !outputs->items[i]->leaving)
 			vtr_output_turn_over(outputs->items[i], why);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include <vitrine/limits.h>
+#include <vitrine/log.h>
 
 #include "display/display.h"
 
@@ -34,6 +35,7 @@ struct vtr_outputs {
 	size_t count;
 	struct vtr_display *fallback; /* NULL: none */
 	uint64_t staging_bytes;       /* of all outputs, at most VTR_MAX_STAGING */
+	struct vtr_log_limit log;     /* of displays that fail: a VMM can make its own do so as often as it likes */
 
 	pthread_mutex_t lock;
 	struct vtr_event_node *first, **last;

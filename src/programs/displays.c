@@ -283,11 +283,12 @@ int displays_take_vmm(struct displays *displays, int socket)
 	struct vtr_display *display = vtr_vmm_create(socket, &error);
 
 	if (!display) {
-		vtr_log(VTR_LOG_WARN, "no display vmm: %s", error.text);
+		vtr_log_limited(&displays->vmm_log, VTR_LOG_WARN, "no display vmm: %s", error.text);
 		return -error.code;
 	}
 	if (!place) {
-		vtr_log(VTR_LOG_WARN, "no display vmm: no more than %d displays at a time", MAX_DISPLAYS);
+		vtr_log_limited(&displays->vmm_log, VTR_LOG_WARN, "no display vmm: no more than %d displays at a time",
+		                MAX_DISPLAYS);
 		vtr_display_destroy(display);
 		return -ENOSPC;
 	}
@@ -299,6 +300,9 @@ int displays_take_vmm(struct displays *displays, int socket)
 	}
 	vtr_display_destroy(*place); /* its outputs are on their way */
 	*place = display;
+	vtr_log_limited(&displays->vmm_log, VTR_LOG_INFO, "display vmm: the VMM has sent its display socket; %s",
+	                displays->follow ? "its console shows the outputs"
+	                                 : "'vitrinectl output move' moves outputs to its console");
 	return 0;
 }
 

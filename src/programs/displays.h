@@ -2,6 +2,7 @@
 #ifndef VTR_PROGRAMS_DISPLAYS_H
 #define VTR_PROGRAMS_DISPLAYS_H
 
+#include <vitrine/log.h>
 #include <vitrine/window.h>
 
 #include "options.h"
@@ -17,6 +18,7 @@ struct displays {
 	struct vtr_outputs *outputs;      /* not owned */
 	bool follow;                      /* outputs go to the VMM's console when there is one: nobody named another display */
 	uint32_t lent;                    /* bit per output: it was a free place before it did */
+	struct vtr_log_limit vmm_log;     /* a VMM may send display sockets as it likes */
 	struct {
 		char name[64];
 		struct vtr_display *display; /* NULL: could not be started */
