@@ -144,6 +144,27 @@ def run_auto(tap, environment):
             expect(not picture.difference(session.screenshot(), picture.picture(WIDTH, HEIGHT, 4)), "the screenshot differs")
             session.vitrine.ask("output", "move", "0", "vmm")
             session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 4))
+        with session.case("the machine is stopped, and goes on"):
+            session.monitor.call("stop")
+            session.monitor.call("cont")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 4))
+            session.guest.show("redraw 5")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 5))
+        with session.case("the driver lets go of the device and takes it again"):
+            session.guest.send("quit")
+            session.guest.wait_for("@@DONE", PATIENCE)
+            session.guest.run("cd /sys/bus/virtio/drivers/virtio_gpu && for device in virtio*; do "
+                              "echo $device >unbind && echo $device >bind || break; done; cd /")
+            session.guest.enter("guest-scanout")
+            session.guest.show("dumb 6")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 6))
+        with session.case("the guest reboots"):
+            session.guest.send("quit")
+            session.guest.send("reboot -f")
+            session.guest.wait_ready()
+            session.guest.enter("guest-scanout")
+            session.guest.show("dumb 4")
+            session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 4))
         with session.case("QEMU is killed: the last picture stays, headless"):
             session.guest.kill()
             wait_until(lambda: session.displays()[0] == "headless", PATIENCE, "headless")
