@@ -3,9 +3,13 @@
 """`meson install` into an empty root: the files are there, and a program that knows only the pkg-config file builds and runs."""
 
 import argparse
+import fcntl
 import os
 import pathlib
 import re
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -69,10 +73,56 @@ def main():
             environment = dict(os.environ, LD_LIBRARY_PATH=str(library))
             for program in ("vitrine", "vitrinectl", "vitrine-guest"):
                 expect("vitrine" in run([one_file(root, f"**/bin/{program}"), "--version"], env=environment), f"{program} --version")
+        with tap.case("the units: socket-activated, and again after a crash"):
+            check_units(pathlib.Path(work), root, environment)
         for kind in ("shared", "static"):
             with tap.case(f"a program built with pkg-config alone, {kind} library"):
                 build_program(pathlib.Path(work), root, arguments.cc, kind)
     return tap.finish()
+
+
+def activated(root, command, listener, environment):
+    """What systemd does: the listening socket is fd 3."""
+    command = [one_file(root, f"**{command[0]}"), *command[1:]]
+    keep = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
+    try:
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, pass_fds=[3],
+                                preexec_fn=lambda: os.dup2(keep, 3))
+    finally:
+        os.close(keep)
+
+
+def features(path):
+    """GET_FEATURES of vhost-user, and its answer: request, flags, size and the bits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as front_end:
+        front_end.settimeout(20)
+        front_end.connect(str(path))
+        front_end.sendall(struct.pack("=III", 1, 1, 0))
+        return struct.unpack("=IIIQ", front_end.recv(20, socket.MSG_WAITALL))
+
+
+def check_units(work, root, environment):
+    units = one_file(root, "**/systemd/user/vitrine@.service"), one_file(root, "**/systemd/user/vitrine@.socket")
+    service, unit = (path.read_text(encoding="utf-8") for path in units)
+    runtime = work / "runtime"
+    (runtime / "vitrine").mkdir(parents=True)
+    path, command = (re.search(rf"^{key}=(.*)$", text, re.MULTILINE)[1].replace("%t", str(runtime)).replace("%i", "test")
+                     for key, text in (("ListenStream", unit), ("ExecStart", service)))
+    environment = {**environment, "XDG_RUNTIME_DIR": str(runtime)}
+    for name in ("WAYLAND_DISPLAY", "DISPLAY"):
+        environment.pop(name, None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+        for end, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
+            process = activated(root, command.split(), listener, environment)
+            try:
+                answer = features(path)
+                expect(answer[:3] == (1, 5, 8) and answer[3] & 1 << 32, f"GET_FEATURES was answered with {answer}")
+            finally:
+                process.send_signal(end)
+                _, said = process.communicate(timeout=20)
+            expect(process.returncode == status, f"status {process.returncode}: {said}")
 
 
 def build_program(work, root, compiler, kind):
