@@ -80,11 +80,14 @@ static int resolve_entries(struct vtr_gpu *gpu, uint64_t min_size, struct backin
 	struct vtr_error error;
 	int failed = vtr_spans_ask(gpu->base.memory, incoming->entries, incoming->count, &incoming->asked, &error);
 
-	if (failed)
-		return failed;
-	failed = vtr_spans_resolve_named(&backing->spans, gpu->base.memory, incoming->entries, incoming->count, &error);
-	if (failed == -EINPROGRESS) /* some were invalidated meanwhile */
+	bool were_there = !failed;
+
+	if (were_there)
+		failed = vtr_spans_resolve_named(&backing->spans, gpu->base.memory, incoming->entries, incoming->count, &error);
+	if (were_there && failed == -EINPROGRESS) /* some were invalidated meanwhile */
 		incoming->asked = (struct vtr_spans_cursor){ 0 };
+	if (failed && failed != -EINPROGRESS)
+		vtr_gpu_log_guest(gpu, "guest: %s", error.text);
 	if (!failed && !vtr_resource_spans_fit(gpu, &backing->spans))
 		failed = -ENOMEM;
 	if (!failed && backing->spans.length < min_size)

@@ -89,10 +89,11 @@ struct fixture {
 	struct vtr_memory *memory;
 	struct vtr_vhost_user_mem_table table;
 	struct vtr_vhost_user_iotlb iotlb;
-	struct vhost_user_iotlb sent[8];
-	void (*done[8])(int result, void *call);
-	void *calls[8];
-	unsigned n_sent;
+	struct vhost_user_iotlb sent[4 * VTR_MAX_MISSES];
+	void (*done[4 * VTR_MAX_MISSES])(int result, void *call);
+	void *calls[4 * VTR_MAX_MISSES];
+	unsigned n_sent, n_replies; /* of these, to come */
+	unsigned max_replies;
 	int send_result;
 };
 
@@ -102,11 +103,14 @@ static int send(void *data, const struct vhost_user_iotlb *message, void (*done)
 
 	if (f->send_result < 0)
 		return f->send_result;
+	if (done && f->n_replies == f->max_replies)
+		return -EBUSY;
 	g_assert_cmpuint(f->n_sent, <, G_N_ELEMENTS(f->sent));
+	f->n_replies += done != NULL;
 	f->sent[f->n_sent] = *message;
 	f->done[f->n_sent] = done;
 	f->calls[f->n_sent++] = call;
-	return f->send_result;
+	return done ? f->send_result : 0;
 }
 
 static void set_up(struct fixture *f, bool gpa_addresses)
@@ -120,7 +124,7 @@ static void set_up(struct fixture *f, bool gpa_addresses)
 	};
 	const int fd = pattern_file(SEED, 2 * MIB);
 
-	*f = (struct fixture){ .loop = vtr_loop_create(), .memory = vtr_memory_create(), .send_result = 1 };
+	*f = (struct fixture){ .loop = vtr_loop_create(), .memory = vtr_memory_create(), .max_replies = 1000, .send_result = 1 };
 	vtr_vhost_user_mem_table_init(&f->table, f->memory);
 	f->table.gpa_addresses = gpa_addresses;
 	vtr_vhost_user_iotlb_init(&f->iotlb, f->loop, f->memory, &f->table, send, f);
@@ -202,10 +206,10 @@ static void test_update_across(const void *data)
 	struct fixture f;
 
 	set_up(&f, row->gpa);
-	g_assert_cmpint(update(&f, IOVA + PAGE, PAGE, row->gpa ? 0 : UADDR), ==, 0); /* in the way of the hole */
-	g_assert_cmpint(update(&f, IOVA, 2 * PAGE, (row->gpa ? 0 : UADDR) + MIB - PAGE), ==, 0);
-	assert_means(&f, IOVA, MIB - PAGE);
-	assert_means(&f, IOVA + PAGE, row->gpa ? -1 : MIB);
+	g_assert_cmpint(update(&f, IOVA + PAGE, PAGE, row->gpa ? 0 : UADDR), ==, 0);
+	g_assert_cmpint(update(&f, IOVA, 2 * PAGE, (row->gpa ? 0 : UADDR) + MIB - PAGE), ==, row->gpa ? -EFAULT : 0);
+	assert_means(&f, IOVA, row->gpa ? -1 : MIB - PAGE);
+	assert_means(&f, IOVA + PAGE, row->gpa ? 0 : MIB); /* a refusal changes nothing */
 	g_assert_cmpuint(entries(&f), ==, row->gpa ? 1 : 2);
 	tear_down(&f);
 }
@@ -216,6 +220,7 @@ static void test_identity(void)
 	struct fixture f;
 
 	set_up(&f, true);
+	g_assert_cmpint(update(&f, MIB, PAGE, 0), ==, 0); /* in the way of the hole */
 	g_assert_cmpint(update(&f, 0, 0, 0), ==, 0);
 	g_assert_cmpint(update(&f, 0, UINT64_MAX, 0), ==, 0);
 	g_assert_cmpuint(entries(&f), ==, 2);
@@ -265,6 +270,33 @@ static void test_miss(void)
 	g_assert_cmpint(vtr_memory_write(f.memory, IOVA + PAGE, &byte, 1), ==, -EFAULT);
 	g_assert_cmpint(update(&f, IOVA, PAGE, UADDR), ==, 0);
 	g_assert_cmpint(vtr_memory_read(f.memory, IOVA, &byte, 1), ==, 0);
+	tear_down(&f);
+}
+
+static const struct slow {
+	const char *name;
+	unsigned max_replies;
+} slow[] = { { "ours", 1000 }, { "the-channel-s", 5 } };
+
+/* Replies come later than updates: there is a limit to how many are waited for, and none to the updates. */
+static void test_late_replies(const void *data)
+{
+	const struct slow *row = data;
+	struct fixture f;
+	uint8_t byte;
+
+	set_up(&f, false);
+	f.max_replies = row->max_replies;
+	for (uint64_t i = 0; i < G_N_ELEMENTS(f.sent); i++) {
+		g_assert_cmpint(vtr_memory_read(f.memory, IOVA + i * PAGE, &byte, 1), ==, -EINPROGRESS);
+		g_assert_cmpint(update(&f, IOVA + i * PAGE, PAGE, UADDR + i * PAGE), ==, 0);
+		g_assert_cmpint(vtr_memory_read(f.memory, IOVA + i * PAGE, &byte, 1), ==, 0);
+	}
+	g_assert_cmpuint(f.n_sent, ==, G_N_ELEMENTS(f.sent));
+	g_assert_cmpuint(f.n_replies, <, f.n_sent);
+	for (unsigned i = 0; i < f.n_sent; i++)
+		if (f.done[i])
+			f.done[i](0, f.calls[i]);
 	tear_down(&f);
 }
 
@@ -320,6 +352,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/vhost_iotlb/identity", test_identity);
 	g_test_add_func("/vhost_iotlb/region-goes", test_region_goes);
 	g_test_add_func("/vhost_iotlb/miss", test_miss);
+	ADD_ROWS("/vhost_iotlb/late-replies/", slow, test_late_replies);
 	g_test_add_func("/vhost_iotlb/access-failure", test_access_failure);
 	g_test_add_func("/vhost_iotlb/not-active", test_not_active);
 	return g_test_run();

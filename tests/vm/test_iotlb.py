@@ -16,6 +16,7 @@ sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
 from machine import Guest, Kit, Vitrine  # noqa: E402
+from qmp import Monitor  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -49,8 +50,10 @@ class Session:
         self.work.mkdir()
         env = dict(os.environ, VITRINE_VHOST_USER_WITHOUT=self.setting["without"])
         self.vitrine = Vitrine(environment.programs, self.work, size=f"{WIDTH}x{HEIGHT}", env=env, protocol="vhost-user")
+        self.monitor = Monitor(self.work / "qmp.sock")
         self.guest = TranslatedGuest(environment.kit, self.work, environment.initramfs, environment.accelerator,
-                                     append=self.setting["append"], extra=vhost_device(self.vitrine.socket))
+                                     append=self.setting["append"],
+                                     extra=[*vhost_device(self.vitrine.socket), *self.monitor.arguments()])
         self.shots = 0
 
     def __enter__(self):
@@ -58,6 +61,7 @@ class Session:
         return self
 
     def __exit__(self, *_):
+        self.monitor.close()
         self.guest.stop()
         self.vitrine.stop()
 
@@ -112,6 +116,20 @@ def check_invalidations(session):
     expect(after["entries"] < 5 * frame, f"translations of old pictures are left: {after}")
 
 
+def check_pause(session):
+    """While its device is stopped QEMU tells of no invalidations: translations end there, and are asked for again."""
+    session.monitor.call("stop")
+    deadline = time.monotonic() + 30
+    while session.front_end()["rings"]:
+        expect(time.monotonic() < deadline, f"the rings still run: {session.front_end()}")
+        time.sleep(0.1)
+    expect(session.iotlb()["entries"] == 0, f"translations outlive the pause: {session.iotlb()}")
+    session.expect_picture(23)
+    session.monitor.call("cont")
+    session.guest.show("redraw 24")
+    session.expect_picture(24)
+
+
 def check_counts(session):
     counts = session.iotlb()
     expect(counts["timeouts"] == 0, f"misses were not answered: {counts}")
@@ -147,6 +165,8 @@ def run_session(tap, environment, name):
             check_invalidations(session)
         with session.case("waiting is quiet"):
             check_waiting_is_quiet(session)
+        with session.case("a pause ends translations, and the picture stays and goes on"):
+            check_pause(session)
         with session.case("the counters are plausible"):
             check_counts(session)
         with session.case("vitrine ends when asked"):

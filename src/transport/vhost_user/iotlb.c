@@ -17,8 +17,9 @@
  * file. A reply other than 0 to the miss itself says that there is no update to come, so that nobody waits for the time-out; a
  * reply of 0 says nothing, because the update it stands for is on another socket.
  *
- * An update may be larger than what the memory table has there, up to the whole address space for a domain that translates nothing:
- * it becomes a translation for each region of the table that it touches, and what lies between means nothing.
+ * "Addresses and size must be within vhost memory regions", which may be several that lie side by side. The exception is an update
+ * of the whole address space, as for a domain that translates nothing: it becomes a translation for each region of the table, and
+ * what lies between means nothing.
  *
  * An invalidation is acknowledged when nothing is left that was made of the memory: the map's listeners see to that. While all
  * rings are stopped front-ends do not tell of invalidations, so translations do not outlive that.
@@ -91,16 +92,21 @@ static void replied(int result, void *data)
 		vtr_memory_miss_failed(iotlb->memory, message.iova, message.perm);
 }
 
+/* An update may overtake the reply to its miss, so there may be more replies to come than misses under way. When they are too many
+ * a message goes without one: a refusal is then known by the time-out. */
 static int tell(struct vtr_vhost_user_iotlb *iotlb, uint64_t iova, unsigned access, enum vhost_user_iotlb_type type)
 {
+	const struct vhost_user_iotlb message = { .iova = iova, .perm = (uint8_t)access, .type = type };
 	struct vtr_vhost_user_iotlb_call *call = free_call(iotlb);
+	int result = -EBUSY;
 
-	if (!call)
-		return -EBUSY;
-	*call = (struct vtr_vhost_user_iotlb_call){ .iotlb = iotlb,
-		                                    .message = { .iova = iova, .perm = (uint8_t)access, .type = type } };
-	int result = iotlb->send(iotlb->send_data, &call->message, replied, call);
-	call->used = result > 0;
+	if (call) {
+		*call = (struct vtr_vhost_user_iotlb_call){ .iotlb = iotlb, .message = message };
+		result = iotlb->send(iotlb->send_data, &message, replied, call);
+		call->used = result > 0;
+	}
+	if (result == -EBUSY)
+		result = iotlb->send(iotlb->send_data, &message, NULL, NULL);
 	return result < 0 ? result : 0;
 }
 
@@ -164,13 +170,38 @@ static uint64_t update_part(struct vtr_vhost_user_iotlb *iotlb, const struct vho
 	return end;
 }
 
+static bool is_everything(const struct vhost_user_iotlb *message)
+{
+	return !message->iova && (!message->size || message->size == UINT64_MAX);
+}
+
+/* Are all bytes from address to address + last in regions of the table? */
+static bool in_table(const struct vtr_vhost_user_mem_table *table, uint64_t address, uint64_t last)
+{
+	const struct vtr_vhost_user_mem_region *region;
+	uint64_t offset;
+
+	while ((region = vtr_vhost_user_mem_table_find(table, address, &offset))) {
+		const uint64_t rest = region->size - offset;
+
+		if (last < rest)
+			return true;
+		address += rest;
+		last -= rest;
+	}
+	return false;
+}
+
 static int update(void *data, const struct vhost_user_iotlb *message)
 {
+	const struct vtr_vhost_user_iotlb *iotlb = data;
 	const uint64_t last = vtr_vhost_user_iotlb_last(message) - message->iova;
 	int result = -EFAULT;
 
 	if (last > UINT64_MAX - message->uaddr)
 		return -EINVAL;
+	if (!is_everything(message) && !in_table(iotlb->table, message->uaddr, last))
+		return -EFAULT;
 	for (uint64_t done = 0;; done++) {
 		done = update_part(data, message, done, &result);
 		if (done == last)

@@ -64,7 +64,7 @@ struct vtr_vhost_user_iotlb {
 	bool active;     // the map is one of IOVAs
 	bool no_reports; // the front-end refuses ACCESS_FAIL
 	uint64_t access_failures;
-	struct vtr_vhost_user_iotlb_call calls[VTR_MAX_MISSES + 1];
+	struct vtr_vhost_user_iotlb_call calls[2 * VTR_MAX_MISSES];
 };
 
 /* All of the arguments are used, not owned. */
@@ -76,7 +76,7 @@ void vtr_vhost_user_iotlb_init(struct vtr_vhost_user_iotlb *iotlb, struct vtr_lo
 int vtr_vhost_user_iotlb_set_active(struct vtr_vhost_user_iotlb *iotlb, bool active);
 
 /* A front-end's IOTLB_MSG. The map's listeners have let go of what is invalidated when this returns. 0; as
- * vtr_vhost_user_iotlb_handle(); -EFAULT: no byte of an update is in the memory table; -ENOSPC, -ENOMEM. */
+ * vtr_vhost_user_iotlb_handle(); -EFAULT: an update is not in the memory table; -ENOSPC, -ENOMEM. */
 int vtr_vhost_user_iotlb_message(struct vtr_vhost_user_iotlb *iotlb, const void *payload);
 
 /* The region of the memory table goes: so do translations into it. */

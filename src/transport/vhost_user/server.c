@@ -259,7 +259,7 @@ static int send_iotlb(void *data, const struct vhost_user_iotlb *message, void (
 	if (!server->status.rings)
 		return -ENOTCONN;
 	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_IOTLB_MSG, message, sizeof(*message), done, call);
-	return error ? error : vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+	return error ? error : done && vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
 }
 
 /* ---- life ---- */
