@@ -26,11 +26,14 @@ static void forget(struct wl_resource *resource, struct wl_resource **list, size
 static void destroyed(struct wl_resource *resource)
 {
 	struct mock *mock = wl_resource_get_user_data(resource);
-	struct wl_resource **single[] = {
-		&mock->toplevel,         &mock->xdg_surface,      &mock->content, &mock->content_viewport, &mock->all.feedback,
-		&mock->surface.feedback, &mock->fractional_scale, &mock->sync,    &mock->background,       &mock->bars,
-		&mock->attached,         &mock->current
-	};
+	struct wl_resource **single[] = { &mock->toplevel,         &mock->xdg_surface,
+		                          &mock->content,          &mock->content_viewport,
+		                          &mock->all.feedback,     &mock->surface.feedback,
+		                          &mock->fractional_scale, &mock->sync,
+		                          &mock->background,       &mock->bars,
+		                          &mock->attached,         &mock->current,
+		                          &mock->overlay.surface,  &mock->overlay.subsurface,
+		                          &mock->overlay.viewport, &mock->overlay.attached };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(single); i++)
 		if (*single[i] == resource)
@@ -171,6 +174,34 @@ static void note_bars(struct mock *mock, struct wl_resource *buffer)
 		g_assert_cmphex(((uint32_t *)wl_shm_buffer_get_data(shm))[i] & 0xffffff, ==, 0);
 }
 
+/* It is synchronised: what was committed counts with the parent's commit. */
+static void show_overlay(struct mock_overlay *overlay)
+{
+	struct wl_shm_buffer *shm = overlay->attached ? wl_shm_buffer_get(overlay->attached) : NULL;
+
+	if (overlay->shown == overlay->commits)
+		return;
+	overlay->shown = overlay->commits;
+	g_clear_pointer(&overlay->pixels, g_free);
+	if (!shm)
+		return;
+	g_assert_cmpuint(wl_shm_buffer_get_format(shm), ==, WL_SHM_FORMAT_ARGB8888);
+	overlay->pixels = copy_pixels(shm);
+	overlay->size[0] = wl_shm_buffer_get_width(shm);
+	overlay->size[1] = wl_shm_buffer_get_height(shm);
+	g_assert_cmpint(wl_shm_buffer_get_stride(shm), ==, overlay->size[0] * 4);
+	memcpy(overlay->position, overlay->asked_position, sizeof(overlay->position));
+	memcpy(overlay->destination, overlay->asked_destination, sizeof(overlay->destination));
+}
+
+static void overlay_request(struct mock_overlay *overlay, const char *name, const union wl_argument *arguments)
+{
+	if (!strcmp(name, "attach"))
+		overlay->attached = (struct wl_resource *)arguments[0].o;
+	else if (!strcmp(name, "commit"))
+		overlay->commits++;
+}
+
 static void surface_request(struct mock *mock, struct wl_resource *resource, const char *name, const union wl_argument *arguments,
                             struct wl_resource *made)
 {
@@ -188,6 +219,10 @@ static void surface_request(struct mock *mock, struct wl_resource *resource, con
 		add_damage(mock, arguments);
 	if (!strcmp(name, "attach") && resource == mock->background)
 		note_bars(mock, (struct wl_resource *)arguments[0].o);
+	if (resource == mock->overlay.surface)
+		overlay_request(&mock->overlay, name, arguments);
+	if (!strcmp(name, "commit") && resource == mock->background)
+		show_overlay(&mock->overlay);
 	if (!strcmp(name, "commit") && content)
 		commit(mock);
 	if (!strcmp(name, "commit") && !mock->hold_callbacks)
@@ -229,20 +264,35 @@ static void viewport_request(struct mock *mock, const char *name, const union wl
 	}
 }
 
+static void subsurface_request(struct mock *mock, const struct wl_resource *resource, const union wl_argument *arguments)
+{
+	bool overlay = resource == mock->overlay.subsurface;
+
+	memcpy(overlay ? mock->overlay.asked_position : mock->position, (int32_t[]){ arguments[0].i, arguments[1].i },
+	       sizeof(mock->position));
+}
+
 /* ---- requests ---- */
 
 static void made_by(struct mock *mock, const char *name, struct wl_resource *made, const union wl_argument *arguments)
 {
-	if (!strcmp(name, "get_subsurface"))
+	if (!strcmp(name, "get_subsurface") && mock->background && (struct wl_resource *)arguments[2].o == mock->background) {
+		mock->overlay.surface = (struct wl_resource *)arguments[1].o;
+		mock->overlay.subsurface = made;
+	} else if (!strcmp(name, "get_subsurface"))
 		mock->content = (struct wl_resource *)arguments[1].o;
 	else if (!strcmp(name, "get_xdg_surface"))
 		mock->background = (struct wl_resource *)arguments[1].o;
 	if (!strcmp(name, "get_viewport") && (struct wl_resource *)arguments[1].o == mock->content)
 		mock->content_viewport = made;
+	else if (!strcmp(name, "get_viewport") && (struct wl_resource *)arguments[1].o == mock->overlay.surface)
+		mock->overlay.viewport = made;
 	else if (!strcmp(name, "get_xdg_surface"))
 		mock->xdg_surface = made;
 	else if (!strcmp(name, "get_toplevel"))
 		mock->toplevel = made;
+	else if (!strcmp(name, "get_keyboard"))
+		mock->keyboard = made;
 	else if (!strcmp(name, "feedback"))
 		keep(made, mock->feedbacks, &mock->n_feedbacks);
 	else if (!strcmp(name, "get_default_feedback"))
@@ -272,8 +322,13 @@ static int dispatch(const void *data, void *target, uint32_t opcode, const struc
 		surface_request(mock, resource, name, arguments, made);
 	else if (!strcmp(class, "wp_viewport") && resource == mock->content_viewport)
 		viewport_request(mock, name, arguments);
+	else if (!strcmp(class, "wp_viewport") && resource == mock->overlay.viewport && !strcmp(name, "set_destination"))
+		memcpy(mock->overlay.asked_destination, (int32_t[]){ arguments[0].i, arguments[1].i },
+		       sizeof(mock->overlay.asked_destination));
 	else if (!strcmp(class, "wl_subsurface") && !strcmp(name, "set_position"))
-		memcpy(mock->position, (int32_t[]){ arguments[0].i, arguments[1].i }, sizeof(mock->position));
+		subsurface_request(mock, resource, arguments);
+	else if (!strcmp(name, "set_window_geometry"))
+		memcpy(mock->geometry, (int32_t[]){ arguments[2].i, arguments[3].i }, sizeof(mock->geometry));
 	else if (!strcmp(name, "set_presentation_hint"))
 		mock->presentation_hint = arguments[0].u;
 	if (!strcmp(name, "get_toplevel"))
@@ -308,6 +363,8 @@ static void bind(struct wl_client *client, void *data, uint32_t version, uint32_
 		wp_presentation_send_clock_id(resource, 1);
 	if (global->interface == &zwp_linux_dmabuf_v1_interface)
 		mock_dmabuf_bound(resource);
+	if (global->interface == &wl_seat_interface)
+		wl_seat_send_capabilities(resource, WL_SEAT_CAPABILITY_KEYBOARD);
 	if (global->interface == &wl_output_interface)
 		tell_monitor(global->mock, resource, global->number);
 }
@@ -343,6 +400,7 @@ void mock_start(struct mock *mock, const struct mock_options *options)
 	offer(mock, &wp_single_pixel_buffer_manager_v1_interface, options->single_pixel);
 	offer(mock, &wp_tearing_control_manager_v1_interface, options->tearing);
 	offer(mock, &wp_linux_drm_syncobj_manager_v1_interface, options->syncobj);
+	offer(mock, &wl_seat_interface, options->keyboard ? 5 : 0);
 	for (size_t i = 0; i < options->n_monitors; i++)
 		offer(mock, &wl_output_interface, 3)->number = i;
 }
@@ -359,6 +417,7 @@ void mock_finish(struct mock *mock)
 	wl_display_destroy_clients(mock->display);
 	wl_display_destroy(mock->display);
 	g_free(mock->pixels);
+	g_free(mock->overlay.pixels);
 }
 
 void mock_dispatch(struct mock *mock, int milliseconds)

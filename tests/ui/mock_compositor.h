@@ -24,7 +24,7 @@ struct mock_monitor {
 
 struct mock_options {
 	int dmabuf_version; /* 0: no linux-dmabuf */
-	bool no_viewporter, single_pixel, tearing, syncobj;
+	bool no_viewporter, single_pixel, tearing, syncobj, keyboard;
 	uint32_t scale;        /* in 1/120; 0: no fractional scales */
 	int32_t width, height; /* of the window; 0: the client decides */
 	struct mock_monitor monitors[MOCK_MONITORS];
@@ -49,6 +49,17 @@ struct mock_list {
 struct mock_point {
 	int timeline;
 	uint64_t point; /* 0: none */
+};
+
+/* A surface above the content, of shared memory; what is committed, once its parent is. */
+struct mock_overlay {
+	struct wl_resource *surface, *subsurface, *viewport;
+	struct wl_resource *attached;
+	int32_t asked_position[2], asked_destination[2];
+	uint32_t *pixels; /* NULL: not mapped */
+	int32_t size[2], position[2], destination[2];
+	unsigned commits; /* of it, and */
+	unsigned shown;   /* of its parent after them */
 };
 
 struct mock_timeline {
@@ -96,10 +107,13 @@ struct mock {
 	double source[4];
 	struct wl_resource *bars; /* attached to the background */
 	int32_t bars_size[2];     /* of shared memory */
-	int32_t min_size[2];      /* of the window */
+	int32_t min_size[2];      /* of the window, */
+	int32_t geometry[2];      /* and what it said that it has */
+	struct wl_resource *keyboard;
 	int fullscreen[MOCK_MAX]; /* the monitor of each request; -1: the compositor's choice */
 	size_t n_fullscreen;
 	uint32_t presentation_hint; /* of tearing-control */
+	struct mock_overlay overlay;
 	char title[160];
 
 	/* mock_sync.c */

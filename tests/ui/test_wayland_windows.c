@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Windows of the mock compositor: with and without what scales them, and on several monitors. */
+#include <linux/input-event-codes.h>
+
 #include "mock_session.h"
+#include "rows.h"
 #include "xdg-shell-server-protocol.h"
 
 /* ---- windows ---- */
@@ -90,6 +93,78 @@ static void test_tearing(void)
 	start(&session, &(struct mock_options){ .dmabuf_version = 3, .tearing = true });
 	scanout_show(&session.scanout);
 	g_assert_cmpuint(session.mock.presentation_hint, ==, 1);
+	finish(&session);
+}
+
+static void wait_title(struct session *session, const char *title)
+{
+	while (strcmp(session->mock.title, title) != 0)
+		step(session);
+}
+
+static void test_title(void)
+{
+	struct session session;
+
+	start(&session, &plain);
+	wait_title(&session, "test - test (no signal)");
+	vtr_output_set_frozen(session.scanout.output, true);
+	scanout_show(&session.scanout);
+	wait_title(&session, "test - test (udmabuf, frozen)");
+	vtr_output_set_frozen(session.scanout.output, false);
+	wait_title(&session, "test - test (udmabuf)");
+	vtr_output_set_frozen(session.scanout.output, true);
+	wait_title(&session, "test - test (udmabuf, frozen)");
+	finish(&session);
+}
+
+/* ---- Ctrl+Alt+0: as large as the picture ---- */
+
+static void press_hotkey(struct mock *mock)
+{
+	static const uint32_t keys[] = { KEY_LEFTCTRL, KEY_LEFTALT, KEY_0 };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
+		wl_keyboard_send_key(mock->keyboard, 1, 0, keys[i], WL_KEYBOARD_KEY_STATE_PRESSED);
+	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
+		wl_keyboard_send_key(mock->keyboard, 1, 0, keys[i], WL_KEYBOARD_KEY_STATE_RELEASED);
+}
+
+static const struct fit_row {
+	const char *name;
+	uint32_t scale;        /* 1/120; 0: no fractional scales */
+	uint32_t state;        /* of the window; 0: none */
+	int32_t width, height; /* that it gets */
+} fits[] = {
+	{ "floating", 0, 0, WIDTH, HEIGHT },
+	{ "dense-monitor", 240, 0, WIDTH / 2, HEIGHT / 2 },
+	{ "maximised", 0, XDG_TOPLEVEL_STATE_MAXIMIZED, 500, 300 },
+	{ "full-screen", 0, XDG_TOPLEVEL_STATE_FULLSCREEN, 500, 300 },
+	{ "beside-others", 0, XDG_TOPLEVEL_STATE_TILED_RIGHT, 500, 300 },
+};
+
+static void test_fit(const void *data)
+{
+	const struct fit_row *row = data;
+	uint32_t state = row->state;
+	struct wl_array states = { .size = state ? sizeof(state) : 0, .data = &state }, no_keys = { 0 };
+	struct session session;
+	struct mock *mock = &session.mock;
+
+	start(&session,
+	      &(struct mock_options){ .dmabuf_version = 3, .scale = row->scale, .keyboard = true, .width = 400, .height = 300 });
+	scanout_show(&session.scanout);
+	xdg_toplevel_send_configure(mock->toplevel, 500, 300, &states);
+	xdg_surface_send_configure(mock->xdg_surface, 2);
+	wl_keyboard_send_enter(mock->keyboard, 1, mock->background, &no_keys);
+	while (mock->geometry[0] != 500)
+		step(&session);
+	press_hotkey(mock);
+	while (mock->geometry[0] != row->width || mock->geometry[1] != row->height)
+		step(&session);
+	settle(&session);
+	g_assert_cmpint(mock->geometry[0], ==, row->width);
+	g_assert_cmpint(mock->destination[0], ==, row->state ? 480 : row->width);
 	finish(&session);
 }
 
@@ -183,6 +258,8 @@ int main(int argc, char **argv)
 
 	g_test_add_func("/wayland-windows/bars", test_bars);
 	g_test_add_func("/wayland-windows/tearing", test_tearing);
+	g_test_add_func("/wayland-windows/title", test_title);
+	ADD_ROWS("/wayland-windows/fit/", fits, test_fit);
 	g_test_add_func("/wayland-windows/fullscreen", test_fullscreen);
 	g_test_add_func("/wayland-windows/monitor", test_monitor);
 	g_test_add_func("/wayland-windows/monitor-pulled", test_monitor_pulled);

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <vitrine/limits.h>
+
 #include "rows.h"
 #include "window_scanout.h"
 
@@ -54,8 +56,23 @@ static uint32_t *take_screenshot(void)
 	return pixels;
 }
 
-/* The first pixel that is not the scanout's picture in the middle of black, or -1. */
-static int first_wrong(const uint32_t *screen, const struct scanout *scanout, uint32_t *expected)
+/* The guest's cursor above its picture: everywhere CURSOR_COLOR where visible. */
+struct cursor {
+	bool visible;
+	int32_t x, y; /* of VTR_CURSOR_SIZE pixels */
+};
+
+enum { CURSOR_COLOR = 0xff8020 };
+
+static bool covers(const struct cursor *cursor, uint32_t x, uint32_t y)
+{
+	int64_t right = (int64_t)x - cursor->x, down = (int64_t)y - cursor->y;
+
+	return cursor->visible && right >= 0 && right < VTR_CURSOR_SIZE && down >= 0 && down < VTR_CURSOR_SIZE;
+}
+
+/* The first pixel that is not the scanout's picture, with its cursor, in the middle of black, or -1. */
+static int first_wrong(const uint32_t *screen, const struct scanout *scanout, const struct cursor *cursor, uint32_t *expected)
 {
 	uint32_t left = (SCREEN_WIDTH - scanout->width) / 2, top = (SCREEN_HEIGHT - scanout->height) / 2;
 
@@ -64,21 +81,25 @@ static int first_wrong(const uint32_t *screen, const struct scanout *scanout, ui
 		bool inside = x < scanout->width && y < scanout->height;
 
 		*expected = inside ? scanout_color(x, y, scanout->seed) : 0;
+		if (inside && covers(cursor, x, y))
+			*expected = CURSOR_COLOR;
 		if ((screen[i] & 0xffffff) != *expected)
 			return i;
 	}
 	return -1;
 }
 
-/* The screen shows the scanout's picture, soon: a compositor draws when it likes. */
-static void check_screen(const struct scanout *scanout)
+static const struct cursor no_cursor = { 0 };
+
+/* The screen shows the scanout's picture with its cursor, soon: a compositor draws when it likes. */
+static void check_screen_with(const struct scanout *scanout, const struct cursor *cursor)
 {
 	uint64_t end = vtr_now_ns() + patience_ns;
 	uint32_t expected;
 
 	for (;;) {
 		g_autofree uint32_t *screen = take_screenshot();
-		int wrong = first_wrong(screen, scanout, &expected);
+		int wrong = first_wrong(screen, scanout, cursor, &expected);
 
 		if (wrong < 0)
 			return;
@@ -86,6 +107,11 @@ static void check_screen(const struct scanout *scanout)
 			g_error("pixel %d,%d of the screen is %06x, not %06x", wrong % SCREEN_WIDTH, wrong / SCREEN_WIDTH,
 			        screen[wrong] & 0xffffff, expected);
 	}
+}
+
+static void check_screen(const struct scanout *scanout)
+{
+	check_screen_with(scanout, &no_cursor);
 }
 
 /* ---- pictures ---- */
@@ -161,8 +187,35 @@ static void test_blank(void)
 	scanout_run_until(&scanout, &scanout.done, scanout.done + 1);
 	struct scanout nothing = { 0 };
 	g_autofree uint32_t *screen = take_screenshot();
-	g_assert_cmpint(first_wrong(screen, &nothing, &expected), ==, -1);
+	g_assert_cmpint(first_wrong(screen, &nothing, &no_cursor, &expected), ==, -1);
 	scanout_show(&scanout);
+	check_screen(&scanout);
+	scanout_finish(&scanout);
+}
+
+/* A guest without the tablet, or any input: its cursor is where it says, and not over the bars. */
+static void test_cursor(void)
+{
+	static const struct cursor places[] = { { true, 100, 100 }, { true, 0, 0 }, { true, -20, 780 }, { true, 970, -63 } };
+	uint32_t image[VTR_CURSOR_SIZE * VTR_CURSOR_SIZE];
+	struct scanout scanout;
+
+	start(&scanout, 1000, 800);
+	scanout_new_buffer(&scanout, 0);
+	scanout_draw(&scanout, 1);
+	scanout_show(&scanout);
+	for (size_t i = 0; i < G_N_ELEMENTS(image); i++)
+		image[i] = 0xff000000u | CURSOR_COLOR;
+	vtr_output_set_cursor(scanout.output, image, 3, 3);
+	for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+		vtr_output_move_cursor(scanout.output, places[i].x, places[i].y);
+		check_screen_with(&scanout, &places[i]);
+	}
+	vtr_output_move_cursor(scanout.output, 1000, 0); /* just outside */
+	check_screen(&scanout);
+	vtr_output_move_cursor(scanout.output, 500, 300);
+	check_screen_with(&scanout, &(struct cursor){ true, 500, 300 });
+	vtr_output_set_cursor(scanout.output, NULL, 0, 0);
 	check_screen(&scanout);
 	scanout_finish(&scanout);
 }
@@ -206,6 +259,7 @@ static void test_stopped(void)
 		cursor[i] = i;
 		vtr_output_set_cursor(scanout.output, i % 2 ? cursor : NULL, 0, 0);
 	}
+	vtr_output_set_cursor(scanout.output, NULL, 0, 0);
 	g_assert_null(vtr_wayland_create(NULL, &options, &error));
 	g_assert_nonnull(strstr(error.text, "does not answer"));
 	scanout_new_buffer(&scanout, 0);
@@ -238,6 +292,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	ADD_ROWS("/weston/", layouts, test_layout);
 	g_test_add_func("/weston/blank", test_blank);
+	g_test_add_func("/weston/cursor", test_cursor);
 	g_test_add_func("/weston/stopped", test_stopped);
 	g_test_add_func("/weston/ended-while-stopped", test_ended_while_stopped);
 	return g_test_run();

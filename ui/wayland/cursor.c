@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The guest's cursor as the compositor's: while the pointer is over a window it looks as the guest says, and moves without the
- * guest's delay. While the guest does not follow the pointer (it does not use the tablet) there is no cursor here at all: the guest
- * draws its own where it thinks it is, as a part of the picture or not.
+ * guest's delay. While the guest does not follow the pointer (it does not use the tablet) the pointer has no image at all over the
+ * window: the guest's cursor is seen where the guest has put it (overlay.c).
  *
  * Images are sent one at a time: a guest may change its cursor as often as it likes, a compositor may be stopped.
  */
@@ -44,12 +44,16 @@ static bool load_image(struct wayland_seat *seat, const struct vtr_cursor *curso
 	return true;
 }
 
+bool wayland_cursor_is_host(const struct wayland_display *display)
+{
+	return display->options.input && vtr_input_used(display->options.input, VTR_INPUT_TABLET);
+}
+
 static void send(struct wayland_seat *seat)
 {
-	struct vtr_input *input = seat->display->options.input;
 	const struct vtr_cursor *cursor = &seat->under->cursor;
 
-	if (!cursor->visible || !input || !vtr_input_used(input, VTR_INPUT_TABLET)) {
+	if (!cursor->visible || !wayland_cursor_is_host(seat->display)) {
 		wl_pointer_set_cursor(seat->pointer, seat->enter_serial, NULL, 0, 0);
 		return;
 	}
@@ -82,6 +86,18 @@ void wayland_cursor_changed(struct wayland_window *window)
 	vtr_output_get_cursor(window->output, &window->cursor);
 	if (seat && seat->under == window && (serial != window->cursor.serial || visible != window->cursor.visible))
 		wayland_cursor_set(seat);
+	wayland_cursor_update(window);
+}
+
+void wayland_cursor_update(struct wayland_window *window)
+{
+	struct wayland_seat *seat = window->display->seat;
+	bool was_host = window->host_cursor;
+
+	window->host_cursor = wayland_cursor_is_host(window->display);
+	if (seat && seat->under == window && window->host_cursor != was_host)
+		wayland_cursor_set(seat);
+	wayland_overlay_update(window);
 }
 
 void wayland_cursor_finish(struct wayland_seat *seat)

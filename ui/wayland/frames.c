@@ -93,6 +93,7 @@ static void note_picture(struct wayland_window *window, const struct vtr_frame *
 		wayland_window_place(window);
 	}
 	wayland_window_set_title(window);
+	wayland_cursor_update(window); /* nobody says when the guest begins to use the tablet */
 }
 
 /* left: columns of the buffer before the picture. */

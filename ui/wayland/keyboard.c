@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Keys, by their evdev codes, which is what Wayland names them by; and the hotkeys, which are those of the other windows:
- * Ctrl+Alt+G gives keyboard and pointer to the guest alone, Ctrl+Alt+F is full screen, Ctrl+Alt+S changes how pictures are scaled.
- * Either of the two keys of a modifier counts, and as long as one of them is down.
+ * Ctrl+Alt+G gives keyboard and pointer to the guest alone, Ctrl+Alt+F is full screen, Ctrl+Alt+S changes how pictures are scaled,
+ * Ctrl+Alt+0 makes the window as large as its picture. Either of the two keys of a modifier counts, and as long as one of them is
+ * down.
  */
 #include <linux/input-event-codes.h>
 #include <unistd.h>
@@ -68,6 +69,9 @@ static bool hotkey(struct wayland_window *window, uint32_t key)
 	case KEY_S:
 		window->integer_scaling = !window->integer_scaling;
 		wayland_window_resized(window);
+		return true;
+	case KEY_0:
+		wayland_window_fit(window);
 		return true;
 	default:
 		return false;

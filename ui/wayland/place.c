@@ -114,6 +114,7 @@ void wayland_window_place(struct wayland_window *window)
 		return;
 	place_content(window);
 	commit_background(window);
+	wayland_overlay_update(window);
 }
 
 void wayland_window_resized(struct wayland_window *window)

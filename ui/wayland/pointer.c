@@ -57,6 +57,7 @@ static void pointer_enter(void *data, struct wl_pointer *pointer, uint32_t seria
 	seat->under = wayland_window_of(seat->display, surface);
 	seat->surface = surface;
 	seat->enter_serial = serial;
+	seat->cursor_serial = 0; /* each output counts its own images */
 	wayland_cursor_set(seat);
 	move(seat, x, y);
 }

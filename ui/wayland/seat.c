@@ -31,6 +31,7 @@ void wayland_grab(struct wayland_window *window, bool grabbed)
 		window->inhibitor = NULL;
 		wayland_pointer_unlock(display->seat);
 	}
+	wayland_cursor_update(window);
 	wayland_window_set_title(window);
 }
 

@@ -224,6 +224,12 @@ static void cursor(struct vtr_display *base, struct vtr_output *output)
 	wayland_flush(wayland_from(base));
 }
 
+static void frozen(struct vtr_display *base, struct vtr_output *output)
+{
+	wayland_window_set_title(vtr_output_user(output));
+	wayland_flush(wayland_from(base));
+}
+
 static void capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
 {
 	wayland_capture(vtr_output_user(output), capture);
@@ -272,6 +278,7 @@ static const struct vtr_display_impl impl = {
 	.detach = detach,
 	.frame = frame,
 	.cursor = cursor,
+	.frozen = frozen,
 	.capture = capture,
 	.accepts = accepts,
 	.destroy = destroy,

@@ -157,6 +157,30 @@ struct wl_buffer *wayland_shm_create(struct wayland_display *display, uint32_t w
 /* A buffer that is black, all of it. NULL: no memory. */
 struct wl_buffer *wayland_shm_black(struct wayland_display *display, uint32_t width, uint32_t height);
 
+/* ---- overlay.c: the guest's cursor above its picture ---- */
+
+/* What is to be seen of it: nothing when count is 0. Each is x, y. */
+struct wayland_overlay_look {
+	uint64_t serial;  /* of the cursor's image, */
+	int32_t first[2]; /* of which this part is in the picture: */
+	int32_t count[2]; /* pixels of the guest */
+	int32_t place[2]; /* in the window, in the compositor's units, */
+	int32_t size[2];  /* and how large */
+};
+
+struct wayland_overlay {
+	struct wl_surface *surface; /* NULL: it was never needed */
+	struct wl_subsurface *subsurface;
+	struct wp_viewport *viewport; /* NULL: the compositor cannot scale */
+	struct wl_buffer *buffer;     /* NULL: it is hidden */
+	struct wayland_overlay_look look;
+	struct wl_callback *answer; /* the compositor has not seen the last change yet */
+};
+
+/* To be called when the cursor, the picture's place, or who shows the cursor may have changed. */
+void wayland_overlay_update(struct wayland_window *window);
+void wayland_overlay_finish(struct wayland_window *window);
+
 /* ---- window.c, place.c, frames.c, capture.c, feedback.c ---- */
 
 enum { WAYLAND_FEEDBACKS = 4 }; /* pictures whose presentation the compositor may owe us at a time */
@@ -192,7 +216,9 @@ struct wayland_window {
 	uint32_t refresh_mhz;                                   /* of the monitor, 0: not known */
 	struct wayland_monitor *monitors[WAYLAND_MAX_MONITORS]; /* that it is on; the last one that it came to comes last */
 	size_t n_monitors;
+	int32_t bounds[2]; /* of the room that the compositor has for it; 0: not told */
 	bool configured, fullscreen, grabbed, integer_scaling;
+	bool held; /* the compositor says how large it is: full screen, maximised or beside others */
 	char title[160];
 
 	/* frames.c */
@@ -217,6 +243,8 @@ struct wayland_window {
 	struct vtr_log_limit log;
 	struct vtr_capture_set captures;
 	struct vtr_cursor cursor;
+	bool host_cursor; /* the pointer has its image: the guest follows it */
+	struct wayland_overlay overlay;
 };
 
 /* window.c */
@@ -225,6 +253,7 @@ void wayland_window_close(struct wayland_window *window);
 struct wayland_window *wayland_window_of(struct wayland_display *display, struct wl_surface *surface); /* NULL: none of ours */
 void wayland_window_set_title(struct wayland_window *window);
 void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscreen);
+void wayland_window_fit(struct wayland_window *window); /* as large as its picture, where the compositor leaves that to us */
 
 /* place.c */
 enum { WAYLAND_SCALE_ONE = 120 };
@@ -262,5 +291,9 @@ void wayland_seat_unbind(struct wayland_display *display);
 void wayland_seat_forget(struct wayland_display *display, const struct wayland_window *window); /* the window goes */
 void wayland_grab(struct wayland_window *window, bool grabbed);
 void wayland_cursor_changed(struct wayland_window *window);
+/* The guest may follow the host's pointer now, or no longer. */
+void wayland_cursor_update(struct wayland_window *window);
+bool wayland_cursor_is_host(
+	const struct wayland_display *display); /* the guest follows the pointer, which has its cursor's image */
 
 #endif

@@ -20,6 +20,14 @@ static void preferred_scale(void *data, struct wp_fractional_scale_v1 *object, u
 
 static const struct wp_fractional_scale_v1_listener scale_listener = { .preferred_scale = preferred_scale };
 
+/* Of the compositor's asking, or ours. */
+static void resize(struct wayland_window *window)
+{
+	xdg_surface_set_window_geometry(window->xdg_surface, 0, 0, window->width, window->height);
+	wayland_window_resized(window);
+	wayland_window_request_mode(window);
+}
+
 static void surface_configure(void *data, struct xdg_surface *xdg_surface, uint32_t serial)
 {
 	struct wayland_window *window = data;
@@ -33,13 +41,18 @@ static void surface_configure(void *data, struct xdg_surface *xdg_surface, uint3
 		window->height = wayland_to_units(window, mode.height);
 	}
 	window->configured = true;
-	xdg_surface_set_window_geometry(xdg_surface, 0, 0, window->width, window->height);
-	wayland_window_resized(window);
-	wayland_window_request_mode(window);
+	resize(window);
 	wayland_show(window);
 }
 
 static const struct xdg_surface_listener surface_listener = { .configure = surface_configure };
+
+/* Each of these says how large the window is. */
+static bool holds(uint32_t state)
+{
+	return state == XDG_TOPLEVEL_STATE_FULLSCREEN || state == XDG_TOPLEVEL_STATE_MAXIMIZED ||
+	       (state >= XDG_TOPLEVEL_STATE_TILED_LEFT && state <= XDG_TOPLEVEL_STATE_TILED_BOTTOM);
+}
 
 static void toplevel_configure(void *data, struct xdg_toplevel *toplevel, int32_t width, int32_t height, struct wl_array *states)
 {
@@ -48,8 +61,12 @@ static void toplevel_configure(void *data, struct xdg_toplevel *toplevel, int32_
 
 	window->asked[0] = width;
 	window->asked[1] = height;
-	window->fullscreen = false;
-	wl_array_for_each(state, states) window->fullscreen |= *state == XDG_TOPLEVEL_STATE_FULLSCREEN;
+	window->fullscreen = window->held = false;
+	wl_array_for_each(state, states)
+	{
+		window->fullscreen |= *state == XDG_TOPLEVEL_STATE_FULLSCREEN;
+		window->held |= holds(*state);
+	}
 }
 
 static void toplevel_close(void *data, struct xdg_toplevel *toplevel)
@@ -63,6 +80,10 @@ static void toplevel_close(void *data, struct xdg_toplevel *toplevel)
 
 static void configure_bounds(void *data, struct xdg_toplevel *toplevel, int32_t width, int32_t height)
 {
+	struct wayland_window *window = data;
+
+	window->bounds[0] = width;
+	window->bounds[1] = height;
 }
 
 static void wm_capabilities(void *data, struct xdg_toplevel *toplevel, struct wl_array *capabilities)
@@ -103,8 +124,9 @@ void wayland_window_set_title(struct wayland_window *window)
 {
 	char title[sizeof(window->title)];
 
-	snprintf(title, sizeof(title), "%s - %s (%s)%s", window->display->options.guest, vtr_output_name(window->output),
+	snprintf(title, sizeof(title), "%s - %s (%s%s)%s", window->display->options.guest, vtr_output_name(window->output),
 	         window->picture_width ? vtr_path_name(window->path) : "no signal",
+	         window->picture_width && vtr_output_frozen(window->output) ? ", frozen" : "",
 	         window->grabbed ? " - Ctrl+Alt+G lets keyboard and pointer go" : "");
 	if (!strcmp(title, window->title))
 		return;
@@ -118,6 +140,25 @@ void wayland_window_set_fullscreen(struct wayland_window *window, bool fullscree
 		xdg_toplevel_set_fullscreen(window->toplevel, NULL);
 	else
 		xdg_toplevel_unset_fullscreen(window->toplevel);
+}
+
+/* A pixel of the guest is one of the monitor, unless there is no room for that. */
+void wayland_window_fit(struct wayland_window *window)
+{
+	struct vtr_mode mode = vtr_output_mode(window->output);
+	double width = window->picture_width ? window->picture_width : mode.width;
+	double height = window->picture_height ? window->picture_height : mode.height;
+	double units = (double)WAYLAND_SCALE_ONE / window->scale, shrink = 1;
+
+	if (!window->configured || window->held)
+		return;
+	if (window->bounds[0] > 0 && width * units > window->bounds[0])
+		shrink = window->bounds[0] / (width * units);
+	if (window->bounds[1] > 0 && height * units * shrink > window->bounds[1])
+		shrink = window->bounds[1] / (height * units);
+	window->width = wayland_to_units(window, (int64_t)(width * shrink));
+	window->height = wayland_to_units(window, (int64_t)(height * shrink));
+	resize(window);
 }
 
 /* ---- opening and closing ---- */
@@ -222,6 +263,7 @@ void wayland_window_close(struct wayland_window *window)
 	wayland_seat_forget(window->display, window);
 	wayland_frames_release(window);
 	wayland_formats_forget(&window->display->surface_formats[window->number]);
+	wayland_overlay_finish(window);
 	destroy_extras(window);
 	wl_subsurface_destroy(window->subsurface);
 	xdg_toplevel_destroy(window->toplevel);
