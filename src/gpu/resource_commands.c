@@ -79,7 +79,6 @@ static int resolve_entries(struct vtr_gpu *gpu, uint64_t min_size, struct backin
 	struct vtr_incoming *incoming = &gpu->incoming;
 	struct vtr_error error;
 	int failed = vtr_spans_ask(gpu->base.memory, incoming->entries, incoming->count, &incoming->asked, &error);
-
 	bool were_there = !failed;
 
 	if (were_there)

@@ -229,7 +229,7 @@ static unsigned both(const struct vtr_region *region, unsigned access)
 
 /* Asks for address, where region (may be NULL) does not permit the access, unless that was done: -EINPROGRESS; -EAGAIN: likewise,
  * but there is no room to ask; or the access fails, and the miss is over if it is the access itself that finds out. */
-static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_t address, unsigned access, bool finds)
+static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_t address, unsigned access, bool finds, size_t room)
 {
 	struct miss *miss = find_miss(iommu, address, access);
 
@@ -240,8 +240,8 @@ static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_
 			drop_miss(iommu, miss);
 		return error;
 	}
-	if (!miss && iommu->count == VTR_MAX_MISSES) {
-		iommu->wanted = iommu->misses[VTR_MAX_MISSES - 1].number;
+	if (!miss && iommu->count >= room) {
+		iommu->wanted = iommu->misses[iommu->count - 1].number;
 		return -EAGAIN;
 	}
 	if (!miss) {
@@ -266,7 +266,7 @@ bool vtr_iommu_has_room(const struct vtr_memory *memory)
 {
 	const struct vtr_iommu *iommu = vtr_memory_iommu(memory);
 
-	return iommu && iommu->count < VTR_MAX_MISSES;
+	return iommu && iommu->count < VTR_MISSES_AHEAD;
 }
 
 /* Asks for what is missing in [address, last]: the result of ask() for the last address it was called for. */
@@ -285,7 +285,7 @@ static int ask_range(struct vtr_iommu *iommu, uint64_t address, uint64_t last, u
 			region = NULL;
 		}
 		if (!vtr_region_permits(region, access))
-			result = ask(iommu, region, address, access, finds);
+			result = ask(iommu, region, address, access, finds, finds && !step ? VTR_MAX_MISSES : VTR_MISSES_AHEAD);
 		if (end >= last)
 			break;
 		address = end + 1;

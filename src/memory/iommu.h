@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vitrine/limits.h>
 #include <vitrine/memory.h>
 
 /*
@@ -36,6 +37,9 @@ bool vtr_memory_is_translated(const struct vtr_memory *memory);
  * mapped memory; NULL. Nothing is asked for. Good until the map changes. */
 uint8_t *vtr_memory_pointer(struct vtr_memory *memory, uint64_t address, size_t length, unsigned access);
 
+/* Whoever asks ahead leaves some room to those who cannot go on without: a queue does not wait for all that another one wants. */
+enum { VTR_MISSES_AHEAD = VTR_MAX_MISSES - 8 };
+
 /* ---- for src/memory ---- */
 
 /* Can region (may be NULL) be used like that? In a map of plain addresses only what is not there cannot: what may be written, the
@@ -49,7 +53,7 @@ int vtr_iommu_missing(struct vtr_memory *memory, uint64_t address, uint64_t size
 /* [address, address + size), which does not wrap, is going to be accessed: asks for what is missing as far as there is room. */
 void vtr_iommu_ask_ahead(struct vtr_memory *memory, uint64_t address, uint64_t size, unsigned access);
 
-/* May more be asked for now? */
+/* May more be asked for ahead now? */
 bool vtr_iommu_has_room(const struct vtr_memory *memory);
 
 /* ---- for tests ---- */

@@ -17,6 +17,7 @@ struct vmm {
 	unsigned access[VTR_MAX_MISSES];
 	unsigned n_asked, misses;
 	bool hold, refuse, refuse_all;
+	bool slow; /* one answer for each turn of the loop */
 };
 
 static int miss(void *data, uint64_t address, unsigned access)
@@ -40,6 +41,13 @@ static void answer(void *data)
 	for (unsigned i = 0; i < vmm->n_asked; i++) {
 		const uint64_t address = vmm->asked[i], page = address & ~(uint64_t)(PAGE - 1);
 
+		if (vmm->slow && i > 0) {
+			memmove(&vmm->asked[kept], &vmm->asked[i], (vmm->n_asked - i) * sizeof(vmm->asked[0]));
+			memmove(&vmm->access[kept], &vmm->access[i], (vmm->n_asked - i) * sizeof(vmm->access[0]));
+			kept += vmm->n_asked - i;
+			vtr_event_raise(vmm->event);
+			break;
+		}
 		if (address < GPU_RINGS && vmm->hold) {
 			vmm->access[kept] = vmm->access[i];
 			vmm->asked[kept++] = address;
@@ -328,6 +336,35 @@ static void test_many_entries(void)
 	tear_down(&vmm);
 }
 
+/* While a command asks for a lot, the other queue's misses are not behind all of that. */
+static void test_other_queue_in_between(void)
+{
+	const struct virtio_gpu_update_cursor move = { .hdr.type = VIRTIO_GPU_CMD_MOVE_CURSOR, .pos = { 0, 3, 4, 0 } };
+	struct vring_used_elem element;
+	struct vmm vmm;
+	struct big_blob big = { .blob = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB,
+		                          .resource_id = 1,
+		                          .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
+		                          .nr_entries = G_N_ELEMENTS(big.entries),
+		                          .size = PAGE } };
+
+	set_up(&vmm);
+	for (unsigned i = 0; i < G_N_ELEMENTS(big.entries); i++)
+		big.entries[i] = (struct virtio_gpu_mem_entry){ .addr = 2 * i * PAGE, .length = PAGE };
+	assert_alive(&vmm);
+	vmm.slow = true;
+	gpu_machine_post(&vmm.machine, 0, &big, sizeof(big), sizeof(struct virtio_gpu_resp_edid));
+	for (unsigned i = 0; i < 20; i++)
+		vtr_loop_dispatch(vmm.machine.loop, 0);
+	gpu_machine_post(&vmm.machine, 1, &move, sizeof(move), 0);
+	vmm.misses = 0;
+	GPU_WAIT(&vmm.machine, vring_take_used(&vmm.machine.rings[1], &element));
+	g_assert_cmpuint(vmm.misses, <=, 5 * VTR_MAX_MISSES); /* its ring's pages and its own, each behind what was under way */
+	g_assert_false(vring_take_used(&vmm.machine.rings[0], &element));
+	g_assert_cmpuint(gpu_machine_run(&vmm.machine, 1, 5000), ==, 1);
+	tear_down(&vmm);
+}
+
 enum ending { RESET, QUEUE_RESET, ABANDONED };
 static const struct end {
 	const char *name;
@@ -429,6 +466,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/gpu_iommu/transfer", test_transfer);
 	g_test_add_func("/gpu_iommu/cursor", test_cursor);
 	g_test_add_func("/gpu_iommu/many-entries", test_many_entries);
+	g_test_add_func("/gpu_iommu/other-queue-in-between", test_other_queue_in_between);
 	ADD_ROWS("/gpu_iommu/ended-while-waiting/", endings, test_ended_while_waiting);
 	g_test_add_func("/gpu_iommu/ring-refused", test_ring_refused);
 	g_test_add_func("/gpu_iommu/invalidated-all-the-time", test_invalidated_all_the_time);

@@ -177,7 +177,7 @@ static void test_batches(void)
 
 	set_up(&vmm);
 	while (vtr_memory_read(vmm.memory, IOVA, bytes, sizeof(bytes)) == -EINPROGRESS) {
-		g_assert_cmpuint(++rounds, <=, PAGES / VTR_MAX_MISSES + 1);
+		g_assert_cmpuint(++rounds, <=, PAGES / VTR_MISSES_AHEAD + 1);
 		g_assert_cmpuint(status_of(&vmm).pending, ==, vmm.n_asked);
 		vmm.ready = 0;
 		vtr_memory_wait(vmm.memory, &vmm.waiter);
@@ -626,7 +626,7 @@ static void test_many_entries(void)
 	}
 	g_assert_cmpint(code, ==, 0);
 	g_assert_cmpuint(vmm.misses, ==, VTR_MAX_ENTRIES - 1); /* the first one is the last one, too */
-	g_assert_cmpuint(rounds, <=, VTR_MAX_ENTRIES / VTR_MAX_MISSES + 1);
+	g_assert_cmpuint(rounds, <=, VTR_MAX_ENTRIES / VTR_MISSES_AHEAD + 1);
 	g_assert_cmpint(vtr_spans_resolve(&spans, vmm.memory, entries, VTR_MAX_ENTRIES, &error), ==, 0);
 	g_test_message("%u misses in %u rounds, %" G_GINT64_FORMAT " ms", vmm.misses, rounds,
 	               (g_get_monotonic_time() - start) / 1000);
