@@ -195,8 +195,9 @@ static int take(struct vtr_guest_display *display, struct vtr_message *message)
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
 		if (handlers[i].code != header.request)
 			continue;
-		bool sound = !(header.flags & VHOST_USER_GPU_REPLY) && header.size >= handlers[i].size &&
-		             (handlers[i].more || header.size == handlers[i].size) && n_fds <= handlers[i].fd;
+		/* Flags mean nothing here: QEMU's vhost-user-gpu sends its updates with whatever was in its memory. */
+		bool sound = header.size >= handlers[i].size && (handlers[i].more || header.size == handlers[i].size) &&
+		             n_fds <= handlers[i].fd;
 		return sound ? handlers[i].take(&request) : -EPROTO;
 	}
 	return -EPROTO;

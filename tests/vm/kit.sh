@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# kit.sh [vm|desktop]...   what a machine without KVM, VFIO, GPU and desktop lacks to show real guests, unpacked into a cache:
+# kit.sh [vm|desktop|peer]...   what a machine without KVM, VFIO, GPU and desktop lacks to show real guests, unpacked into a cache:
 #
 #   vm        $VITRINE_KIT/tree     QEMU >= 10.1 with its libraries and firmware, and a static busybox, from Debian's backports
 #             $VITRINE_KIT/kernel   a stock Linux >= 7.2: vmlinuz, config, lib/modules/VERSION
 #   desktop   $VITRINE_KIT/desktop  weston 14, with headers for test modules, and Mesa 25, which imports dmabufs without a GPU,
 #                                   from Debian 12's backports
+#   peer      $VITRINE_KIT/peer     QEMU's vhost-user-gpu, a back-end to compare with, and its libraries, from where vm's QEMU is
 #
 # Without an argument: vm. VITRINE_KIT defaults to ${XDG_CACHE_HOME:-$HOME/.cache}/vitrine/kit. Each part is unpacked beside its
 # place and renamed when it is complete, so an interrupted run leaves nothing that looks finished, and a second run finds its work
@@ -34,6 +35,7 @@ need_tool() {
 }
 
 have_tree() { [ -x "$kit/tree/usr/bin/qemu-system-x86_64" ] && [ -x "$kit/tree/usr/bin/busybox" ]; }
+have_peer() { [ -x "$kit/peer/usr/lib/qemu/vhost-user-gpu" ]; }
 have_desktop() { [ -x "$kit/desktop/usr/bin/weston" ]; }
 have_kernel() { [ -f "$kit/kernel/vmlinuz" ] && [ -f "$(echo "$kit"/kernel/lib/modules/*/modules.dep)" ]; }
 
@@ -120,6 +122,17 @@ make_tree() {
 	mv "$work/tree" "$kit/tree"
 }
 
+# The package is that of QEMU's windows, whose libraries the back-end does not need: only those that it does are taken besides.
+make_peer() {
+	say "downloading QEMU's vhost-user-gpu"
+	(cd "$work/apt/archives" && apt-get -qq download qemu-system-gui) >&2 ||
+		fail "qemu-system-gui cannot be downloaded" "check the network and the space in $work, then run this again"
+	unpack_closure "$work/peer" libglib2.0-0t64 libpixman-1-0 libgbm1 libepoxy0 libvirglrenderer1
+	without_papers "$work/peer"
+	rm -rf "$kit/peer"
+	mv "$work/peer" "$kit/peer"
+}
+
 # The release of the machine that Vitrine is for: its programs find these libraries with LD_LIBRARY_PATH (tests/ui/desktop.py).
 make_desktop() {
 	unpack_closure "$work/desktop" weston libgl1-mesa-dri libegl-mesa0 libegl1 libgles2 libgbm1 libweston-14-dev
@@ -158,7 +171,8 @@ have_all() {
 		case $part in
 		vm) have_tree && have_kernel || return 1 ;;
 		desktop) have_desktop || return 1 ;;
-		*) fail "there is no part $part" "name vm or desktop" ;;
+		peer) have_peer || return 1 ;;
+		*) fail "there is no part $part" "name vm, desktop or peer" ;;
 		esac
 	done
 }
@@ -175,6 +189,7 @@ make_part() {
 	case $1 in
 	vm) make_vm ;;
 	desktop) make_apt bookworm && make_desktop ;;
+	peer) make_apt trixie && make_peer ;;
 	esac
 }
 

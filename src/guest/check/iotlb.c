@@ -318,7 +318,6 @@ static const struct vtr_check_case cases[] = {
 	{ "update-no-size", MESSAGE(SPARE, 0, PAGE, RO, UPDATE, { 0 }) },
 	{ "update-wraps", MESSAGE(UINT64_MAX - 4095, 2 * PAGE, PAGE, RO, UPDATE, { 0 }) },
 	{ "update-to-nowhere", MESSAGE(SPARE, PAGE, 0x123456000, RO, UPDATE, { 0 }) },
-	{ "update-beyond-memory", MESSAGE(SPARE, UINT64_C(1) << 40, UINT64_C(0x8e0100000000), RO, UPDATE, { 0 }) },
 	{ "invalidate-no-size", MESSAGE(SPARE, 0, 0, 0, VHOST_USER_IOTLB_INVALIDATE, { 0 }) },
 	{ "invalidate-wraps", MESSAGE(UINT64_MAX - 4095, 2 * PAGE, 0, 0, VHOST_USER_IOTLB_INVALIDATE, { 0 }) },
 };

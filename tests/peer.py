@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""QEMU's vhost-user-gpu, from the kit's part "peer" (tests/vm/kit.sh peer): a back-end of somebody else's."""
+import os
+import pathlib
+import subprocess
+import time
+
+START_SECONDS = 30
+
+
+def _tree():
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return pathlib.Path(os.environ.get("VITRINE_KIT") or os.path.join(cache, "vitrine", "kit")) / "peer"
+
+
+def missing():
+    """What is missing, in words, or None."""
+    program = _tree() / "usr/lib/qemu/vhost-user-gpu"
+    return None if program.exists() else f"{program} is missing: run tests/vm/kit.sh peer"
+
+
+class BackEnd:
+    """A running vhost-user-gpu without a render node; it serves one front-end and ends with it."""
+
+    def __init__(self, directory):
+        tree = _tree()
+        self.socket = pathlib.Path(directory) / "peer.sock"
+        self.log_path = pathlib.Path(directory) / "peer.log"
+        command = [tree / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", tree / "usr/lib/x86_64-linux-gnu",
+                   tree / "usr/lib/qemu/vhost-user-gpu", f"--socket-path={self.socket}"]
+        with self.log_path.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self.socket.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError("vhost-user-gpu did not start: " + self.log_path.read_text(encoding="utf-8", errors="replace"))
+            time.sleep(0.005)
+
+    def close(self):
+        """Leaves nothing running."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
