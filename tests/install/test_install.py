@@ -4,6 +4,7 @@
 
 import argparse
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -68,6 +69,10 @@ def main():
         with tap.case("the desktop's files"):
             one_file(root, "**/share/applications/vitrine.desktop")
             one_file(root, "**/share/icons/hicolor/scalable/apps/vitrine.svg")
+        with tap.case("the description of the vhost-user back-end names the program"):
+            described = json.loads(one_file(root, "**/share/qemu/vhost-user/50-vitrine.json").read_text(encoding="ascii"))
+            expect(described["type"] == "gpu", f"its type is {described['type']}")
+            expect((root / described["binary"].lstrip("/")).is_file(), f"{described['binary']} was not installed")
         with tap.case("the programs run"):
             library = one_file(root, "**/libvitrine.so").parent
             environment = dict(os.environ, LD_LIBRARY_PATH=str(library))

@@ -20,6 +20,7 @@ import unittest
 
 import tap
 from vfio_user import Client
+from vhost_user import FrontEnd
 
 PROGRAM = sys.argv.pop(1)
 SECONDS = 20
@@ -300,6 +301,61 @@ class Serves(Case):
             with Client(sock=ours):
                 pass
         self.assertEqual(process.wait(timeout=10), 0)
+
+    def serve_vhost_user(self, *arguments, **options):
+        """A vhost-user back-end on self.path."""
+        process = self.start(*arguments, **options)
+        self.wait_for("it has its socket", lambda: process.poll() is not None or self.path.is_socket())
+        self.assertIsNone(process.poll())
+        return process
+
+    def test_vhost_user(self):
+        """By either name, one front-end after the other, until SIGTERM."""
+        for option in (("--vhost-user", self.path), (f"--socket-path={self.path}",)):
+            with self.subTest(option=option):
+                process = self.serve_vhost_user(*option)
+                self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+                for _ in range(3):
+                    with FrontEnd(str(self.path)) as front_end:
+                        self.assertTrue(front_end.alive())
+                        self.assertEqual(len(front_end.get_config(0, 16)), 16)
+                self.end(process)
+                self.assertFalse(self.path.exists())
+
+    def test_vhost_user_sigterm_with_a_front_end(self):
+        process = self.serve_vhost_user("--vhost-user", self.path)
+        with FrontEnd(str(self.path)) as front_end:
+            self.end(process)
+            self.assertIsNone(front_end.receive())
+        self.assertFalse(self.path.exists())
+
+    def test_vhost_user_connected_fd(self):
+        """As libvirt starts it: the back-end ends with its VMM."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = self.start(f"--fd={theirs.fileno()}", pass_fds=[theirs.fileno()])
+            theirs.close()
+            with FrontEnd(sock=ours) as front_end:
+                self.assertTrue(front_end.alive())
+        self.assertEqual(process.wait(timeout=SECONDS), 0)
+
+    def test_vhost_user_listening_fd(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.path))
+            listener.listen()
+            process = self.start("--fd", listener.fileno(), pass_fds=[listener.fileno()])
+        for _ in range(2):
+            with FrontEnd(str(self.path)) as front_end:
+                self.assertTrue(front_end.alive())
+        self.end(process)
+        self.assertTrue(self.path.is_socket())
+
+    def test_vhost_user_in_use(self):
+        process = self.serve_vhost_user("--vhost-user", self.path)
+        result = run("--vhost-user", self.path)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("another path", result.stderr)
+        self.end(process)
 
     def test_assign_from_a_process_without_devices(self):
         """It may come to have one: a VMM that connects first and opens its devices then."""
