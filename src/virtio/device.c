@@ -456,3 +456,10 @@ void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned index)
 	if (is_live(device))
 		vtr_event_raise(device->kick);
 }
+
+void vtr_virtio_serve(struct vtr_virtio_device *device, unsigned index)
+{
+	assert(index < device->n_queues);
+	device->kicked |= (uint32_t)BIT(index);
+	serve_kicked(device);
+}

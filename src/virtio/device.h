@@ -142,5 +142,7 @@ uint16_t vtr_virtio_stop_queue(struct vtr_virtio_device *device, unsigned queue)
 int vtr_virtio_resume_queue(struct vtr_virtio_device *device, unsigned queue, uint16_t last_avail);
 /* The driver rang: impl->notify will be called from the loop; after DRIVER_OK if that is still to come. Any number is fine. */
 void vtr_virtio_kick(struct vtr_virtio_device *device, unsigned queue);
+/* The same for who comes from the loop and has nobody waiting for an answer: the queue is served at once. */
+void vtr_virtio_serve(struct vtr_virtio_device *device, unsigned queue);
 
 #endif

@@ -126,7 +126,7 @@ static void on_kick(int fd, uint32_t events, void *data)
 
 	vtr_eventfd_clear(fd);
 	if (ring->running)
-		vtr_virtio_kick(ring->server->device, ring->index);
+		vtr_virtio_serve(ring->server->device, ring->index);
 }
 
 static void remove_kick(struct vtr_vhost_user_ring *ring)
