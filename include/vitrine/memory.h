@@ -188,7 +188,8 @@ enum {
 
 struct vtr_iommu_impl {
 	/* Asks for the translation of address with that access (VTR_ACCESS_*). At most VTR_MAX_MISSES are waited for, none twice.
-	 * From inside an access: may not change the map. 0 or -errno: it cannot be asked for, and the access fails. */
+	 * From inside an access: may not change the map. 0; -EBUSY: not before one of those that are under way has an answer; or
+	 * another -errno: it cannot be asked for, and the access fails. */
 	int (*miss)(void *data, uint64_t address, unsigned access);
 	/* An answer that came does not permit the access, which fails. Likewise from inside. May be NULL. */
 	void (*denied)(void *data, uint64_t address, unsigned access);

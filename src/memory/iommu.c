@@ -246,7 +246,13 @@ static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_
 	}
 	if (!miss) {
 		access = both(region, access);
-		if (iommu->impl->miss(iommu->data, address, access) < 0) {
+		int error = iommu->impl->miss(iommu->data, address, access);
+
+		if (error == -EBUSY && iommu->count) {
+			iommu->wanted = iommu->misses[iommu->count - 1].number;
+			return -EAGAIN;
+		}
+		if (error < 0) {
 			iommu->status.failures++;
 			return -EFAULT;
 		}

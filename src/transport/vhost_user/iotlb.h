@@ -64,6 +64,7 @@ struct vtr_vhost_user_iotlb {
 	bool active;     // the map is one of IOVAs
 	bool no_reports; // the front-end refuses ACCESS_FAIL
 	uint64_t access_failures;
+	/* Twice as many as there are misses: an update ends a miss, and the reply to the message is still on its way. */
 	struct vtr_vhost_user_iotlb_call calls[2 * VTR_MAX_MISSES];
 };
 

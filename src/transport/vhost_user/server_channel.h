@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vitrine/limits.h>
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
 
@@ -17,7 +18,7 @@
  * it comes, or with none. Nothing here waits. Embedded.
  */
 enum {
-	VTR_VHOST_USER_MAX_CALLS = 64, /* requests whose replies are still to come */
+	VTR_VHOST_USER_MAX_CALLS = 3 * VTR_MAX_MISSES, /* requests whose replies are still to come; most are misses */
 	VTR_VHOST_USER_CALL_TIMEOUT_MS = 2000,
 	VTR_VHOST_USER_CHANNEL_QUEUED = 1 << 16, /* bytes of requests that a front-end may leave unread */
 };
