@@ -20,6 +20,7 @@ import guest_input  # noqa: E402
 import picture  # noqa: E402
 from inside import Inside  # noqa: E402
 from machine import Guest, Kit, MODULES, Vitrine, vhost_user_device  # noqa: E402
+from qmp import Monitor  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -312,7 +313,8 @@ def session_fetched(tap, environment):
 
 def session_vhost(tap, environment):
     """The same guest over vhost-user, whose device QEMU makes: blobs in RAM and in the BAR, and both ends leaving in every order."""
-    with Session(tap, environment, "vhost", protocol="vhost-user") as session:
+    monitor = Monitor(environment.work / "vhost.qmp")
+    with Session(tap, environment, "vhost", devices=monitor.arguments(), protocol="vhost-user") as session:
         with session.case("a stock kernel boots and finds the display"):
             session.boot()
         with session.case("a frame in more than 60 shuffled ranges of a BAR"):
@@ -330,6 +332,15 @@ def session_vhost(tap, environment):
         with session.case("page flips"):
             session.show("flip 55 5")
             session.expect_picture(55)
+        with session.case("the guest is paused, and goes on with what it had"):
+            for shown, then in ((55, 48), (48, 49), (49, 55)):
+                monitor.call("stop")
+                session.wait_until(lambda: not session.vitrine.status()["vhost_user"]["rings"], "the rings do not stop")
+                session.expect_picture(shown)
+                monitor.call("cont")
+                session.show(f"redraw {then}")
+                session.expect_picture(then)
+            monitor.close()
         with session.case("a cursor"):
             session.guest.run("cursor 5 700 300")
             session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 55), 5, 700, 300), options=["--cursor"], settle=5)
