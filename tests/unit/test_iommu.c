@@ -256,6 +256,31 @@ static void test_refused_in_a_batch(void)
 	tear_down(&vmm);
 }
 
+/* There is no room for one more question: it waits for one of those that are under way, and fails where there is none. */
+static void test_cannot_ask_yet(void)
+{
+	struct vmm vmm;
+
+	set_up(&vmm);
+	vmm.error = -EBUSY;
+	g_assert_cmpint(read_byte(&vmm, IOVA), ==, -EFAULT);
+	vmm.error = 0;
+	g_assert_cmpint(read_byte(&vmm, IOVA), ==, -EINPROGRESS);
+	vmm.error = -EBUSY;
+	g_assert_cmpint(read_byte(&vmm, IOVA + PAGE), ==, -EINPROGRESS);
+	vtr_memory_wait(vmm.memory, &vmm.waiter);
+	g_assert_cmpuint(vmm.ready, ==, 0);
+	answer(&vmm);
+	g_assert_cmpuint(vmm.ready, ==, 1);
+	vmm.error = 0;
+	g_assert_cmpint(read_byte(&vmm, IOVA + PAGE), ==, -EINPROGRESS);
+	g_assert_cmphex(vmm.asked[0].address, ==, IOVA + PAGE);
+	answer(&vmm);
+	g_assert_cmpint(read_byte(&vmm, IOVA + PAGE), ==, 0);
+	g_assert_cmpuint(status_of(&vmm).failures, ==, 1);
+	tear_down(&vmm);
+}
+
 static void test_cannot_ask(void)
 {
 	struct vmm vmm;
@@ -729,6 +754,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/iommu/refusal-forgotten", test_refusal_forgotten);
 	g_test_add_func("/iommu/refused-in-a-batch", test_refused_in_a_batch);
 	g_test_add_func("/iommu/cannot-ask", test_cannot_ask);
+	g_test_add_func("/iommu/cannot-ask-yet", test_cannot_ask_yet);
 	g_test_add_func("/iommu/timeout", test_timeout);
 	g_test_add_func("/iommu/wait-for-nothing", test_wait_for_nothing);
 	g_test_add_func("/iommu/leave", test_leave);

@@ -17,7 +17,8 @@
  * that resets the device; but the driver of a paused guest will go on as if nothing had been. So the state of the device outlives
  * its rings, and what happened shows when they start again: where the rings go on where they stopped, with the same features, so
  * does the device; otherwise the driver is a new one, and the device is reset. RESET_DEVICE resets at once, and so does a status of
- * 0 from a front-end that did not negotiate RESET_DEVICE and has no other word for it.
+ * 0 from a front-end that did not negotiate RESET_DEVICE and has no other word for it. (A new driver begins at 0. Where the last
+ * one stopped there after a multiple of 65536 commands, and no RESET_DEVICE came, it is taken for the last one.)
  *
  * Whatever the front-end sends as a kick fd, it costs at most one turn of the loop per kick: only eventfds are taken, they are
  * watched edge-triggered, and read without waiting. A ring without one is looked at every POLL_NS.
