@@ -237,9 +237,9 @@ int vtr_guest_display_fd(const struct vtr_guest_display *display)
 const uint32_t *vtr_guest_display_picture(const struct vtr_guest_display *display, uint32_t scanout, uint32_t *width,
                                           uint32_t *height)
 {
-	const struct picture *picture = &display->pictures[scanout];
+	const struct picture *picture = scanout < VTR_GUEST_DISPLAY_SCANOUTS ? &display->pictures[scanout] : NULL;
 
-	if (scanout >= VTR_GUEST_DISPLAY_SCANOUTS || picture->dmabuf)
+	if (!picture || picture->dmabuf)
 		return NULL;
 	*width = picture->pixels ? picture->width : VTR_GUEST_DISPLAY_WIDTH;
 	*height = picture->pixels ? picture->height : VTR_GUEST_DISPLAY_HEIGHT;

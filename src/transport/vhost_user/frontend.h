@@ -43,8 +43,7 @@ struct vtr_vhost_user_frontend {
 	bool access_platform; // accepted
 	uint32_t n_vrings;
 	uint8_t status;
-	uint32_t active; // vrings that have a kick and are enabled, where there is no status
-	uint32_t kicked;
+	uint32_t active, kicked; // vrings that are enabled, that have a kick; a bit each
 
 	uint32_t max_slots;
 	struct vtr_vhost_user_mem_table memory;
@@ -93,7 +92,7 @@ int vtr_vhost_user_post_iotlb(struct vtr_vhost_user_frontend *frontend, const st
 /* The back-end broke the rules: closes the connection and returns -EPROTO. */
 int vtr_vhost_user_distrust(struct vtr_vhost_user_frontend *frontend);
 
-/* Has the device been started (DRIVER_OK, or a ring where there is no status)? */
+/* Has the device been started: DRIVER_OK, or a ring that has its kick and is enabled? */
 bool vtr_vhost_user_started(const struct vtr_vhost_user_frontend *frontend);
 
 /* One message of the channel, which is finished. 0, or an error of the connection. */

@@ -21,9 +21,8 @@ static int finish_sound(struct vtr_vhost_user_frontend *frontend, struct vtr_vho
 
 bool vtr_vhost_user_started(const struct vtr_vhost_user_frontend *frontend)
 {
-	if (vtr_vhost_user_agreed(frontend, VHOST_USER_PROTOCOL_F_STATUS))
-		return frontend->status & VIRTIO_CONFIG_S_DRIVER_OK;
-	return frontend->active & frontend->kicked;
+	/* QEMU starts rings before it says DRIVER_OK */
+	return frontend->status & VIRTIO_CONFIG_S_DRIVER_OK || frontend->active & frontend->kicked;
 }
 
 /* ---- features ---- */
