@@ -170,6 +170,7 @@ void expect_demand(struct guest *guest)
 {
 	WAIT_FOR(guest, vtr_output_demand(guest->output) == VTR_DEMAND_DMABUF && fake->crtcs[0].fb > FAKE_OLD_FB &&
 	                        !fake->crtcs[0].n_events);
+	dispatch(guest, 0); /* all that was said on the way there: the demand came last */
 }
 
 void expect_import(struct guest *guest)

@@ -352,8 +352,11 @@ static void test_killed(void)
 	while (g_get_monotonic_time() < end && __atomic_load_n(&fake->crtcs[0].fb, __ATOMIC_RELAXED) <= FAKE_OLD_FB)
 		g_usleep(1000);
 	g_assert_cmpuint(fake->crtcs[0].fb, >, FAKE_OLD_FB);
+	/* not within a call of the fake's, which would keep its lock for ever: a kernel comes to an end with it */
+	pthread_mutex_lock(&fake->lock);
 	kill(child, SIGKILL);
 	g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
+	pthread_mutex_unlock(&fake->lock);
 	end = g_get_monotonic_time() + SECONDS * G_USEC_PER_SEC; /* for the keeper */
 	while (g_get_monotonic_time() < end && __atomic_load_n(&fake->crtcs[0].fb, __ATOMIC_RELAXED) != FAKE_OLD_FB)
 		g_usleep(1000);
