@@ -196,6 +196,26 @@ def check_hidden(tap, session, screen):
         window.do("windowmap")
 
 
+def wakeups(process, seconds):
+    """Of the display's thread, in one second."""
+    def switches():
+        for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+            if (task / "comm").read_text(encoding="ascii").strip() == "vitrine-display":
+                lines = (task / "status").read_text(encoding="ascii").splitlines()
+                return next(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+        raise AssertionError("there is no display thread")
+
+    before, started = switches(), time.monotonic()
+    time.sleep(seconds)
+    return (switches() - before) / (time.monotonic() - started)
+
+
+def check_idle(tap, session, screen):
+    with tap.case("a window in which nothing happens sleeps"), session.picture():
+        until(lambda: any(screen.window("^Vitrine - vitrine-0").pixels().rgb), "the picture")
+        until(lambda: wakeups(session.device.process, SECONDS_HIDDEN) <= 2, lambda: wakeups(session.device.process, SECONDS_HIDDEN))
+
+
 def check_quit(tap, session, screen):
     with tap.case("closing a window ends the program"):
         screen.window("^Vitrine - vitrine-0").focus()
@@ -231,6 +251,7 @@ def run(tap, programs, directory):
             for check in (check_fixed, check_size_stays, check_two_heads, check_close, check_hidden):
                 check(tap, two, screen)
         with session("quit") as three:
+            check_idle(tap, three, screen)
             check_quit(tap, three, screen)
         with session("dead", "--output", "320x200") as four:
             check_server_dies(tap, four, screen.window("^Vitrine - "), screen.server.process)

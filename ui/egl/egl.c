@@ -79,6 +79,8 @@ void vtr_egl_caps_init(struct vtr_egl_caps *caps)
 		vtr_error_set(&caps->no_import, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the window's OpenGL does not go through EGL");
 		return;
 	}
+	caps->fence = epoxy_has_egl_extension(caps->display, "EGL_KHR_fence_sync");
+	caps->native_fence = epoxy_has_egl_extension(caps->display, "EGL_ANDROID_native_fence_sync");
 	const char *missing = missing_extension(caps->display);
 	if (missing) {
 		vtr_error_set(&caps->no_import, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,

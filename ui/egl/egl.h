@@ -40,6 +40,8 @@ struct vtr_egl_caps {
 	bool modifiers;                 /* imports take a modifier */
 	bool external;                  /* GL_TEXTURE_EXTERNAL_OES textures */
 	bool unpack_subimage;           /* uploads of a part of a row */
+	bool fence;                     /* EGL_KHR_fence_sync */
+	bool native_fence;              /* EGL_ANDROID_native_fence_sync */
 	struct vtr_egl_format *formats; /* NULL: the driver does not list them */
 	size_t n_formats;
 };
@@ -97,6 +99,21 @@ int64_t vtr_egl_upload_pixels(struct vtr_egl_upload *upload, const struct vtr_eg
                               uint32_t width, uint32_t height, uint32_t fourcc, const pixman_region32_t *damage,
                               struct vtr_error *error);
 void vtr_egl_upload_finish(struct vtr_egl_upload *upload);
+
+/* ---- fence.c: when the GPU has done what it was asked to ---- */
+
+struct vtr_egl_fence {
+	EGLSyncKHR sync; /* EGL_NO_SYNC_KHR: none, or it has passed long ago */
+};
+
+/* After all that the context was asked to draw until now. A driver that has no fences is waited for at once. */
+void vtr_egl_fence_insert(struct vtr_egl_fence *fence, const struct vtr_egl_caps *caps);
+/* Whether the GPU has come past it; waits for timeout_ns at most. */
+bool vtr_egl_fence_passed(const struct vtr_egl_fence *fence, const struct vtr_egl_caps *caps, uint64_t timeout_ns);
+/* An fd that becomes readable when the fence is passed, the caller's; what was drawn is flushed before (by vtr_egl_fence_passed(),
+ * or swapping). -1: there is none, ask again. */
+int vtr_egl_fence_fd(const struct vtr_egl_fence *fence, const struct vtr_egl_caps *caps);
+void vtr_egl_fence_finish(struct vtr_egl_fence *fence, const struct vtr_egl_caps *caps);
 
 /* ---- draw.c ---- */
 

@@ -69,6 +69,7 @@ static void close_window(struct sdl_window *window)
 {
 	SDL_GL_MakeCurrent(window->display->hidden, window->display->context);
 	forget_picture(window);
+	vtr_egl_fence_finish(&window->fence, &window->display->caps);
 	vtr_egl_upload_finish(&window->cursor_upload);
 }
 
@@ -170,8 +171,26 @@ static bool paint(struct sdl_window *window, struct vtr_error *error)
 	}
 	if (window->width)
 		paint_cursor(window, width, height);
+	if (window->import)
+		vtr_egl_fence_insert(&window->fence, &window->display->caps);
+	else
+		vtr_egl_fence_finish(&window->fence, &window->display->caps); /* of a picture that was given up */
 	SDL_GL_SwapWindow(window->window);
 	return true;
+}
+
+/* Only what was drawn of the guest's memory is of interest. */
+static bool finished(struct sdl_window *window, uint64_t timeout_ns)
+{
+	if (!vtr_egl_fence_passed(&window->fence, &window->display->caps, timeout_ns))
+		return false;
+	vtr_egl_fence_finish(&window->fence, &window->display->caps);
+	return true;
+}
+
+static int finished_fd(struct sdl_window *window)
+{
+	return vtr_egl_fence_fd(&window->fence, &window->display->caps);
 }
 
 /* Drawn once more, at its own size, where it can be read: also what an import shows, whatever its layout. */
@@ -203,6 +222,8 @@ const struct sdl_renderer sdl_gl_renderer = {
 	.close = close_window,
 	.load = load,
 	.paint = paint,
+	.finished = finished,
+	.finished_fd = finished_fd,
 	.read = read_picture,
 	.idle = idle,
 	.size = size,

@@ -4,9 +4,10 @@
  *
  * SDL is started, used and ended on the display's thread. Its events come through the window system's connection, which the loop
  * watches where SDL tells which fd that is; but libraries read that connection while they draw, too, so events are also pumped
- * after each picture and by a timer. Nothing in SDL is asked to wait: swapping is not synchronised (a compositor shows no
- * half-drawn windows anyway) and pictures are paced by a timer at the monitor's rate (window.c). Should swapping block all the same
- * - Mesa waits when a stopped compositor keeps all its buffers - only this thread stands still, and the guest goes on.
+ * after each picture, after whatever else was asked of SDL, and by a timer. Nothing in SDL is asked to wait: swapping is not
+ * synchronised (a compositor shows no half-drawn windows anyway) and pictures are paced by a timer at the monitor's rate
+ * (window.c). Should swapping block all the same - Mesa waits when a stopped compositor keeps all its buffers - only this thread
+ * stands still, and the guest goes on.
  *
  * One OpenGL ES context serves all windows (gl.c); where there is none, pictures are drawn by pixman (software.c).
  */
@@ -20,8 +21,9 @@
 
 #include <vitrine/log.h>
 
-/* How often events are looked for without being told that there are any. */
-enum { PUMP_MS = 10, PUMP_WATCHED_MS = 100 };
+/* How often events are looked for without being told that there are any; where the connection is watched, and nothing is asked of
+ * SDL, less and less often. */
+enum { PUMP_MS = 10, PUMP_WATCHED_MS = 100, PUMP_IDLE_MS = 1600 };
 
 static struct sdl_display *sdl_from(struct vtr_display *display)
 {
@@ -41,12 +43,33 @@ struct sdl_window *sdl_find_window(struct sdl_display *display, uint32_t id)
 static void pump(void *data)
 {
 	struct sdl_display *display = data;
+	unsigned next_ms = display->pump_ms < PUMP_IDLE_MS ? display->pump_ms * 2 : PUMP_IDLE_MS;
 	SDL_Event event;
 
-	while (sdl_alive(display) && SDL_PollEvent(&event))
+	while (sdl_alive(display) && SDL_PollEvent(&event)) {
 		sdl_handle_event(display, &event);
-	if (!display->ended)
-		vtr_timer_arm(display->pump, vtr_now_ns() + UINT64_C(1000000) * (display->watch ? PUMP_WATCHED_MS : PUMP_MS));
+		next_ms = PUMP_WATCHED_MS;
+	}
+	if (display->ended)
+		return;
+	display->pump_ms = next_ms;
+	vtr_timer_arm(display->pump, vtr_now_ns() + UINT64_C(1000000) * (display->watch ? next_ms : PUMP_MS));
+}
+
+void sdl_pump_soon(struct sdl_display *display)
+{
+	display->pump_ms = PUMP_WATCHED_MS;
+	vtr_timer_arm(display->pump, vtr_now_ns());
+}
+
+/* The same as sdl_alive() for what the device thread wants: SDL is asked something, and may read events over it. */
+static bool use(struct sdl_display *display)
+{
+	bool alive = sdl_alive(display);
+
+	if (alive)
+		sdl_pump_soon(display);
+	return alive;
 }
 
 void sdl_connection_lost(struct sdl_display *display)
@@ -139,6 +162,7 @@ static int start(struct vtr_display *base)
 	SDL_EventState(SDL_TEXTINPUT, SDL_IGNORE);
 	SDL_StopTextInput();
 	display->pump = vtr_loop_add_timer(base->loop, pump, display);
+	display->pump_ms = PUMP_WATCHED_MS;
 	return display->pump ? choose_renderer(display) : -ENOMEM;
 }
 
@@ -174,25 +198,25 @@ static void frame(struct vtr_display *base, struct vtr_output *output)
 
 static void cursor(struct vtr_display *base, struct vtr_output *output)
 {
-	if (sdl_alive(sdl_from(base)))
+	if (use(sdl_from(base)))
 		sdl_cursor_changed(vtr_output_user(output));
 }
 
 static void mode(struct vtr_display *base, struct vtr_output *output)
 {
-	if (sdl_alive(sdl_from(base)))
+	if (use(sdl_from(base)))
 		sdl_window_fit(vtr_output_user(output));
 }
 
 static void frozen(struct vtr_display *base, struct vtr_output *output)
 {
-	if (sdl_alive(sdl_from(base)))
+	if (use(sdl_from(base)))
 		sdl_window_set_title(vtr_output_user(output));
 }
 
 static void capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
 {
-	if (sdl_alive(sdl_from(base)))
+	if (use(sdl_from(base)))
 		sdl_window_capture(vtr_output_user(output), capture);
 	else
 		vtr_capture_give_back(capture);

@@ -28,6 +28,10 @@ struct sdl_renderer {
 	/* Draws the window's picture (none: black) and cursor. False with *error when the picture's buffer turns out to be of no
 	 * use. */
 	bool (*paint)(struct sdl_window *window, struct vtr_error *error);
+	/* Whether nobody reads the buffers of what was painted any more; waits for timeout_ns at most. */
+	bool (*finished)(struct sdl_window *window, uint64_t timeout_ns);
+	/* An fd that becomes readable then, the caller's; -1: ask again. */
+	int (*finished_fd)(struct sdl_window *window);
 	/* What the window shows, without the cursor: the caller's; NULL when out of memory. */
 	pixman_image_t *(*read)(struct sdl_window *window);
 	/* Nothing new came for a while: what is kept for quick repetition can go. */
@@ -42,8 +46,9 @@ struct sdl_display {
 	struct vtr_window_options options; /* guest: owned */
 	const struct sdl_renderer *renderer;
 	enum vtr_output_demand demand; /* of a window that is seen */
-	struct vtr_source *start, *pump;
-	int watched_fd; /* of the window system's connection, -1: none to be had */
+	struct vtr_source *pump;
+	unsigned pump_ms; /* until the next look, if nothing comes */
+	int watched_fd;   /* of the window system's connection, -1: none to be had */
 	struct vtr_source *watch;
 	struct sdl_window *windows[VTR_MAX_SCANOUTS];
 	bool ended; /* the window system is gone */
@@ -53,6 +58,15 @@ struct sdl_display {
 	SDL_GLContext context;
 	struct vtr_egl_caps caps;
 	struct vtr_egl_painter painter;
+};
+
+/* drawing.c */
+struct sdl_drawing {
+	bool active;             /* the GPU draws the last picture, */
+	struct vtr_frame *frame; /* which is this one's; NULL: one that was there before */
+	uint64_t end_ns;         /* it has time until then */
+	struct vtr_source *timer, *source;
+	int fd; /* source's; -1: none */
 };
 
 struct sdl_window {
@@ -69,6 +83,8 @@ struct sdl_window {
 	struct vtr_placement placement; /* of the picture, or of the output's mode while there is none */
 	struct vtr_source *tick, *idle;
 	bool ticking; /* a frame waits for the next tick */
+	struct sdl_drawing drawing;
+	bool postponed; /* there is something to be shown when that is done */
 	uint64_t painted_ns;
 	bool visible;
 	bool current; /* the picture is that of the newest frame: a capture need not wait */
@@ -88,6 +104,7 @@ struct sdl_window {
 	const struct vtr_egl_import *import; /* the picture, or */
 	struct vtr_egl_upload upload;        /* this */
 	struct vtr_egl_upload cursor_upload;
+	struct vtr_egl_fence fence;
 	uint64_t cursor_serial;
 	/* software.c */
 	pixman_image_t *image;
@@ -98,6 +115,8 @@ struct sdl_window *sdl_find_window(struct sdl_display *display, uint32_t id); /*
 void sdl_connection_lost(struct sdl_display *display);                        /* the window system is gone */
 /* False, from then on, when it is gone. To be asked before SDL is: Xlib may crash on a connection that was lost (connection.c). */
 bool sdl_alive(struct sdl_display *display);
+
+void sdl_pump_soon(struct sdl_display *display); /* SDL was used, and may have read events */
 
 /* connection.c: the fd of the window system's connection, or -1. From here on its loss does not end the program, but calls
  * sdl_connection_lost(). */
@@ -117,6 +136,14 @@ void sdl_window_set_visible(struct sdl_window *window, bool visible);
 void sdl_window_set_title(struct sdl_window *window);
 void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture);
 void sdl_window_fit(struct sdl_window *window); /* as large as its picture */
+
+void sdl_window_drawn(struct sdl_window *window, struct vtr_frame *frame); /* the GPU is done with the picture, which was frame's */
+
+/* drawing.c */
+int sdl_drawing_init(struct sdl_window *window);                            /* 0 or -ENOMEM */
+void sdl_drawing_begin(struct sdl_window *window, struct vtr_frame *frame); /* a picture was painted: takes frame (NULL: none) */
+void sdl_drawing_wait(struct sdl_window *window);                           /* until the GPU is done, or given up */
+void sdl_drawing_finish(struct sdl_window *window);
 
 /* input.c */
 void sdl_handle_event(struct sdl_display *display, const SDL_Event *event);

@@ -79,6 +79,16 @@ static bool paint(struct sdl_window *window, struct vtr_error *error)
 	return true;
 }
 
+static bool finished(struct sdl_window *window, uint64_t timeout_ns)
+{
+	return true;
+}
+
+static int finished_fd(struct sdl_window *window)
+{
+	return -1;
+}
+
 static pixman_image_t *read_picture(struct sdl_window *window)
 {
 	return window->image ? pixman_image_ref(window->image) : NULL;
@@ -99,6 +109,8 @@ const struct sdl_renderer sdl_software_renderer = {
 	.close = forget_picture,
 	.load = load,
 	.paint = paint,
+	.finished = finished,
+	.finished_fd = finished_fd,
 	.read = read_picture,
 	.idle = idle,
 	.size = size,

@@ -3,8 +3,8 @@
  * One window: the newest frame of its output, drawn at most once per refresh of the monitor.
  *
  * A frame with a buffer is held until another picture replaces it, because the texture is the guest's memory: an exposed window is
- * drawn from it again. It counts as presented when it was swapped; pixels are uploaded and given back at once. A frame that cannot
- * be shown leaves the picture as it was; the device sends it again another way.
+ * drawn from it again. It counts as presented when the GPU has drawn it (drawing.c); pixels are uploaded and given back at once. A
+ * frame that cannot be shown leaves the picture as it was; the device sends it again another way.
  *
  * A window that nobody sees asks for nothing and gives its frames up, so that the guest goes on at its output's rate. A capture
  * wakes it for one picture.
@@ -199,9 +199,17 @@ static void paint(struct sdl_window *window, struct vtr_frame *frame)
 		return;
 	}
 	window->painted_ns = vtr_now_ns();
-	if (frame)
-		shown(window, frame, window->painted_ns);
 	vtr_timer_arm(window->idle, window->painted_ns + IDLE_NS);
+	sdl_drawing_begin(window, frame);
+}
+
+void sdl_window_drawn(struct sdl_window *window, struct vtr_frame *frame)
+{
+	if (frame)
+		shown(window, frame, vtr_now_ns());
+	if (window->postponed)
+		sdl_window_repaint(window);
+	window->postponed = false;
 }
 
 /* Nobody sees it. Pixels are taken over all the same: what is damaged was read for this frame only. */
@@ -223,9 +231,12 @@ static void skip(struct sdl_window *window, struct vtr_frame *frame)
 
 static void show_newest(struct sdl_window *window)
 {
-	struct vtr_frame *frame = vtr_output_take_frame(window->output);
 	struct vtr_error error;
 
+	window->postponed = window->drawing.active;
+	if (window->postponed)
+		return;
+	struct vtr_frame *frame = vtr_output_take_frame(window->output);
 	if (frame && !window->visible && !window->captures.count) {
 		skip(window, frame);
 		return;
@@ -250,7 +261,7 @@ static void tick(void *data)
 		return;
 	window->ticking = false;
 	show_newest(window);
-	vtr_timer_arm(window->display->pump, vtr_now_ns()); /* swapping may have read events */
+	sdl_pump_soon(window->display); /* swapping may have read events */
 }
 
 void sdl_window_repaint(struct sdl_window *window)
@@ -270,8 +281,10 @@ static void idle(void *data)
 {
 	struct sdl_window *window = data;
 
-	if (sdl_alive(window->display))
-		window->display->renderer->idle(window);
+	if (!sdl_alive(window->display))
+		return;
+	window->display->renderer->idle(window);
+	sdl_pump_soon(window->display);
 }
 
 void sdl_window_set_visible(struct sdl_window *window, bool visible)
@@ -291,6 +304,7 @@ void sdl_window_capture(struct sdl_window *window, struct vtr_capture *capture)
 {
 	bool first = !window->captures.count;
 
+	sdl_drawing_wait(window); /* reading the picture would wait, too */
 	if (first && !window->visible)
 		show_newest(window); /* to know whether there is something new */
 	vtr_capture_set_add(&window->captures, capture);
@@ -318,6 +332,16 @@ static SDL_Window *create_window(struct sdl_display *display, struct vtr_output 
 	return SDL_CreateWindow(vtr_output_name(output), place, place, (int)mode.width, (int)mode.height, flags);
 }
 
+static void window_destroy(struct sdl_window *window)
+{
+	sdl_drawing_finish(window);
+	vtr_source_remove(window->tick);
+	vtr_source_remove(window->idle);
+	if (window->window && !window->display->ended) /* SDL waits for the window system's answer for ever */
+		SDL_DestroyWindow(window->window);
+	free(window);
+}
+
 static struct sdl_window *window_create(struct sdl_display *display, struct vtr_output *output)
 {
 	struct sdl_window *window = calloc(1, sizeof(*window));
@@ -337,16 +361,10 @@ static struct sdl_window *window_create(struct sdl_display *display, struct vtr_
 		.current = true,
 	};
 	vtr_capture_set_init(&window->captures, output);
-	return window;
-}
-
-static void window_destroy(struct sdl_window *window)
-{
-	vtr_source_remove(window->tick);
-	vtr_source_remove(window->idle);
-	if (window->window && !window->display->ended) /* SDL waits for the window system's answer for ever */
-		SDL_DestroyWindow(window->window);
-	free(window);
+	if (sdl_drawing_init(window) == 0)
+		return window;
+	window_destroy(window);
+	return NULL;
 }
 
 int sdl_window_open(struct sdl_display *display, struct vtr_output *output)
