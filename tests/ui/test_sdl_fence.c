@@ -136,10 +136,13 @@ static void finish(struct scanout *scanout)
 
 static void wait_asked(struct scanout *scanout)
 {
+	uint64_t end = vtr_now_ns() + UINT64_C(60000000000);
 	unsigned before = gpu.asked;
 
-	while (gpu.asked == before)
+	while (gpu.asked == before) {
+		g_assert_cmpuint(vtr_now_ns(), <, end);
 		scanout_settle(scanout);
+	}
 }
 
 static bool is_open(int fd)

@@ -130,6 +130,20 @@ def check_shown(tap, vitrine, screen):
         expect(not difference, f"vitrinectl screenshot: {difference}")
 
 
+def check_cursor(tap, vitrine, screen):
+    """No input devices: the guest's cursor is where the guest says, above its picture."""
+    left, top, size = 200, 120, 64
+    with tap.case("a guest's cursor without a tablet"), vitrine.demo("--frames", 1, "--keep", "--cursor", f"{left},{top}") as guest:
+        expected = last_frame(guest, 1)
+
+        def cursor_alone():
+            seen = screen.look()
+            other = [(x, y) for y in range(HEIGHT) for x in range(WIDTH) if seen.pixel(x, y) != expected.pixel(x, y)]
+            return other and all(left <= x < left + size and top <= y < top + size for x, y in other)
+
+        until(cursor_alone, vitrine.log)
+
+
 def frames_in(vitrine, seconds):
     before = vitrine.scanout()["frames"]
     time.sleep(seconds)
@@ -209,6 +223,7 @@ def main():
         screen = Screen(stack, directory)
         vitrine = stack.enter_context(Vitrine(sys.argv[1:4], directory, screen.weston.env))
         check_shown(tap, vitrine, screen)
+        check_cursor(tap, vitrine, screen)
         check_stopped(tap, vitrine, screen)
         check_killed(tap, vitrine, screen)
         check_shown(tap, vitrine, screen)
