@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -32,30 +33,30 @@ struct timeline {
 };
 
 static struct {
-	GMutex lock;
+	pthread_mutex_t lock; /* not GLib's: TSan does not see those */
 	struct fake_syncobj_options options;
 	bool fail_watches;
 	struct timeline timelines[TIMELINES];
 	unsigned n_timelines, n_handles, main_device_asked;
-} fake;
+} fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static int fail(int error)
 {
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	errno = error;
 	return -1;
 }
 
 static int ok(void)
 {
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	return 0;
 }
 
 /* Locks. NULL: there is none. */
 static struct timeline *timeline_of(uint32_t handle)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	struct timeline *timeline = handle && handle <= fake.n_timelines ? &fake.timelines[handle - 1] : NULL;
 	return timeline && timeline->handle ? timeline : NULL;
 }
@@ -84,21 +85,21 @@ static void signal_point(struct timeline *timeline, uint64_t point)
 
 void fake_syncobj_start(const struct fake_syncobj_options *options)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	for (unsigned i = 0; i < fake.n_timelines; i++)
 		drop_watches(&fake.timelines[i], UINT64_MAX, false);
 	memset(fake.timelines, 0, sizeof(fake.timelines));
 	fake.options = *options;
 	fake.fail_watches = false;
 	fake.n_timelines = fake.n_handles = fake.main_device_asked = 0;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 }
 
 void fake_syncobj_fail_watches(void)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	fake.fail_watches = true;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 }
 
 int fake_syncobj_import(int fd)
@@ -110,32 +111,32 @@ int fake_syncobj_import(int fd)
 
 void fake_syncobj_signal(int timeline, uint64_t point)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	signal_point(&fake.timelines[timeline], point);
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 }
 
 bool fake_syncobj_is_signalled(int timeline, uint64_t point)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	bool signalled = fake.timelines[timeline].signalled >= point;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	return signalled;
 }
 
 unsigned fake_syncobj_handles(void)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	unsigned handles = fake.n_handles;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	return handles;
 }
 
 unsigned fake_syncobj_main_device_asked(void)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	unsigned asked = fake.main_device_asked;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	return asked;
 }
 
@@ -147,10 +148,10 @@ static drmDevice display_device = { .nodes = nodes, .available_nodes = 1 << DRM_
 
 int drmGetDeviceFromDevId(dev_t dev_id, uint32_t flags, drmDevicePtr *device)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	fake.main_device_asked++;
 	bool found = fake.options.present && dev_id == FAKE_MAIN_DEVICE;
-	g_mutex_unlock(&fake.lock);
+	pthread_mutex_unlock(&fake.lock);
 	*device = &render_device;
 	return found ? 0 : -ENODEV;
 }
@@ -185,7 +186,7 @@ int drmGetCap(int fd, uint64_t capability, uint64_t *value)
 
 int drmSyncobjCreate(int fd, uint32_t flags, uint32_t *handle)
 {
-	g_mutex_lock(&fake.lock);
+	pthread_mutex_lock(&fake.lock);
 	if (fake.n_timelines == TIMELINES)
 		return fail(ENOMEM);
 	fake.timelines[fake.n_timelines++].handle = true;
