@@ -187,10 +187,11 @@ enum {
 };
 
 struct vtr_iommu_impl {
-	/* Asks for the translation of address with that access (VTR_ACCESS_*). At most VTR_MAX_MISSES are waited for, none twice.
-	 * From inside an access: may not change the map. 0; -EBUSY: not before one of those that are under way has an answer; or
-	 * another -errno: it cannot be asked for, and the access fails. */
-	int (*miss)(void *data, uint64_t address, unsigned access);
+	/* Asks for the translation of address with that access (VTR_ACCESS_*); number is the miss's name, ascending. At most
+	 * VTR_MAX_MISSES are waited for, none twice; one that nobody waits for any more may be asked for again. From inside an
+	 * access: may not change the map. 0; -EBUSY: not before one of those that are under way has an answer; or another -errno:
+	 * it cannot be asked for, and the access fails. */
+	int (*miss)(void *data, uint64_t number, uint64_t address, unsigned access);
 	/* An answer that came does not permit the access, which fails. Likewise from inside. May be NULL. */
 	void (*denied)(void *data, uint64_t address, unsigned access);
 };
@@ -212,8 +213,8 @@ VTR_API int vtr_memory_invalidate(struct vtr_memory *memory, uint64_t address, u
 /* Translations to bytes in [offset, offset + size) of file go. */
 VTR_API void vtr_memory_invalidate_file(struct vtr_memory *memory, const struct vtr_memory_file *file, uint64_t offset,
                                         uint64_t size);
-/* The answer to a miss is no. */
-VTR_API void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t address, unsigned access);
+/* The answer to the miss with that number is no. An unknown one is one that is over. */
+VTR_API void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t number);
 
 struct vtr_iommu_status {
 	uint64_t hits;          /* look-ups that found their address, so far */

@@ -164,6 +164,15 @@ static void drop_miss(struct vtr_iommu *iommu, struct miss *miss)
 	wake(iommu, number);
 }
 
+/* An access has found that this miss failed, and fails. What else was asked for on its behalf is over as well: a refusal of that
+ * may be on its way, and is not to hit a later access to what has come back meanwhile. */
+static void take_failure(struct vtr_iommu *iommu, struct miss *miss)
+{
+	drop_miss(iommu, miss);
+	if (!iommu->waiters)
+		iommu->count = 0;
+}
+
 /* The miss has an answer that is none. Everybody looks whether it is theirs. */
 static void fail_miss(struct vtr_iommu *iommu, struct miss *miss, int error)
 {
@@ -237,7 +246,7 @@ static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_
 		int error = miss->error;
 
 		if (finds)
-			drop_miss(iommu, miss);
+			take_failure(iommu, miss);
 		return error;
 	}
 	if (!miss && iommu->count >= room) {
@@ -246,7 +255,7 @@ static int ask(struct vtr_iommu *iommu, const struct vtr_region *region, uint64_
 	}
 	if (!miss) {
 		access = both(region, access);
-		int error = iommu->impl->miss(iommu->data, address, access);
+		int error = iommu->impl->miss(iommu->data, iommu->last_number + 1, address, access);
 
 		if (error == -EBUSY && iommu->count) {
 			iommu->wanted = iommu->misses[iommu->count - 1].number;
@@ -334,14 +343,14 @@ static void settle(struct vtr_iommu *iommu, uint64_t first, uint64_t last, unsig
 	}
 }
 
-void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t address, unsigned access)
+void vtr_memory_miss_failed(struct vtr_memory *memory, uint64_t number)
 {
 	struct vtr_iommu *iommu = vtr_memory_iommu(memory);
 
 	for (size_t i = 0; iommu && i < iommu->count; i++) {
 		struct miss *miss = &iommu->misses[i];
 
-		if (miss->error || miss->address != address || miss->access != access)
+		if (miss->error || miss->number != number)
 			continue;
 		iommu->status.failures++;
 		fail_miss(iommu, miss, -EFAULT);

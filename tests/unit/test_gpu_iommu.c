@@ -14,16 +14,16 @@ struct vmm {
 	struct vtr_memory_file *file;
 	struct vtr_source *event;
 	uint64_t asked[VTR_MAX_MISSES];
-	unsigned access[VTR_MAX_MISSES];
+	uint64_t number[VTR_MAX_MISSES];
 	unsigned n_asked, misses;
 	bool hold, refuse, refuse_all;
 };
 
-static int miss(void *data, uint64_t address, unsigned access)
+static int miss(void *data, uint64_t number, uint64_t address, unsigned access)
 {
 	struct vmm *vmm = data;
 
-	vmm->access[vmm->n_asked] = access;
+	vmm->number[vmm->n_asked] = number;
 	vmm->asked[vmm->n_asked++] = address;
 	vmm->misses++;
 	vtr_event_raise(vmm->event);
@@ -41,10 +41,10 @@ static void answer(void *data)
 		const uint64_t address = vmm->asked[i], page = address & ~(uint64_t)(PAGE - 1);
 
 		if (address < GPU_RINGS && vmm->hold) {
-			vmm->access[kept] = vmm->access[i];
+			vmm->number[kept] = vmm->number[i];
 			vmm->asked[kept++] = address;
 		} else if (page >= GPU_RAM || (address < GPU_RINGS && vmm->refuse) || vmm->refuse_all) {
-			vtr_memory_miss_failed(vmm->machine.memory, address, vmm->access[i]);
+			vtr_memory_miss_failed(vmm->machine.memory, vmm->number[i]);
 		} else {
 			g_assert_cmpint(vtr_memory_translate(vmm->machine.memory, page, PAGE, vmm->file, page,
 			                                     VTR_ACCESS_READ | VTR_ACCESS_WRITE),

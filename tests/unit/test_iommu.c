@@ -18,7 +18,7 @@ struct vmm {
 	struct vtr_memory_listener listener;
 	struct vtr_memory_waiter waiter;
 	struct {
-		uint64_t address;
+		uint64_t number, address;
 		unsigned access;
 	} asked[VTR_MAX_MISSES];
 	unsigned n_asked; /* and not answered */
@@ -26,7 +26,7 @@ struct vmm {
 	int error; /* of every miss */
 };
 
-static int miss(void *data, uint64_t address, unsigned access)
+static int miss(void *data, uint64_t number, uint64_t address, unsigned access)
 {
 	struct vmm *vmm = data;
 
@@ -36,9 +36,21 @@ static int miss(void *data, uint64_t address, unsigned access)
 	g_assert_cmpuint(vmm->n_asked, <, VTR_MAX_MISSES);
 	for (unsigned i = 0; i < vmm->n_asked; i++)
 		g_assert_false(vmm->asked[i].address == address && vmm->asked[i].access == access);
+	vmm->asked[vmm->n_asked].number = number;
 	vmm->asked[vmm->n_asked].address = address;
 	vmm->asked[vmm->n_asked++].access = access;
 	return 0;
+}
+
+/* The newest miss of that address and access is refused. */
+static void refuse(struct vmm *vmm, uint64_t address, unsigned access)
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < vmm->n_asked; i++)
+		if (vmm->asked[i].address == address && vmm->asked[i].access == access)
+			number = vmm->asked[i].number;
+	vtr_memory_miss_failed(vmm->memory, number);
 }
 
 static void denied(void *data, uint64_t address, unsigned access)
@@ -212,10 +224,10 @@ static void test_refused(void)
 	set_up(&vmm);
 	g_assert_cmpint(read_byte(&vmm, IOVA), ==, -EINPROGRESS);
 	vtr_memory_wait(vmm.memory, &vmm.waiter);
-	vtr_memory_miss_failed(vmm.memory, IOVA + PAGE, VTR_ACCESS_READ); /* nobody asked for that */
-	vtr_memory_miss_failed(vmm.memory, IOVA, VTR_ACCESS_WRITE);
+	refuse(&vmm, IOVA + PAGE, VTR_ACCESS_READ); /* nobody asked for that */
+	refuse(&vmm, IOVA, VTR_ACCESS_WRITE);
 	g_assert_cmpuint(vmm.ready, ==, 0);
-	vtr_memory_miss_failed(vmm.memory, IOVA, VTR_ACCESS_READ);
+	refuse(&vmm, IOVA, VTR_ACCESS_READ);
 	g_assert_cmpuint(vmm.ready, ==, 1);
 	g_assert_cmpint(read_byte(&vmm, IOVA), ==, -EFAULT);
 	vmm.n_asked = 0;
@@ -232,7 +244,7 @@ static void test_refusal_forgotten(void)
 
 	set_up(&vmm);
 	g_assert_cmpint(read_byte(&vmm, IOVA), ==, -EINPROGRESS);
-	vtr_memory_miss_failed(vmm.memory, IOVA, VTR_ACCESS_READ);
+	refuse(&vmm, IOVA, VTR_ACCESS_READ);
 	for (int i = 0; i < 3; i++)
 		vtr_loop_dispatch(vmm.loop, 0);
 	g_assert_cmpuint(status_of(&vmm).pending, ==, 0);
@@ -250,9 +262,31 @@ static void test_refused_in_a_batch(void)
 	set_up(&vmm);
 	g_assert_cmpint(vtr_memory_read(vmm.memory, IOVA, bytes, sizeof(bytes)), ==, -EINPROGRESS);
 	vtr_memory_wait(vmm.memory, &vmm.waiter);
-	vtr_memory_miss_failed(vmm.memory, IOVA + 3 * PAGE, VTR_ACCESS_READ);
+	refuse(&vmm, IOVA + 3 * PAGE, VTR_ACCESS_READ);
 	g_assert_cmpuint(vmm.ready, ==, 1);
 	g_assert_cmpint(vtr_memory_read(vmm.memory, IOVA, bytes, sizeof(bytes)), ==, -EFAULT);
+	tear_down(&vmm);
+}
+
+/* The access has failed, and what it had asked for besides is refused afterwards: that is not for a later access. */
+static void test_late_refusal(void)
+{
+	static uint8_t bytes[8 * PAGE];
+	struct vmm vmm;
+
+	set_up(&vmm);
+	g_assert_cmpint(vtr_memory_read(vmm.memory, IOVA, bytes, sizeof(bytes)), ==, -EINPROGRESS);
+	const uint64_t late = vmm.asked[3].number;
+	refuse(&vmm, IOVA, VTR_ACCESS_READ);
+	g_assert_cmpint(vtr_memory_read(vmm.memory, IOVA, bytes, sizeof(bytes)), ==, -EFAULT);
+	g_assert_cmpuint(status_of(&vmm).pending, ==, 0);
+
+	vmm.n_asked = 0;
+	g_assert_cmpint(read_byte(&vmm, IOVA + 3 * PAGE), ==, -EINPROGRESS);
+	vtr_memory_miss_failed(vmm.memory, late);
+	g_assert_cmpint(read_byte(&vmm, IOVA + 3 * PAGE), ==, -EINPROGRESS);
+	g_assert_cmpint(translate(&vmm, IOVA + 3 * PAGE, 3, 1, RW), ==, 0);
+	g_assert_cmpint(read_byte(&vmm, IOVA + 3 * PAGE), >=, 0);
 	tear_down(&vmm);
 }
 
@@ -499,7 +533,7 @@ static void test_invalidate(const void *data)
 		if (!gone)
 			g_assert_cmpuint(byte, ==, pattern(SEED, 4 * PAGE + i));
 		if (gone)
-			vtr_memory_miss_failed(vmm.memory, IOVA + i, VTR_ACCESS_READ), vmm.n_asked = 0;
+			refuse(&vmm, IOVA + i, VTR_ACCESS_READ), vmm.n_asked = 0;
 		if (gone)
 			g_assert_cmpint(read_byte(&vmm, IOVA + i), ==, -EFAULT);
 	}
@@ -605,7 +639,7 @@ static void test_random(void)
 		const uint64_t at = IOVA + (uint64_t)page * PAGE + 100;
 		if (model[page] < 0) {
 			g_assert_cmpint(vtr_memory_read(vmm.memory, at, bytes, 2), ==, -EINPROGRESS);
-			vtr_memory_miss_failed(vmm.memory, at, VTR_ACCESS_READ);
+			refuse(&vmm, at, VTR_ACCESS_READ);
 			g_assert_cmpint(vtr_memory_read(vmm.memory, at, bytes, 2), ==, -EFAULT);
 			vmm.n_asked = 0;
 		} else {
@@ -718,7 +752,7 @@ static void test_plain_map(void)
 	g_assert_cmpint(vtr_spans_ask(memory, &entry, 1, &cursor, NULL), ==, 0);
 	g_assert_cmpint(vtr_spans_resolve(&spans, memory, &entry, 1, NULL), ==, -EFAULT);
 	g_assert_cmpint(vtr_memory_read(memory, IOVA, &byte, 1), ==, -EFAULT);
-	vtr_memory_miss_failed(memory, IOVA, VTR_ACCESS_READ);
+	vtr_memory_miss_failed(memory, 1);
 	vtr_memory_iommu_status(memory, &status);
 	g_assert_cmpuint(status.misses + status.hits + status.entries, ==, 0);
 	vtr_memory_destroy(memory);
@@ -753,6 +787,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/iommu/refused", test_refused);
 	g_test_add_func("/iommu/refusal-forgotten", test_refusal_forgotten);
 	g_test_add_func("/iommu/refused-in-a-batch", test_refused_in_a_batch);
+	g_test_add_func("/iommu/late-refusal", test_late_refusal);
 	g_test_add_func("/iommu/cannot-ask", test_cannot_ask);
 	g_test_add_func("/iommu/cannot-ask-yet", test_cannot_ask_yet);
 	g_test_add_func("/iommu/timeout", test_timeout);

@@ -79,8 +79,8 @@ class Session:
     def show(self, command):
         return self.guest.show(command)
 
-    def expect_picture(self, seed):
-        self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed)
+    def expect_picture(self, seed, settle=0.0):
+        self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed, settle=settle)
 
     def connectors(self):
         """What the guest's connectors say: [('connected', 'its preferred mode in whole Hz'), ('disconnected', '')]."""

@@ -81,27 +81,31 @@ static void replied(int result, void *data)
 {
 	struct vtr_vhost_user_iotlb_call *call = data;
 	struct vtr_vhost_user_iotlb *iotlb = call->iotlb;
-	const struct vhost_user_iotlb message = call->message;
+	const uint64_t miss = call->miss;
 
 	call->used = false;
 	if (!result || result == -ETIMEDOUT) /* the update may come all the same */
 		return;
-	if (message.type == VHOST_USER_IOTLB_ACCESS_FAIL)
+	if (!miss)
 		iotlb->no_reports = true;
 	else if (iotlb->active)
-		vtr_memory_miss_failed(iotlb->memory, message.iova, message.perm);
+		vtr_memory_miss_failed(iotlb->memory, miss);
 }
 
 /* An update may overtake the reply to its miss, so there may be more replies to come than misses under way. When they are too many
  * a message goes without one: a refusal is then known by the time-out. */
-static int tell(struct vtr_vhost_user_iotlb *iotlb, uint64_t iova, unsigned access, enum vhost_user_iotlb_type type)
+static int tell(struct vtr_vhost_user_iotlb *iotlb, uint64_t miss, uint64_t iova, unsigned access)
 {
-	const struct vhost_user_iotlb message = { .iova = iova, .perm = (uint8_t)access, .type = type };
+	const struct vhost_user_iotlb message = {
+		.iova = iova,
+		.perm = (uint8_t)access,
+		.type = miss ? VHOST_USER_IOTLB_MISS : VHOST_USER_IOTLB_ACCESS_FAIL,
+	};
 	struct vtr_vhost_user_iotlb_call *call = free_call(iotlb);
 	int result = -EBUSY;
 
 	if (call) {
-		*call = (struct vtr_vhost_user_iotlb_call){ .iotlb = iotlb, .message = message };
+		*call = (struct vtr_vhost_user_iotlb_call){ .iotlb = iotlb, .miss = miss };
 		result = iotlb->send(iotlb->send_data, &message, replied, call);
 		call->used = result > 0;
 	}
@@ -110,9 +114,9 @@ static int tell(struct vtr_vhost_user_iotlb *iotlb, uint64_t iova, unsigned acce
 	return result < 0 ? result : 0;
 }
 
-static int miss(void *data, uint64_t address, unsigned access)
+static int miss(void *data, uint64_t number, uint64_t address, unsigned access)
 {
-	return tell(data, address, access, VHOST_USER_IOTLB_MISS);
+	return tell(data, number, address, access);
 }
 
 static void denied(void *data, uint64_t address, unsigned access)
@@ -121,7 +125,7 @@ static void denied(void *data, uint64_t address, unsigned access)
 
 	iotlb->access_failures++;
 	if (!iotlb->no_reports)
-		tell(iotlb, address, access, VHOST_USER_IOTLB_ACCESS_FAIL); /* a courtesy: the guest learns it from the answer */
+		tell(iotlb, 0, address, access); /* a courtesy: the guest learns it from the answer */
 }
 
 static const struct vtr_iommu_impl iommu_impl = { .miss = miss, .denied = denied };

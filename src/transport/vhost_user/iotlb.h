@@ -50,7 +50,7 @@ typedef int (*vtr_vhost_user_iotlb_send)(void *data, const struct vhost_user_iot
 /* A message whose reply is still to come. */
 struct vtr_vhost_user_iotlb_call {
 	struct vtr_vhost_user_iotlb *iotlb;
-	struct vhost_user_iotlb message;
+	uint64_t miss; // the map's number for it; 0: a report
 	bool used;
 };
 

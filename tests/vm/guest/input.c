@@ -84,8 +84,8 @@ static void list(const struct device *device)
 	putchar('\n');
 }
 
-/* Prints what is there; true when the end was seen. */
-static bool read_events(const struct device *device)
+/* Notes what is there; true when the end was seen. */
+static bool read_events(const struct device *device, FILE *notes)
 {
 	struct input_event events[64];
 	bool end = false;
@@ -95,16 +95,20 @@ static bool read_events(const struct device *device)
 		for (size_t i = 0; i < (size_t)bytes / sizeof(events[0]); i++) {
 			if (events[i].type == EV_REP)
 				continue; /* our own EVIOCSREP */
-			printf("@@EVENT %s %u %u %d\n", device->name + strlen(prefix), events[i].type, events[i].code,
-			       events[i].value);
+			fprintf(notes, "@@EVENT %s %u %u %d\n", device->name + strlen(prefix), events[i].type, events[i].code,
+			        events[i].value);
 			end |= events[i].type == EV_KEY && events[i].code == KEY_F24 && !events[i].value;
 		}
 	return end;
 }
 
-/* Events of different devices come by different interrupts: after the end, a time of silence. */
+/* Events of different devices come by different interrupts: after the end, a time of silence. The serial port is slow, and evdev keeps
+ * few events for a reader: they are printed when there are no more. */
 static int record(struct device *devices, int count)
 {
+	char *text = NULL;
+	size_t length = 0;
+	FILE *notes = open_memstream(&text, &length);
 	unsigned repeat[2] = { NEVER_MS, NEVER_MS };
 	struct pollfd fds[MAX_DEVICES];
 	bool end = false;
@@ -113,11 +117,16 @@ static int record(struct device *devices, int count)
 		fds[i] = (struct pollfd){ .fd = devices[i].fd, .events = POLLIN };
 		ioctl(devices[i].fd, EVIOCSREP, repeat); /* a busy machine must not repeat keys */
 	}
+	if (!notes)
+		return 1;
 	puts("@@LISTENING");
 	while (poll(fds, (nfds_t)count, end ? QUIET_MS : -1) > 0)
 		for (int i = 0; i < count; i++)
 			if (fds[i].revents)
-				end |= read_events(&devices[i]);
+				end |= read_events(&devices[i], notes);
+	fclose(notes);
+	fputs(text, stdout);
+	free(text);
 	return 0;
 }
 
