@@ -101,7 +101,8 @@ def check_boot(session):
     expect("ACCESS_PLATFORM" in session.vitrine.status()["guest_features"], "the driver did not accept ACCESS_PLATFORM")
     counts = front_end["iotlb"]
     expect(counts, "there is no IOTLB")
-    expect(counts["misses"] and counts["updates"] and counts["entries"], f"nothing was translated: {counts}")
+    # a lazy IOMMU takes everything back at once now and then: there may be no entries at this moment
+    expect(counts["misses"] and counts["updates"], f"nothing was translated: {counts}")
 
 
 def check_invalidations(session):
