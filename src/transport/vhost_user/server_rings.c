@@ -175,10 +175,12 @@ static bool driver_is_ready(const struct vtr_vhost_user_server *server)
 	return status & VIRTIO_CONFIG_S_DRIVER_OK || !(status & VIRTIO_CONFIG_S_DRIVER);
 }
 
-/* Do the rings go on where they stopped? */
+/* Do the rings go on where they stopped? Not those of a device that needs a reset: it may have stopped where a new driver begins. */
 static bool goes_on(const struct vtr_vhost_user_server *server)
 {
-	if (server->fresh || !(vtr_virtio_status(server->device) & VIRTIO_CONFIG_S_DRIVER_OK) ||
+	const uint8_t status = vtr_virtio_status(server->device) & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET);
+
+	if (server->fresh || status != VIRTIO_CONFIG_S_DRIVER_OK ||
 	    vtr_virtio_driver_features(server->device) != virtio_features(server))
 		return false;
 	for (unsigned i = 0; i < server->device->n_queues; i++)
