@@ -16,7 +16,8 @@
 
 /*
  * Between the server's files: server.c (connection and framing), server_messages.c (what a front-end may send), server_memory.c
- * (memory table), server_rings.c (rings, and when the device is live), server_channel.c (what we ask the front-end).
+ * (memory table), server_rings.c (rings, and when the device is live),
+ * server_vrings.c (what is said of rings, kicks), server_channel.c (what we ask the front-end).
  */
 enum {
 	VTR_VHOST_USER_MAX_QUEUED = 1 << 20, /* bytes of replies that a front-end may leave unread */
@@ -139,14 +140,17 @@ void vtr_vhost_user_remove_memory(struct vtr_vhost_user_server *server); // all 
 /* server_rings.c */
 extern const struct vtr_virtio_transport_impl vtr_vhost_user_transport; // data: the server
 void vtr_vhost_user_rings_init(struct vtr_vhost_user_server *server);
-struct vtr_source *vtr_vhost_user_poll_timer(struct vtr_vhost_user_server *server); // NULL with errno
 /* Stopped, without fds and as after connecting. The device's queues are not touched: it is reset or abandoned by who calls this. */
 void vtr_vhost_user_rings_reset(struct vtr_vhost_user_server *server);
 /* Starts and stops the device's queues according to what the front-end has said so far. Once it has said something. */
 void vtr_vhost_user_rings_update(struct vtr_vhost_user_server *server);
 void vtr_vhost_user_reset_device(struct vtr_vhost_user_server *server); // the device, and the state of the rings
 void vtr_vhost_user_enable_all(struct vtr_vhost_user_server *server);   // rings
+void vtr_vhost_user_signal_call(struct vtr_vhost_user_ring *ring);      // or once there is an eventfd for it
 
+/* server_vrings.c */
+struct vtr_source *vtr_vhost_user_poll_timer(struct vtr_vhost_user_server *server); // NULL with errno
+void vtr_vhost_user_remove_kick(struct vtr_vhost_user_ring *ring);
 int vtr_vhost_user_set_vring_num(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_set_vring_addr(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_set_vring_base(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
