@@ -16,8 +16,8 @@
 
 /*
  * Between the server's files: server.c (connection and framing), server_messages.c (what a front-end may send), server_memory.c
- * (memory table), server_rings.c (rings, and when the device is live),
- * server_vrings.c (what is said of rings, kicks), server_channel.c (what we ask the front-end).
+ * (memory table), server_vrings.c (what is said of rings, and kicks), server_rings.c (when rings run, and the device is live),
+ * server_channel.c (what we ask the front-end).
  */
 enum {
 	VTR_VHOST_USER_MAX_QUEUED = 1 << 20, /* bytes of replies that a front-end may leave unread */
