@@ -190,27 +190,31 @@ static void rebuild_pool(struct vtr_saved_pool *pool, const bool *used, uint32_t
 
 /* ---- scanouts and cursors ---- */
 
-/* Which of two copies counts: 0, 1, or -1 for none. */
-static int newer_copy(const struct restoring *r, uint64_t first, uint64_t second)
+/* Which of two copies counts, by their change numbers: 0, 1, or -1 for none. seen: as they were read; shared: where they are, and
+ * the one that does not count is made void. */
+static int choose_copy(const struct restoring *r, const uint64_t seen[2], uint64_t *const shared[2])
 {
-	if (!counts(r, first) && !counts(r, second))
-		return -1;
-	if (!counts(r, first) || !counts(r, second))
-		return !counts(r, first);
-	return second > first;
+	const bool good[2] = { counts(r, seen[0]), counts(r, seen[1]) };
+	int copy = -1;
+
+	if (good[0] && good[1])
+		copy = seen[1] > seen[0];
+	else if (good[0] || good[1])
+		copy = good[1];
+	vtr_saved_order();
+	for (int i = 1; i >= 0; i--)
+		if (copy != i)
+			*shared[i] = 0;
+	return copy;
 }
 
 static void restore_scanout(struct restoring *r, uint32_t id)
 {
 	struct vtr_saved_scanout *shared = r->saved->area->scanouts[id];
 	const struct vtr_saved_scanout copies[2] = { shared[0], shared[1] };
-	const int copy = newer_copy(r, copies[0].change, copies[1].change);
+	const int copy = choose_copy(r, (uint64_t[]){ copies[0].change, copies[1].change },
+	                             (uint64_t *[]){ &shared[0].change, &shared[1].change });
 
-	vtr_saved_order();
-	if (copy != 1)
-		shared[1].change = 0;
-	if (copy != 0)
-		shared[0].change = 0;
 	if (copy < 0)
 		return;
 	r->saved->scanout_copy[id] = (unsigned)copy;
@@ -234,13 +238,9 @@ static void restore_cursor(struct restoring *r, uint32_t id)
 {
 	struct vtr_saved_cursor *shared = r->saved->area->cursors[id];
 	const struct vtr_saved_cursor copies[2] = { shared[0], shared[1] };
-	const int copy = newer_copy(r, copies[0].change, copies[1].change);
+	const int copy = choose_copy(r, (uint64_t[]){ copies[0].change, copies[1].change },
+	                             (uint64_t *[]){ &shared[0].change, &shared[1].change });
 
-	vtr_saved_order();
-	if (copy != 1)
-		shared[1].change = 0;
-	if (copy != 0)
-		shared[0].change = 0;
 	if (copy < 0)
 		return;
 	r->saved->cursor_copy[id] = (unsigned)copy;
