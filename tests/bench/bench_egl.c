@@ -10,6 +10,7 @@
 #include <vitrine/loop.h>
 
 #include "egl/egl.h"
+#include "egl_software.h"
 
 /*
  * What a frame costs a display that draws with OpenGL ES, before anything is drawn: processor time of the calling thread, the best
@@ -56,22 +57,6 @@ static void fail(const char *what)
 }
 
 /* ---- a context without a window, of the software renderer ---- */
-
-static EGLDisplay software_display(void)
-{
-	EGLDeviceEXT devices[16];
-	EGLint count = 0;
-
-	if (!eglQueryDevicesEXT(16, devices, &count))
-		return EGL_NO_DISPLAY;
-	for (EGLint i = 0; i < count; i++) {
-		const char *extensions = eglQueryDeviceStringEXT(devices[i], EGL_EXTENSIONS);
-
-		if (extensions && strstr(extensions, "EGL_MESA_device_software"))
-			return eglGetPlatformDisplayEXT(EGL_PLATFORM_DEVICE_EXT, devices[i], NULL);
-	}
-	return EGL_NO_DISPLAY;
-}
 
 static void set_up(void)
 {

@@ -11,6 +11,7 @@
 
 #include "display/display.h"
 #include "egl/egl.h"
+#include "egl_software.h"
 #include "rows.h"
 
 enum { WIDTH = 61, HEIGHT = 37 }; /* of pictures: nothing is a power of two */
@@ -20,23 +21,6 @@ static struct vtr_egl_painter painter;
 static EGLContext context;
 
 /* ---- set-up ---- */
-
-/* The software device by name: with a DRM node present the default may be another. */
-static EGLDisplay software_display(void)
-{
-	EGLDeviceEXT devices[16];
-	EGLint count = 0;
-
-	if (!eglQueryDevicesEXT(16, devices, &count))
-		return EGL_NO_DISPLAY;
-	for (EGLint i = 0; i < count; i++) {
-		const char *extensions = eglQueryDeviceStringEXT(devices[i], EGL_EXTENSIONS);
-
-		if (extensions && strstr(extensions, "EGL_MESA_device_software"))
-			return eglGetPlatformDisplayEXT(EGL_PLATFORM_DEVICE_EXT, devices[i], NULL);
-	}
-	return EGL_NO_DISPLAY;
-}
 
 static bool set_up(void)
 {
