@@ -289,3 +289,14 @@ class Vitrine:
         if self.process:
             end_process(self.process)
             self.process = None
+
+
+class Environment:
+    """What the sessions of a test share: kit, programs, a place to work, and the initramfs of their guests with these programs in it."""
+
+    def __init__(self, programs, work, tap, inside, modules=MODULES):
+        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
+        tap.note(self.kit.qemu_version())
+        self.accelerator = self.kit.accelerator(self.work)
+        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
+        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs[name] for name in inside], modules=modules)

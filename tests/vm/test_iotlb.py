@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
-from machine import Guest, Kit, Vitrine  # noqa: E402
+from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
 from qmp import Monitor  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
@@ -175,16 +175,6 @@ def run_session(tap, environment, name):
             expect(status == 0, f"vitrine ended with status {status}")
 
 
-class Environment:
-    """What all sessions share: programs, kit, initramfs."""
-
-    def __init__(self, arguments, work):
-        self.programs = {"vitrine": arguments.vitrine, "vitrinectl": arguments.vitrinectl}
-        self.kit, self.work = Kit(), pathlib.Path(work)
-        self.accelerator = self.kit.accelerator(work)
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[arguments.guest_scanout], modules=MODULES)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for program in ("vitrine", "vitrinectl", "guest-scanout"):
@@ -198,7 +188,8 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix="vitrine-iotlb-") as work:
         try:
-            environment = Environment(arguments, work)
+            programs = {"vitrine": arguments.vitrine, "vitrinectl": arguments.vitrinectl, "guest-scanout": arguments.guest_scanout}
+            environment = Environment(programs, work, tap, ["guest-scanout"], MODULES)
             for name in arguments.session or SESSIONS:
                 run_session(tap, environment, name)
         except Failure as failure:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import guest_input  # noqa: E402
 import picture  # noqa: E402
 from inside import Inside  # noqa: E402
-from machine import Guest, Kit, MODULES, Vitrine, vhost_user_device  # noqa: E402
+from machine import MODULES, Environment, Guest, Kit, Vitrine, vhost_user_device  # noqa: E402
 from qmp import Monitor  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
@@ -403,18 +403,6 @@ def session_inside(tap, environment):
         inside.host.stop()
 
 
-class Environment:
-    """What all sessions share: kit, programs, the guest's initramfs."""
-
-    def __init__(self, programs, work, tap):
-        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
-        tap.note(self.kit.qemu_version())
-        self.accelerator = self.kit.accelerator(self.work)
-        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"], programs["guest-input"]],
-                                            modules=(*MODULES, "virtio_input", "evdev"))
-
-
 SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "vhost": session_vhost, "inside": session_inside}
 
 
@@ -431,7 +419,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix="vitrine-vm-") as work:
         try:
-            environment = Environment(programs, work, tap)
+            environment = Environment(programs, work, tap, ["guest-scanout", "guest-input"], (*MODULES, "virtio_input", "evdev"))
         except Failure as failure:
             print(f"Bail out! {failure}")
             return 1

@@ -16,13 +16,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
-from machine import Guest, Kit, Vitrine  # noqa: E402
+from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
 from qmp import wait_until  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 from vhost_user_relay import Relay  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
-MODULES = ("vfio_iommu_type1", "vfio_pci", "virtio_gpu")
 PATIENCE = 60
 KILLS = 6
 
@@ -145,17 +144,6 @@ def run(tap, environment, name, options, frame):
             expect(not (session.work / "state").exists(), "the state is there still")
 
 
-class Environment:
-    """What all sessions share."""
-
-    def __init__(self, programs, work, tap):
-        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
-        tap.note(self.kit.qemu_version())
-        self.accelerator = self.kit.accelerator(self.work)
-        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]], modules=MODULES)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for program in ("vitrine", "vitrinectl", "guest-scanout"):
@@ -170,7 +158,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix="vitrine-restart-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as work:
         try:
-            environment = Environment(programs, work, tap)
+            environment = Environment(programs, work, tap, ["guest-scanout"])
             for name, options, frame in (("blob", (), "vfio"), ("2d", ("--no-blob",), "dumb")):
                 if wanted in (None, name):
                     run(tap, environment, name, options, frame)

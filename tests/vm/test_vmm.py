@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
-from machine import Guest, Kit, Vitrine  # noqa: E402
+from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
 from qmp import Monitor, wait_until  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 
@@ -181,17 +181,6 @@ def run_auto(tap, environment):
             expect(status == 0, f"vitrine ended with status {status}")
 
 
-class Environment:
-    """What all sessions share."""
-
-    def __init__(self, programs, work, tap):
-        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
-        tap.note(self.kit.qemu_version())
-        self.accelerator = self.kit.accelerator(self.work)
-        tap.note(f"Linux {self.kit.kernel_version()}, {self.accelerator}")
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"]], modules=MODULES)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for program in ("vitrine", "vitrinectl", "guest-scanout"):
@@ -203,7 +192,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix="vitrine-vmm-") as work:
         try:
-            run_auto(tap, Environment(programs, work, tap))
+            run_auto(tap, Environment(programs, work, tap, ["guest-scanout"], MODULES))
         except Failure as failure:
             with tap.case("session"):
                 raise failure

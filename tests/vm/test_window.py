@@ -22,7 +22,7 @@ import desktop  # noqa: E402
 import guest_input  # noqa: E402
 import picture  # noqa: E402
 import x11  # noqa: E402
-from machine import Guest, Kit, Vitrine  # noqa: E402
+from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
 from tap import Failure, Tap, expect  # noqa: E402
 from x11 import until  # noqa: E402
 
@@ -161,16 +161,6 @@ def run_example(tap, environment):
         expect((done.width, done.height) == (WIDTH, HEIGHT), f"the screenshot is {done.width}x{done.height}")
 
 
-class Environment:
-    """What both share."""
-
-    def __init__(self, programs, work):
-        self.kit, self.programs, self.work = Kit(), programs, pathlib.Path(work)
-        self.accelerator = self.kit.accelerator(self.work)
-        self.initramfs = self.kit.initramfs(self.work / "initramfs.gz", files=[programs["guest-scanout"], programs["guest-input"]],
-                                            modules=MODULES)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for program in ("vitrine", "vitrinectl", "guest-scanout", "guest-input"):
@@ -184,7 +174,7 @@ def main():
         return 0
     with contextlib.ExitStack() as stack:
         work = arguments.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-window-"))
-        environment = Environment(programs, work)
+        environment = Environment(programs, work, tap, ["guest-scanout", "guest-input"], MODULES)
         run_example(tap, environment)
         place = environment.work / "desktop"
         place.mkdir()
