@@ -17,7 +17,12 @@
 struct vtr_buffer {
 	atomic_uint holders;
 	enum vtr_path path;
-	int fd; // owned
+	int fd;                            // owned; -1 for a texture that nobody else can have
+	struct vtr_buffer_texture texture; // egl_image NULL: none
+	void (*release)(void *data);       // of the texture
+	void *release_data;
+	bool has_layout;
+	struct vtr_buffer_layout layout;
 	uint64_t offset, size;
 	size_t ranges;
 	uint64_t id;
@@ -27,6 +32,7 @@ static const char *const path_names[VTR_PATH_COUNT] = {
 	[VTR_PATH_NONE] = "none",
 	[VTR_PATH_FETCHED] = "fetched",
 	[VTR_PATH_MAPPED] = "mapped",
+	[VTR_PATH_READBACK] = "readback",
 	[VTR_PATH_VIRGL] = "virgl",
 	[VTR_PATH_UDMABUF] = "udmabuf",
 	[VTR_PATH_VFIO_WINDOW] = "vfio-window",
@@ -70,6 +76,37 @@ struct vtr_buffer *vtr_buffer_create(enum vtr_path path, int dmabuf_fd, uint64_t
 	return buffer;
 }
 
+struct vtr_buffer *vtr_buffer_create_texture(enum vtr_path path, const struct vtr_buffer_texture *texture, int dmabuf_fd,
+                                             void (*release)(void *data), void *data)
+{
+	struct vtr_buffer *buffer = vtr_buffer_create(path, dmabuf_fd, 0, 0);
+
+	if (!buffer) {
+		release(data);
+		return NULL;
+	}
+	buffer->texture = *texture;
+	buffer->release = release;
+	buffer->release_data = data;
+	return buffer;
+}
+
+const struct vtr_buffer_texture *vtr_buffer_texture(const struct vtr_buffer *buffer)
+{
+	return buffer->texture.egl_image ? &buffer->texture : NULL;
+}
+
+void vtr_buffer_set_layout(struct vtr_buffer *buffer, const struct vtr_buffer_layout *layout)
+{
+	buffer->layout = *layout;
+	buffer->has_layout = true;
+}
+
+const struct vtr_buffer_layout *vtr_buffer_layout(const struct vtr_buffer *buffer)
+{
+	return buffer->has_layout ? &buffer->layout : NULL;
+}
+
 void vtr_buffer_set_ranges(struct vtr_buffer *buffer, size_t ranges)
 {
 	buffer->ranges = ranges;
@@ -88,6 +125,8 @@ static void let_go(struct vtr_buffer *buffer)
 	assert(before > 0);
 	if (before > 1)
 		return;
+	if (buffer->release)
+		buffer->release(buffer->release_data);
 	vtr_fd_close(&buffer->fd);
 	free(buffer);
 }

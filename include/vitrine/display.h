@@ -61,6 +61,7 @@ struct vtr_frame {
 	uint64_t offset;    /* of the picture's first byte in the dmabuf, vtr_buffer_offset() included */
 	uint64_t modifier;
 	uint32_t stride; /* bytes; of the buffer or of pixels */
+	bool flipped;    /* BUFFER: the buffer's first row is the picture's bottom one */
 
 	/* VTR_FRAME_PIXELS: the whole picture, valid until vtr_frame_finish() */
 	const void *pixels;
@@ -172,6 +173,10 @@ VTR_API const char *vtr_output_display_name(const struct vtr_output *output); /*
 /* May the display import such a dmabuf? *error says why not. No guarantee: IMPORT_FAILED may follow. */
 VTR_API bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64_t modifier, struct vtr_error *error);
 
+/* The same of a texture that belongs to egl_display (EGLDisplay), and of buffers whose first row is the picture's bottom one. */
+VTR_API bool vtr_output_accepts_texture(const struct vtr_output *output, void *egl_display, struct vtr_error *error);
+VTR_API bool vtr_output_accepts_flipped(const struct vtr_output *output, struct vtr_error *error);
+
 /* A new frame with empty damage and its sequence number set, or NULL when out of memory or when the events of thousands of frames
  * were not read. End it with vtr_output_submit(), or with vtr_frame_discard() (its sequence number is then given to the next one):
  * one frame at a time. */
@@ -264,6 +269,10 @@ VTR_API struct vtr_display *vtr_vmm_create(int socket, struct vtr_error *error);
 
 VTR_API void vtr_display_destroy(struct vtr_display *display);
 VTR_API const char *vtr_display_name(const struct vtr_display *display);
+
+/* The EGLDisplay that the display draws with, for a renderer whose textures it shall show without a copy; valid until the display
+ * is destroyed. NULL: it draws otherwise, or takes any (headless). Any thread. */
+VTR_API void *vtr_display_egl(const struct vtr_display *display);
 
 /* False once the display failed (its compositor is gone): it shows nothing any more and is only good for vtr_display_destroy(). Any
  * thread. */

@@ -12,6 +12,7 @@
 #include <vitrine/error.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
+#include <vitrine/renderer.h>
 #include <vitrine/vfio.h>
 #include <vitrine/virtio.h>
 
@@ -26,6 +27,7 @@ struct vtr_gpu_options {
 	enum vtr_path force_path;         /* only this rung; VTR_PATH_NONE: the best there is */
 	bool no_blob;                     /* do not offer RESOURCE_BLOB: for guests and tests of the 2D path */
 	struct vtr_vfio_devices *devices; /* assigned to the guest: dmabufs are made of their memory; NULL: none */
+	struct vtr_renderer *renderer;    /* offers VIRGL and CONTEXT_INIT; not owned, destroyed after the device; NULL: no 3D */
 };
 
 /* All arguments are used, not owned, and must outlive the device. NULL when out of memory or fds. */

@@ -32,6 +32,8 @@ enum {
 	VTR_MAX_PENDING_FLUSHES = 1024, /* no more than the queue can hold */
 	VTR_MAX_IMAGES = 512,           /* 2D resources: each holds an fd, of which a process has 1024 */
 	VTR_MAX_BUFFERS = 64,           /* dmabufs of resources, likewise; more than can be shown at a time */
+	VTR_MAX_CONTEXTS = 256,         /* 3D contexts: a GL context each */
+	VTR_MAX_SUBMIT = 16777216,      /* bytes of one command stream; Mesa's are 256 KiB at the most */
 
 	/* virtio-input */
 	VTR_MAX_INPUT_EVENTS = 512, /* of a device, that wait for the guest */

@@ -349,6 +349,11 @@ const char *vtr_display_name(const struct vtr_display *display)
 	return display->impl->name;
 }
 
+void *vtr_display_egl(const struct vtr_display *display)
+{
+	return display->impl->egl ? display->impl->egl(display) : NULL;
+}
+
 bool vtr_display_alive(const struct vtr_display *display)
 {
 	return !atomic_load(&((struct vtr_display_thread *)display->thread)->dead);

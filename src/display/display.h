@@ -7,8 +7,8 @@
 
 /*
  * What a display implements (a folder in ui/) and what it may use. Every function of vtr_display_impl is called on the display's
- * thread, except accepts and destroy. A display embeds struct vtr_display as `base`. All members are mandatory but start, stop,
- * cursor, mode, frozen and ask.
+ * thread, except those that say otherwise. A display embeds struct vtr_display as `base`. All members are mandatory but start,
+ * stop, cursor, mode, frozen, ask, egl, accepts_texture and flips.
  */
 struct vtr_display_impl {
 	const char *name;
@@ -38,6 +38,11 @@ struct vtr_display_impl {
 	/* Any thread: may such a dmabuf be shown on this output? Of output only what any thread may ask. */
 	bool (*accepts)(struct vtr_display *display, const struct vtr_output *output, uint32_t format, uint64_t modifier,
 	                struct vtr_error *error);
+	/* Any thread: the EGLDisplay whose textures the display samples; NULL: it samples none. May be NULL. */
+	void *(*egl)(const struct vtr_display *display);
+	/* Any thread: may a texture of egl_display be shown? NULL: none may. */
+	bool (*accepts_texture)(struct vtr_display *display, void *egl_display, struct vtr_error *error);
+	bool flips;                                   /* it shows buffers whose first row is the bottom one */
 	void (*destroy)(struct vtr_display *display); /* after the thread ended */
 };
 

@@ -115,12 +115,38 @@ const char *vtr_output_display_name(const struct vtr_output *output)
 	return output->display ? output->display->impl->name : "none";
 }
 
+static bool has_display(const struct vtr_output *output, struct vtr_error *error)
+{
+	if (output->display && vtr_output_connected(output))
+		return true;
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV, "the output is not connected");
+	return false;
+}
+
+bool vtr_output_accepts_texture(const struct vtr_output *output, void *egl_display, struct vtr_error *error)
+{
+	if (!has_display(output, error))
+		return false;
+	if (output->display->impl->accepts_texture)
+		return output->display->impl->accepts_texture(output->display, egl_display, error);
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the display does not draw with EGL: it needs a dmabuf");
+	return false;
+}
+
+bool vtr_output_accepts_flipped(const struct vtr_output *output, struct vtr_error *error)
+{
+	if (!has_display(output, error))
+		return false;
+	if (!output->display->impl->flips)
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		              "the display cannot show a picture that is upside down in memory");
+	return output->display->impl->flips;
+}
+
 bool vtr_output_accepts(const struct vtr_output *output, uint32_t format, uint64_t modifier, struct vtr_error *error)
 {
-	if (!output->display || !vtr_output_connected(output)) {
-		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, ENODEV, "the output is not connected");
+	if (!has_display(output, error))
 		return false;
-	}
 	vtr_output_lock(output);
 	struct vtr_error refusal = output->no_dmabufs;
 	vtr_output_unlock(output);

@@ -2,6 +2,7 @@
 #ifndef VTR_GPU_RESOURCE_H
 #define VTR_GPU_RESOURCE_H
 
+#include <pixman.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,14 +15,29 @@
 struct vtr_gpu;
 
 /*
+ * What is known here of a resource that lives in the renderer, under the same id: of RESOURCE_CREATE_3D, or a blob of the host's.
+ * Its pixels are there; `image` of the resource is a copy in host memory, made when somebody needs one (the rung readback, a
+ * cursor), and stays when the renderer is lost.
+ */
+struct vtr_resource_3d {
+	uint32_t width, height;  /* of level 0; 0: a blob, of which SET_SCANOUT_BLOB says what it looks like */
+	uint32_t format;         /* DRM fourcc, 0: no picture that could be shown */
+	bool y_0_top;            /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP */
+	bool lost;               /* the renderer that had it is gone */
+	uint64_t bytes;          /* what it is counted as in hostmem */
+	pixman_region32_t stale; /* where the copy is older than what was drawn */
+};
+
+/*
  * A guest resource. Its pixels lie in `pixels`: for a blob the guest's backing itself, for a 2D resource host memory that the
  * guest fills by transfers. What is made of the pixels (dmabuf, view) is made lazily and goes with them.
  */
 struct vtr_resource {
 	struct vtr_resource *next; /* vtr_resource_table.buckets[] */
 	uint32_t id;
-	uint64_t size;           /* blob: bytes of the linear image; 0 for a 2D resource */
-	struct vtr_image *image; /* 2D: host image; NULL for a blob */
+	uint64_t size;                   /* blob: bytes of the linear image; 0 for a 2D resource */
+	struct vtr_image *image;         /* 2D: host image; 3D: a copy of what was drawn, or NULL; NULL for a blob of the guest's */
+	struct vtr_resource_3d *three_d; /* NULL: it is not the renderer's */
 
 	struct vtr_mem_entry *entries; /* the guest's backing as it came, kept to resolve it again; NULL without one */
 	size_t n_entries;

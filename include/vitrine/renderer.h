@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VITRINE_RENDERER_H
+#define VITRINE_RENDERER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vitrine/api.h>
+#include <vitrine/error.h>
+#include <vitrine/loop.h>
+
+/*
+ * What draws for a guest without a GPU of its own: 3D contexts and resources (virtio 1.3, 5.7.6.8 "3D"), by virglrenderer. Given to
+ * vtr_gpu_create() in its options. Device thread only; one renderer in a process at a time, because virglrenderer is one.
+ */
+struct vtr_renderer;
+
+struct vtr_renderer_options {
+	const char *render_node; // may be NULL: the first GPU that EGL has, else software. "/dev/dri/renderD128"
+	/* An EGLDisplay to draw with: the one of the display that shows (vtr_display_egl()), which then samples what is drawn
+	 * without a copy. May be NULL: one of its own. Not owned; must be alive as long as the renderer. Not used with isolate. */
+	void *egl_display;
+	/* virglrenderer runs in a process of its own: a crash there, or a shader that never ends, loses the guest's 3D contexts and
+	 * resources, and nothing else; the next context gets a new process. */
+	bool isolate;
+	const char *program;  // may be NULL: vitrine-renderer where it is installed. The program of that process
+	uint64_t max_hostmem; /* bytes that the process may allocate, with isolate; 0: no limit */
+};
+
+/* NULL with *error (may be NULL) filled: HOST and what to do about it (no EGL, virglrenderer refuses); UNSUPPORTED ENOSYS when the
+ * library was built without virglrenderer; HOST EBUSY when there is one already. */
+VTR_API struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_renderer_options *options,
+                                              struct vtr_error *error);
+
+/* After the gpu that has it. NULL is fine. */
+VTR_API void vtr_renderer_destroy(struct vtr_renderer *renderer);
+
+/* For people: "virgl on llvmpipe (LLVM 15.0.6, 256 bits)". Valid as long as the renderer. */
+VTR_API const char *vtr_renderer_description(const struct vtr_renderer *renderer);
+
+#endif
