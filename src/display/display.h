@@ -88,7 +88,8 @@ void vtr_frame_presented(struct vtr_frame *frame, uint64_t presented_ns);
 void vtr_frame_import_failed(struct vtr_frame *frame, const struct vtr_error *error);
 
 /* Whether the picture of a frame with a buffer of 32 bits a pixel lies within its dmabuf; false with *error. To be asked before an
- * import: drivers and compositors take less than they read. */
+ * import: drivers and compositors take less than they read. Of what is not linear, only
+ * a driver knows: true. */
 bool vtr_frame_fits_dmabuf(const struct vtr_frame *frame, struct vtr_error *error);
 
 void vtr_output_set_demand(struct vtr_output *output, enum vtr_output_demand demand); /* a rise reports FRAME_NEEDED */

@@ -165,6 +165,9 @@ static void take_content(struct vtr_frame *frame, struct vtr_frame *from)
 	frame->offset = from->offset;
 	frame->modifier = from->modifier;
 	frame->stride = from->stride;
+	frame->flipped = from->flipped;
+	frame->x = from->x;
+	frame->y = from->y;
 	frame->pixels = from->pixels;
 	frame->staging = from->staging;
 	from->buffer = NULL;

@@ -215,6 +215,8 @@ static void surface_request(struct mock *mock, struct wl_resource *resource, con
 		mock->attached = (struct wl_resource *)arguments[0].o;
 		mock->attach = true;
 	}
+	if (content && !strcmp(name, "set_buffer_transform"))
+		mock->transform = arguments[0].i;
 	if (content && !strcmp(name, "damage_buffer"))
 		add_damage(mock, arguments);
 	if (!strcmp(name, "attach") && resource == mock->background)

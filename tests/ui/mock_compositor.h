@@ -105,6 +105,7 @@ struct mock {
 	int32_t damage[4], committed_damage[4]; /* bounding boxes: x1 y1 x2 y2 */
 	int32_t position[2], destination[2];    /* of the content */
 	double source[4];
+	int32_t transform;        /* of the content's buffer: wl_output.transform */
 	struct wl_resource *bars; /* attached to the background */
 	int32_t bars_size[2];     /* of shared memory */
 	int32_t min_size[2];      /* of the window, */

@@ -222,6 +222,43 @@ static void test_answered_too_late(void)
 	finish(&session);
 }
 
+/* A renderer's dmabuf: in its driver's own layout, upside down; and a picture that is neither after it. */
+static void test_flipped(void)
+{
+	pixman_region32_t damage;
+	struct session session;
+
+	start(&session, &(struct mock_options){ .dmabuf_version = 4 });
+	mock_send_formats(&session.mock.all, mock_formats, MOCK_DEFAULT_FORMATS, 1 | 4, 0, 0);
+	settle(&session);
+	session.scanout.modifier = I915_FORMAT_MOD_X_TILED;
+	session.scanout.flipped = true;
+	scanout_show(&session.scanout);
+	g_assert_nonnull(session.mock.current);
+	g_assert_cmphex(session.mock.current_params.modifier, ==, I915_FORMAT_MOD_X_TILED);
+	g_assert_cmpint(session.mock.transform, ==, WL_OUTPUT_TRANSFORM_FLIPPED_180);
+	pixman_region32_init_rect(&damage, 10, 20, 30, 40);
+	unsigned commits = session.mock.commits;
+	scanout_present(&session.scanout, &damage);
+	pixman_region32_fini(&damage);
+	while (session.mock.commits == commits)
+		step(&session);
+	g_assert_cmpint(session.mock.committed_damage[0], ==, 10);
+	g_assert_cmpint(session.mock.committed_damage[1], ==, HEIGHT - 60);
+	g_assert_cmpint(session.mock.committed_damage[2], ==, 40);
+	g_assert_cmpint(session.mock.committed_damage[3], ==, HEIGHT - 20);
+
+	session.scanout.modifier = DRM_FORMAT_MOD_LINEAR;
+	session.scanout.flipped = false;
+	struct vtr_buffer *last = another_buffer(&session);
+	scanout_draw(&session.scanout, 2);
+	scanout_show(&session.scanout);
+	g_assert_cmphex(session.mock.current_params.modifier, ==, DRM_FORMAT_MOD_LINEAR);
+	g_assert_cmpint(session.mock.transform, ==, WL_OUTPUT_TRANSFORM_NORMAL);
+	vtr_buffer_drop(last);
+	finish(&session);
+}
+
 /* What a frame would have changed that was replaced before its commit is in the next one's damage. */
 static void test_damage(void)
 {
@@ -311,6 +348,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wayland-mock/never-released", test_never_released);
 	g_test_add_func("/wayland-mock/released-early", test_released_early);
 	g_test_add_func("/wayland-mock/answered-too-late", test_answered_too_late);
+	g_test_add_func("/wayland-mock/flipped", test_flipped);
 	g_test_add_func("/wayland-mock/damage", test_damage);
 	g_test_add_func("/wayland-mock/presentation", test_presentation);
 	g_test_add_func("/wayland-mock/protocol-error", test_protocol_error);

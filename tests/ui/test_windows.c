@@ -100,6 +100,7 @@ static const struct layout {
 	bool no_dmabuf;
 	bool tight;
 	bool refused; /* by the Wayland protocol alone */
+	bool flipped;
 } layouts[] = {
 	{ "pixels/b8g8r8x8", DRM_FORMAT_XRGB8888, WIDTH * 4, 0, true },
 	{ "pixels/b8g8r8a8", DRM_FORMAT_ARGB8888, WIDTH * 4, 0, true },
@@ -119,6 +120,8 @@ static const struct layout {
 	{ "dmabuf/offset-and-stride", DRM_FORMAT_ARGB8888, 1536, 4096, false },
 	/* the right half of a larger picture that ends with its memory; and one whose last row is cut off */
 	{ "dmabuf/right-half", DRM_FORMAT_XRGB8888, WIDTH * 8, WIDTH * 4, false, true },
+	{ "dmabuf/flipped", DRM_FORMAT_XRGB8888, WIDTH * 4, 0, .flipped = true },
+	{ "dmabuf/flipped-stride", DRM_FORMAT_ARGB8888, 2048, 4096, .flipped = true },
 	{ "dmabuf/cut", DRM_FORMAT_XRGB8888, 2048, 0, false, true, true },
 	/* no driver here takes it: falls to pixels */
 	{ "dmabuf/a8r8g8b8", DRM_FORMAT_BGRA8888, WIDTH * 4, 0, false },
@@ -135,6 +138,7 @@ static void test_layout(const void *data)
 	scanout.offset = layout->offset;
 	scanout.no_dmabuf = layout->no_dmabuf;
 	scanout.tight = layout->tight;
+	scanout.flipped = layout->flipped;
 	scanout_new_buffer(&scanout, 0);
 	scanout_draw(&scanout, 7);
 	scanout_show(&scanout);

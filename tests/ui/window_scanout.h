@@ -26,6 +26,7 @@ struct scanout {
 	uint8_t *memory; /* of the whole file */
 	size_t size;
 	struct vtr_buffer *buffer;
+	bool flipped;     /* the memory's first row is the bottom one */
 	bool tight;       /* the memory ends with the last pixel, not with its row */
 	bool no_dmabuf;   /* the ladder is at mapped */
 	bool nothing_new; /* what was damaged was read: pixels that are asked for are those there are */
@@ -60,6 +61,13 @@ static inline void scanout_channels(uint32_t format, int channels[3])
 			memcpy(channels, rows[i].channels, sizeof(rows[i].channels));
 }
 
+static inline uint8_t *scanout_row(const struct scanout *scanout, uint32_t y)
+{
+	uint32_t row = scanout->flipped ? scanout->height - 1 - y : y;
+
+	return scanout->memory + scanout->offset + (size_t)row * scanout->stride;
+}
+
 /* Draws picture number seed into the memory. */
 static inline void scanout_draw(struct scanout *scanout, uint32_t seed)
 {
@@ -69,7 +77,7 @@ static inline void scanout_draw(struct scanout *scanout, uint32_t seed)
 	scanout_channels(scanout->format, channels);
 	for (uint32_t y = 0; y < scanout->height; y++)
 		for (uint32_t x = 0; x < scanout->width; x++) {
-			uint8_t *pixel = scanout->memory + scanout->offset + (size_t)y * scanout->stride + x * 4;
+			uint8_t *pixel = scanout_row(scanout, y) + (size_t)x * 4;
 			uint32_t color = scanout_color(x, y, seed);
 
 			memset(pixel, 0x3c, 4); /* what stands in x or alpha must not matter */
@@ -107,7 +115,7 @@ static inline void scanout_attach_pixels(struct scanout *scanout, struct vtr_fra
 		for (int32_t y = boxes[i].y1; y < boxes[i].y2; y++)
 			memcpy((uint8_t *)vtr_staging_data(staging) + (size_t)y * vtr_staging_stride(staging) +
 			               (size_t)boxes[i].x1 * 4,
-			       scanout->memory + scanout->offset + (size_t)y * scanout->stride + (size_t)boxes[i].x1 * 4,
+			       scanout_row(scanout, (uint32_t)y) + (size_t)boxes[i].x1 * 4,
 			       (size_t)(boxes[i].x2 - boxes[i].x1) * 4);
 	if (staging)
 		vtr_staging_commit(staging, &stale, frame);
@@ -139,6 +147,7 @@ static inline void scanout_present(struct scanout *scanout, const pixman_region3
 		frame->offset = scanout->offset;
 		frame->modifier = scanout->modifier;
 		frame->stride = scanout->stride;
+		frame->flipped = scanout->flipped;
 	} else if (demand != VTR_DEMAND_NONE) {
 		frame->path = VTR_PATH_MAPPED;
 		scanout_attach_pixels(scanout, frame);

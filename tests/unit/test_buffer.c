@@ -10,6 +10,7 @@ static const struct path_row {
 	{ "none", VTR_PATH_NONE },
 	{ "fetched", VTR_PATH_FETCHED },
 	{ "mapped", VTR_PATH_MAPPED },
+	{ "readback", VTR_PATH_READBACK },
 	{ "virgl", VTR_PATH_VIRGL },
 	{ "udmabuf", VTR_PATH_UDMABUF },
 	{ "vfio-window", VTR_PATH_VFIO_WINDOW },
@@ -96,6 +97,41 @@ static void test_order(gconstpointer data)
 	g_assert_false(fd_is_open(fd));
 }
 
+static void count_release(void *data)
+{
+	++*(unsigned *)data;
+}
+
+/* A texture is let go once, by the last step; its dmabuf, if there is one, then, too. */
+static void test_texture(gconstpointer data)
+{
+	const struct order_row *row = data;
+	int display, image;
+	const struct vtr_buffer_texture texture = { &display, &image, 64, 48 };
+	const struct vtr_buffer_layout layout = { .stride = 512, .offset = 16, .modifier = 7 };
+	int fd = pattern_file(1, PAGE);
+	unsigned released = 0;
+	struct vtr_buffer *buffer = vtr_buffer_create_texture(VTR_PATH_VIRGL, &texture, fd, count_release, &released);
+
+	g_assert_null(vtr_buffer_layout(buffer));
+	vtr_buffer_set_layout(buffer, &layout);
+	g_assert_cmpuint(vtr_buffer_layout(buffer)->stride, ==, 512);
+	g_assert_cmpuint(vtr_buffer_layout(buffer)->modifier, ==, 7);
+	g_assert_true(vtr_buffer_texture(buffer)->egl_image == &image);
+	g_assert_cmpuint(vtr_buffer_texture(buffer)->height, ==, 48);
+	for (const char *step = row->steps; *step; step++) {
+		g_assert_cmpuint(released, ==, 0);
+		if (*step == 'l')
+			vtr_buffer_lock(buffer);
+		else if (*step == 'u')
+			vtr_buffer_unlock(buffer);
+		else
+			vtr_buffer_drop(buffer);
+	}
+	g_assert_cmpuint(released, ==, 1);
+	g_assert_false(fd_is_open(fd));
+}
+
 static gpointer lock_and_unlock(gpointer data)
 {
 	struct vtr_buffer *buffer = data;
@@ -125,6 +161,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	ADD_ROWS("/buffer/path/", path_rows, test_path);
 	ADD_ROWS("/buffer/order/", order_rows, test_order);
+	ADD_ROWS("/buffer/texture/", order_rows, test_texture);
 	g_test_add_func("/buffer/path/unknown", test_unknown_path);
 	g_test_add_func("/buffer/members", test_members);
 	g_test_add_func("/buffer/ids-are-never-reused", test_ids_are_never_reused);

@@ -179,10 +179,24 @@ static void test_format(const void *data)
 	g_assert_cmpint(error.owner, ==, row->expressed ? VTR_ERROR_NONE : VTR_ERROR_UNSUPPORTED);
 }
 
-static void test_dmabuf(void)
+static const struct dmabuf_row {
+	const char *name;
+	bool flipped;
+	uint32_t flags;
+} dmabuf_rows[] = {
+	{ "upright", false, 0 }, { "flipped", true, 1 }, /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP: the first row is the bottom one */
+};
+
+static void test_dmabuf(const void *data)
 {
+	const struct dmabuf_row *row = data;
 	const struct vtr_frame frame = {
-		.width = 640, .height = 480, .stride = 2816, .format = DRM_FORMAT_ARGB8888, .modifier = 7
+		.width = 640,
+		.height = 480,
+		.stride = 2816,
+		.format = DRM_FORMAT_ARGB8888,
+		.modifier = 7,
+		.flipped = row->flipped,
 	};
 	const struct vhost_user_gpu_dmabuf_scanout2 message = vmm_encode_dmabuf(&frame, 3);
 	const struct vhost_user_gpu_dmabuf_scanout *scanout = &message.dmabuf_scanout;
@@ -192,7 +206,7 @@ static void test_dmabuf(void)
 	g_assert_cmpuint(scanout->width, ==, 640);
 	g_assert_cmpuint(scanout->fd_height, ==, 480);
 	g_assert_cmpuint(scanout->fd_stride, ==, 2816);
-	g_assert_cmpuint(scanout->fd_flags, ==, 0);
+	g_assert_cmpuint(scanout->fd_flags, ==, row->flags);
 	g_assert_cmphex((uint32_t)scanout->fd_drm_fourcc, ==, DRM_FORMAT_ARGB8888);
 	g_assert_cmpuint(message.modifier, ==, 7);
 }
@@ -205,6 +219,6 @@ int main(int argc, char **argv)
 	ADD_ROWS("/unit/vmm-message/format/", format_rows, test_format);
 	g_test_add_func("/unit/vmm-message/bands", test_bands);
 	g_test_add_func("/unit/vmm-message/pixels", test_pixels);
-	g_test_add_func("/unit/vmm-message/dmabuf", test_dmabuf);
+	ADD_ROWS("/unit/vmm-message/dmabuf/", dmabuf_rows, test_dmabuf);
 	return g_test_run();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Drawing: a rectangle with a texture on it. One vertex shader, and one fragment shader per kind of texture. Textures have their
- * first row on top, as pictures do: the vertex shader turns the window's y axis round, so nothing else has to know.
+ * first row on top, as pictures do: the vertex shader turns the window's y axis round, so nothing else has to know. Those of a
+ * renderer may have it at the bottom, or be larger than the picture: their source rectangle says so.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -11,10 +12,11 @@
 /* clang-format off */
 static const char vertex_shader[] =
 	"uniform vec4 place;\n" /* left, top, width, height in clip space, y down */
+	"uniform vec4 source;\n" /* the same in the texture */
 	"attribute vec2 corner;\n"
 	"varying vec2 at;\n"
 	"void main() {\n"
-	"	at = corner;\n"
+	"	at = source.xy + corner * source.zw;\n"
 	"	vec2 point = place.xy + corner * place.zw;\n"
 	"	gl_Position = vec4(point.x, -point.y, 0.0, 1.0);\n"
 	"}\n";
@@ -92,6 +94,7 @@ static int make_program(struct vtr_egl_program *made, const char *fragment_shade
 	}
 	made->program = program;
 	made->place = glGetUniformLocation(program, "place");
+	made->source = glGetUniformLocation(program, "source");
 	made->channels = glGetUniformLocation(program, "channels");
 	made->opaque = glGetUniformLocation(program, "opaque");
 	return 0;
@@ -149,6 +152,8 @@ void vtr_egl_paint(const struct vtr_egl_painter *painter, const struct vtr_egl_p
                    uint32_t window_height, double x, double y, double width, double height)
 {
 	const struct vtr_egl_program *program = &painter->programs[picture->target == GL_TEXTURE_2D ? 0 : 1];
+	static const struct vtr_egl_source all = { 0, 0, 1, 1 };
+	const struct vtr_egl_source *source = picture->source.width ? &picture->source : &all;
 	GLint filter = picture->smooth ? GL_LINEAR : GL_NEAREST;
 	GLfloat channels[16];
 
@@ -156,6 +161,7 @@ void vtr_egl_paint(const struct vtr_egl_painter *painter, const struct vtr_egl_p
 	glUseProgram(program->program);
 	glUniform4f(program->place, (GLfloat)(x / window_width * 2 - 1), (GLfloat)(y / window_height * 2 - 1),
 	            (GLfloat)(width / window_width * 2), (GLfloat)(height / window_height * 2));
+	glUniform4f(program->source, source->x, source->y, source->width, source->height);
 	glUniformMatrix4fv(program->channels, 1, GL_FALSE, channels);
 	glUniform1f(program->opaque, picture->opaque ? 1 : 0);
 	if (picture->opaque) {

@@ -62,13 +62,13 @@ static void read_formats(struct vtr_egl_caps *caps)
 }
 
 /* What is missing for imports, or NULL. */
-static const char *missing_extension(EGLDisplay display)
+static const char *missing_extension(const struct vtr_egl_caps *caps)
 {
-	if (!epoxy_has_egl_extension(display, "EGL_EXT_image_dma_buf_import"))
+	if (!epoxy_has_egl_extension(caps->display, "EGL_EXT_image_dma_buf_import"))
 		return "EGL_EXT_image_dma_buf_import";
-	if (!epoxy_has_egl_extension(display, "EGL_KHR_image_base") && epoxy_egl_version(display) < 15)
+	if (!epoxy_has_egl_extension(caps->display, "EGL_KHR_image_base") && epoxy_egl_version(caps->display) < 15)
 		return "EGL_KHR_image_base";
-	return epoxy_has_gl_extension("GL_OES_EGL_image") ? NULL : "GL_OES_EGL_image";
+	return caps->textures ? NULL : "GL_OES_EGL_image";
 }
 
 void vtr_egl_caps_init(struct vtr_egl_caps *caps)
@@ -81,7 +81,8 @@ void vtr_egl_caps_init(struct vtr_egl_caps *caps)
 	}
 	caps->fence = epoxy_has_egl_extension(caps->display, "EGL_KHR_fence_sync");
 	caps->native_fence = epoxy_has_egl_extension(caps->display, "EGL_ANDROID_native_fence_sync");
-	const char *missing = missing_extension(caps->display);
+	caps->textures = epoxy_has_gl_extension("GL_OES_EGL_image");
+	const char *missing = missing_extension(caps);
 	if (missing) {
 		vtr_error_set(&caps->no_import, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
 		              "the OpenGL driver (%s) cannot import dmabufs: it lacks %s", (const char *)glGetString(GL_RENDERER),
@@ -153,4 +154,14 @@ bool vtr_egl_accepts(const struct vtr_egl_caps *caps, uint32_t fourcc, uint64_t 
 		return false;
 	}
 	return true;
+}
+
+bool vtr_egl_accepts_texture(const struct vtr_egl_caps *caps, void *egl_display, struct vtr_error *error)
+{
+	if (caps->textures && caps->display == egl_display)
+		return true;
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s",
+	              caps->textures ? "the display draws with another EGLDisplay than the renderer"
+	                             : "the display's OpenGL cannot share textures: it lacks EGL or GL_OES_EGL_image");
+	return false;
 }

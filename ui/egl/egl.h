@@ -35,6 +35,7 @@ struct vtr_egl_format {
 
 struct vtr_egl_caps {
 	EGLDisplay display;
+	bool textures;                  /* EGLImages can become textures: also what a renderer drew with this EGLDisplay */
 	bool import;                    /* dmabufs can become textures */
 	struct vtr_error no_import;     /* why not */
 	bool modifiers;                 /* imports take a modifier */
@@ -57,16 +58,27 @@ bool vtr_egl_external_only(const struct vtr_egl_caps *caps, uint32_t fourcc, uin
 /* The name of an EGL error, "EGL_BAD_MATCH". */
 const char *vtr_egl_error_name(EGLint error);
 
-/* ---- import.c: dmabufs as textures, each imported once ---- */
+/* Any thread: as vtr_display_impl.accepts_texture; textures of caps->display are. */
+bool vtr_egl_accepts_texture(const struct vtr_egl_caps *caps, void *egl_display, struct vtr_error *error);
+
+/* ---- import.c: buffers as textures, each imported once ---- */
 
 enum { VTR_EGL_IMPORTS = 8 }; /* of one window: more than a guest flips between */
+
+/* Where the picture is in its texture, in units of that; x and y run as the picture's do, so that of a texture with the bottom row
+ * first the height is negative. Width 0: the texture is the picture. */
+struct vtr_egl_source {
+	GLfloat x, y, width, height;
+};
 
 struct vtr_egl_import {
 	uint64_t buffer; /* id; 0: free */
 	uint64_t offset, modifier;
-	uint32_t width, height, stride, fourcc;
+	uint32_t x, y, width, height, stride, fourcc;
+	bool flipped;
 	uint64_t used;
-	EGLImage image;
+	struct vtr_egl_source source;
+	EGLImage image; /* EGL_NO_IMAGE: the texture is of the buffer's own */
 	GLuint texture;
 	GLenum target;
 	bool drawn; /* drawing it went well once */
@@ -77,8 +89,8 @@ struct vtr_egl_imports {
 	uint64_t uses;
 };
 
-/* The texture of a frame with a buffer, valid until the next call; NULL with *error. The size of the dmabuf is checked against the
- * frame's layout first: drivers do not. */
+/* The texture of a frame with a buffer, valid until the next call; NULL with *error. Where the buffer has a texture of the EGL
+ * display's own, that is it. The size of a dmabuf is checked against the frame's layout first: drivers do not. */
 const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps,
                                                   const struct vtr_frame *frame, struct vtr_error *error);
 /* import is one of imports and was drawn without an error. */
@@ -122,7 +134,7 @@ enum { VTR_EGL_PROGRAMS = 2 }; /* GL_TEXTURE_2D, GL_TEXTURE_EXTERNAL_OES */
 struct vtr_egl_painter {
 	struct vtr_egl_program {
 		GLuint program; /* 0: not made */
-		GLint place, channels, opaque;
+		GLint place, source, channels, opaque;
 	} programs[VTR_EGL_PROGRAMS];
 	GLuint corners; /* buffer */
 };
@@ -130,6 +142,7 @@ struct vtr_egl_painter {
 struct vtr_egl_picture {
 	GLuint texture;
 	GLenum target;
+	struct vtr_egl_source source;
 	uint32_t fourcc; /* of uploaded bytes; 0: GL knows the channels (an import) */
 	bool smooth;     /* filter when scaled */
 	bool opaque;     /* alpha is ignored; else blended, premultiplied */
@@ -150,6 +163,9 @@ void vtr_egl_paint(const struct vtr_egl_painter *painter, const struct vtr_egl_p
  * the window's. */
 pixman_image_t *vtr_egl_read_picture(const struct vtr_egl_painter *painter, const struct vtr_egl_picture *picture, uint32_t width,
                                      uint32_t height);
+/* The same of a part, into an x8r8g8b8 image of the picture's size; box is not empty and lies inside. False when out of memory. */
+bool vtr_egl_read_box(const struct vtr_egl_painter *painter, const struct vtr_egl_picture *picture, const pixman_box32_t *box,
+                      pixman_image_t *image);
 
 /* ---- formats.c ---- */
 

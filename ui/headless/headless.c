@@ -11,7 +11,8 @@
  * that of a frame which was made after somebody asked. While the guest shows nothing the answer is black, as soon as that is known;
  * a frame whose tick has not come may be the guest's first.
  *
- * Reading: dmabufs are mapped and read by the CPU; what cannot be mapped is refused (IMPORT_FAILED) and comes back as pixels.
+ * Reading: dmabufs are mapped and read by the CPU, textures of a renderer by a context of the display's own on the same EGLDisplay
+ * (texture.c); what cannot be read is refused (IMPORT_FAILED) and comes back as pixels.
  * Frames are never held: they are read and finished in one go. Everything here runs on the display's thread.
  */
 #include <drm_fourcc.h>
@@ -24,15 +25,18 @@
 #include "display/capture_set.h"
 #include "display/picture.h"
 #include "mapping.h"
+#include "texture.h"
 #include "util/checked.h"
 #include "util/fault.h"
 
-/* How long mappings are kept when the last capture was answered: somebody who waits for a picture asks again at once. */
+/* How long mappings and contexts are kept when the last capture was answered: somebody who waits for a picture asks again at once.
+ */
 #define IDLE_NS UINT64_C(1000000000)
 
 struct headless {
 	struct vtr_display base;
 	struct headless_mappings mappings;
+	struct headless_textures *textures;
 	struct vtr_source *idle; /* timer, NULL before the first output */
 };
 
@@ -89,16 +93,20 @@ static void idle(void *data)
 	struct headless *headless = data;
 
 	headless_mappings_clear(&headless->mappings);
+	headless_textures_clear(&headless->textures);
 }
 
 /* ---- frames ---- */
 
-static int read_buffer(struct headless_output *state, const struct vtr_frame *frame, struct vtr_error *error)
+static int read_dmabuf(struct headless_output *state, const struct vtr_frame *frame, struct vtr_error *error)
 {
 	uint64_t length = (uint64_t)frame->stride * (frame->height - 1) + (uint64_t)frame->width * 4;
 	struct headless_mapping *mapping = headless_mappings_get(&state->headless->mappings, frame->buffer, error);
 	int fd = vtr_buffer_fd(frame->buffer);
 
+	if (frame->flipped)
+		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		                     "the headless display reads no dmabufs that are upside down in memory");
 	if (!mapping)
 		return -error->code;
 	if (frame->offset < mapping->offset || !vtr_range_fits(frame->offset - mapping->offset, length, mapping->length))
@@ -138,8 +146,10 @@ static int read_frame(struct headless_output *state, const struct vtr_frame *fra
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "no memory for the picture");
 	if (!vtr_picture_knows(frame->format))
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the picture's format is unknown");
+	if (frame->content == VTR_FRAME_BUFFER && vtr_buffer_texture(frame->buffer))
+		return headless_textures_read(&state->headless->textures, frame, state->picture, error);
 	if (frame->content == VTR_FRAME_BUFFER)
-		return read_buffer(state, frame, error);
+		return read_dmabuf(state, frame, error);
 	if (!vtr_picture_read(state->picture, &frame->damage, frame->pixels, frame->stride, frame->format))
 		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "no memory to convert the picture");
 	return 0;
@@ -286,6 +296,17 @@ static bool accepts(struct vtr_display *display, const struct vtr_output *output
 	return true;
 }
 
+static bool accepts_texture(struct vtr_display *display, void *egl_display, struct vtr_error *error)
+{
+	return headless_textures_accept(egl_display, error);
+}
+
+/* The last on the thread: contexts are destroyed where they were used. */
+static void stop(struct vtr_display *display)
+{
+	headless_textures_clear(&headless_from(display)->textures);
+}
+
 static void destroy(struct vtr_display *display)
 {
 	struct headless *headless = headless_from(display);
@@ -296,11 +317,14 @@ static void destroy(struct vtr_display *display)
 
 static const struct vtr_display_impl headless_impl = {
 	.name = "headless",
+	.stop = stop,
 	.attach = attach,
 	.detach = detach,
 	.frame = frame_waits,
 	.capture = capture,
 	.accepts = accepts,
+	.accepts_texture = accepts_texture,
+	.flips = true,
 	.destroy = destroy,
 };
 

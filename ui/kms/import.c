@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include <vitrine/dmabuf.h>
 #include <vitrine/vfio.h>
 
-#include "util/checked.h"
+#include "display/display.h"
 #include "util/fourcc.h"
 
 /* ---- GEM handles ---- */
@@ -89,15 +88,14 @@ int kms_import_error(const struct kms_card *card, const struct vtr_frame *frame,
 /* What the driver would check only when it reads: importers of memory that has no driver behind it take any size. */
 static int check_size(const struct vtr_frame *frame, struct vtr_error *error)
 {
-	uint64_t size = vtr_dmabuf_size(vtr_buffer_fd(frame->buffer));
-	uint64_t length = (uint64_t)frame->stride * (frame->height - 1) + (uint64_t)frame->width * 4;
-
-	if (!vtr_range_fits(frame->offset, length, size))
-		return vtr_error_set(error, VTR_ERROR_HOST, EINVAL, "the dmabuf is %llu bytes long and its picture ends beyond",
-		                     (unsigned long long)size);
+	if (!vtr_frame_fits_dmabuf(frame, error))
+		return -error->code;
 	if (frame->offset > UINT32_MAX)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOVERFLOW,
 		                     "the picture begins beyond 4 GiB of its dmabuf, where no framebuffer can");
+	if (frame->flipped)
+		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		                     "a screen cannot show a picture that is upside down in memory");
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "kms.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -285,8 +286,9 @@ static bool accepts(struct vtr_display *display, const struct vtr_output *output
 		return false;
 	}
 	if (!kms_card_shows(card, NULL, format, modifier)) {
-		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s (%s) scans out no framebuffers of format %.4s",
-		              card->path, card->driver, (const char *)&format);
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		              "%s (%s) scans out no framebuffers of format %.4s with modifier 0x%" PRIx64, card->path, card->driver,
+		              (const char *)&format, modifier);
 		return false;
 	}
 	return true;

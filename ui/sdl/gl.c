@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Windows by OpenGL ES: dmabufs are textures, damaged rows of pixels are uploaded. The context is made with a window that is never
- * shown, so that what the driver can do is known before there is an output, and is made current on the window that is drawn.
+ * Windows by OpenGL ES: dmabufs and what a renderer drew are textures, damaged rows of pixels are uploaded. The context is made
+ * with a window that is never shown, so that what the driver can do is known before there is an output, and is made current on the
+ * window that is drawn.
  */
 #include <drm_fourcc.h>
 #include <errno.h>
@@ -100,7 +101,9 @@ static bool picture_of(const struct sdl_window *window, struct vtr_egl_picture *
 	if (!window->width)
 		return false;
 	if (window->import)
-		*picture = (struct vtr_egl_picture){ .texture = window->import->texture, .target = window->import->target };
+		*picture = (struct vtr_egl_picture){ .texture = window->import->texture,
+			                             .target = window->import->target,
+			                             .source = window->import->source };
 	else
 		*picture = (struct vtr_egl_picture){ .texture = window->upload.texture,
 			                             .target = GL_TEXTURE_2D,

@@ -142,7 +142,7 @@ static int choose_renderer(struct sdl_display *display)
 		return 0;
 	}
 	display->renderer = &sdl_gl_renderer;
-	display->demand = display->caps.import ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS;
+	display->demand = display->caps.import || display->caps.textures ? VTR_DEMAND_DMABUF : VTR_DEMAND_PIXELS;
 	vtr_log(VTR_LOG_INFO, "sdl: %s by %s, %s%s", (const char *)glGetString(GL_VERSION), (const char *)glGetString(GL_RENDERER),
 	        display->caps.import ? "dmabufs are imported" : "dmabufs are not imported: ",
 	        display->caps.import ? "" : display->caps.no_import.text);
@@ -233,6 +233,24 @@ static bool accepts(struct vtr_display *base, const struct vtr_output *output, u
 	return false;
 }
 
+/* Of the context that start() made: the renderer comes later, and draws with the same. */
+static void *egl(const struct vtr_display *base)
+{
+	const struct sdl_display *display = (const struct sdl_display *)base;
+
+	return display->renderer == &sdl_gl_renderer && display->caps.textures ? display->caps.display : NULL;
+}
+
+static bool accepts_texture(struct vtr_display *base, void *egl_display, struct vtr_error *error)
+{
+	struct sdl_display *display = sdl_from(base);
+
+	if (display->renderer == &sdl_gl_renderer)
+		return vtr_egl_accepts_texture(&display->caps, egl_display, error);
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "windows are drawn without OpenGL");
+	return false;
+}
+
 static void destroy(struct vtr_display *base)
 {
 	struct sdl_display *display = sdl_from(base);
@@ -253,6 +271,9 @@ static const struct vtr_display_impl impl = {
 	.frozen = frozen,
 	.capture = capture,
 	.accepts = accepts,
+	.egl = egl,
+	.accepts_texture = accepts_texture,
+	.flips = true,
 	.destroy = destroy,
 };
 

@@ -146,7 +146,7 @@ bool vmm_can_express(const struct vtr_frame *frame, bool modifiers, struct vtr_e
 		              (unsigned long long)frame->offset);
 		return false;
 	}
-	return frame->modifier != DRM_FORMAT_MOD_LINEAR || vtr_frame_fits_dmabuf(frame, error);
+	return vtr_frame_fits_dmabuf(frame, error);
 }
 
 struct vhost_user_gpu_dmabuf_scanout2 vmm_encode_dmabuf(const struct vtr_frame *frame, uint32_t scanout)
@@ -159,6 +159,7 @@ struct vhost_user_gpu_dmabuf_scanout2 vmm_encode_dmabuf(const struct vtr_frame *
 			.fd_width = frame->width,
 			.fd_height = frame->height,
 			.fd_stride = frame->stride,
+			.fd_flags = frame->flipped ? VHOST_USER_GPU_DMABUF_Y_FLIPPED : 0,
 			.fd_drm_fourcc = (int32_t)frame->format,
 		},
 		.modifier = frame->modifier,

@@ -112,6 +112,7 @@ static const struct vtr_display_impl vmm_impl = {
 	.ask = ask,
 	.capture = capture,
 	.accepts = accepts,
+	.flips = true,
 	.destroy = destroy,
 };
 

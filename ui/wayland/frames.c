@@ -96,7 +96,7 @@ static void note_picture(struct wayland_window *window, const struct vtr_frame *
 	wayland_cursor_update(window); /* nobody says when the guest begins to use the tablet */
 }
 
-/* left: columns of the buffer before the picture. */
+/* In the buffer's coordinates. left: columns of it before the picture. */
 static void damage(const struct wayland_window *window, const struct vtr_frame *frame, int32_t left)
 {
 	const pixman_box32_t *boxes;
@@ -104,8 +104,9 @@ static void damage(const struct wayland_window *window, const struct vtr_frame *
 
 	boxes = pixman_region32_rectangles((pixman_region32_t *)&frame->damage, &n);
 	for (int i = 0; i < n; i++)
-		wl_surface_damage_buffer(window->content, left + boxes[i].x1, boxes[i].y1, boxes[i].x2 - boxes[i].x1,
-		                         boxes[i].y2 - boxes[i].y1);
+		wl_surface_damage_buffer(window->content, left + boxes[i].x1,
+		                         window->flipped ? (int32_t)frame->height - boxes[i].y2 : boxes[i].y1,
+		                         boxes[i].x2 - boxes[i].x1, boxes[i].y2 - boxes[i].y1);
 }
 
 /* The content gets a buffer, of which the picture is what lies right of the first columns. */
@@ -115,6 +116,11 @@ static void attach(struct wayland_window *window, struct wl_buffer *buffer, cons
 
 	wl_surface_attach(window->content, buffer, 0, 0);
 	window->mapped = buffer;
+	if (window->flipped != frame->flipped) {
+		window->flipped = frame->flipped;
+		wl_surface_set_buffer_transform(window->content,
+		                                frame->flipped ? WL_OUTPUT_TRANSFORM_FLIPPED_180 : WL_OUTPUT_TRANSFORM_NORMAL);
+	}
 	if (!memcmp(source, window->source, sizeof(source)))
 		return;
 	memcpy(window->source, source, sizeof(source));

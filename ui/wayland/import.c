@@ -132,6 +132,10 @@ static int lay_out(const struct wayland_window *window, const struct vtr_frame *
 		return -ERANGE;
 	if (vtr_range_fits(frame->offset, rows, size))
 		return 0;
+	if (frame->modifier != DRM_FORMAT_MOD_LINEAR)
+		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		                     "linux-dmabuf wants %" PRIu64 " bytes, and the dmabuf has %" PRIu64, frame->offset + rows,
+		                     size);
 	uint64_t beyond = (frame->offset + rows - size + 3) / 4;
 	if (beyond * 4 > frame->offset || beyond + frame->width > columns || !window->content_viewport)
 		return vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,

@@ -281,6 +281,7 @@ static const struct vtr_display_impl impl = {
 	.frozen = frozen,
 	.capture = capture,
 	.accepts = accepts,
+	.flips = true,
 	.destroy = destroy,
 };
 

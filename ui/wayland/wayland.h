@@ -234,6 +234,7 @@ struct wayland_window {
 	bool mapped;                  /* the content has a buffer */
 	struct wayland_import *shown; /* whose buffer the content has; NULL: none's */
 	uint32_t source[3];           /* of the content's viewport: left, width, height; 0: all of the buffer */
+	bool flipped;                 /* its buffer's first row is the bottom one */
 	struct wp_presentation_feedback *feedbacks[WAYLAND_FEEDBACKS];
 	bool told;                              /* whether the guest shows something is known: a frame came */
 	uint32_t picture_width, picture_height; /* 0: none */

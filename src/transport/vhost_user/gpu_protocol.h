@@ -70,12 +70,14 @@ struct vhost_user_gpu_update {
 };
 static_assert(sizeof(struct vhost_user_gpu_update) == 20, "update");
 
+enum { VHOST_USER_GPU_DMABUF_Y_FLIPPED = 1 << 0 }; /* the first row is the bottom one: VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP */
+
 struct vhost_user_gpu_dmabuf_scanout {
 	__u32 scanout_id;
 	__u32 x, y;          /* of the scanout */
 	__u32 width, height; /* of the scanout */
 	__u32 fd_width, fd_height, fd_stride;
-	__u32 fd_flags; /* 1: Y is upside down */
+	__u32 fd_flags; /* VHOST_USER_GPU_DMABUF_* */
 	__s32 fd_drm_fourcc;
 };
 static_assert(sizeof(struct vhost_user_gpu_dmabuf_scanout) == 40, "dmabuf scanout");
