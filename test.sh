@@ -61,7 +61,7 @@ run_suites() {
 targets=
 begin "packages and kit"
 data/install-packages.sh build kit test
-tests/vm/kit.sh vm desktop peer
+tests/vm/kit.sh vm desktop peer gl
 mkdir -p "$build"
 
 compile gcc -Dwerror=true

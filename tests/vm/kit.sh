@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# kit.sh [vm|desktop|peer]...   what a machine without KVM, VFIO, GPU and desktop lacks to show real guests, unpacked into a cache:
+# kit.sh [vm|desktop|peer|gl]...   what a machine without KVM, VFIO, GPU and desktop lacks to show real guests, unpacked into a cache:
 #
 #   vm        $VITRINE_KIT/tree     QEMU >= 10.1 with its libraries and firmware, and a static busybox, from Debian's backports
 #             $VITRINE_KIT/kernel   a stock Linux >= 7.2: vmlinuz, config, lib/modules/VERSION
 #   desktop   $VITRINE_KIT/desktop  weston 14, with headers for test modules, and Mesa 25, which imports dmabufs without a GPU,
 #                                   from Debian 12's backports
 #   peer      $VITRINE_KIT/peer     QEMU's vhost-user-gpu, a back-end to compare with, and its libraries, from where vm's QEMU is
+#   gl        $VITRINE_KIT/gl       disk.img, for guests that draw with OpenGL: kmscube, eglinfo and Mesa 25 (gl-disk.sh)
 #
 # Without an argument: vm. VITRINE_KIT defaults to ${XDG_CACHE_HOME:-$HOME/.cache}/vitrine/kit. Each part is unpacked beside its
 # place and renamed when it is complete, so an interrupted run leaves nothing that looks finished, and a second run finds its work
@@ -19,6 +20,7 @@
 set -eu
 
 kit=${VITRINE_KIT:-${XDG_CACHE_HOME:-${HOME:?set HOME, or VITRINE_KIT to a directory for the kit}/.cache}/vitrine/kit}
+here=$(cd "$(dirname "$0")" && pwd)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 work=
 
@@ -37,6 +39,7 @@ need_tool() {
 have_tree() { [ -x "$kit/tree/usr/bin/qemu-system-x86_64" ] && [ -x "$kit/tree/usr/bin/busybox" ]; }
 have_peer() { [ -x "$kit/peer/usr/lib/qemu/vhost-user-gpu" ]; }
 have_desktop() { [ -x "$kit/desktop/usr/bin/weston" ]; }
+have_gl() { [ -f "$kit/gl/disk.img" ]; }
 have_kernel() { [ -f "$kit/kernel/vmlinuz" ] && [ -f "$(echo "$kit"/kernel/lib/modules/*/modules.dep)" ]; }
 
 # The mirror of the first Debian (not debian-security) archive in the machine's own sources: deb822 files, then one-line ones.
@@ -141,6 +144,17 @@ make_desktop() {
 	mv "$work/desktop" "$kit/desktop"
 }
 
+# Of what is unpacked only the disk is kept.
+make_gl() {
+	unpack_closure "$work/tree" kmscube mesa-utils-bin libgl1-mesa-dri libegl-mesa0 libegl1 libgles2 libgbm1
+	mkdir "$work/gl"
+	"$here/gl-disk.sh" "$work/tree" "$work/gl/disk.img" ||
+		fail "the disk for guests with OpenGL cannot be made" "check the space in $work, then run this again"
+	rm -rf "$kit/gl"
+	mv "$work/gl" "$kit/gl"
+	rm -rf "$work/tree"
+}
+
 # Of the kernel's packages only those with files: the others want boot loaders and initramfs generators.
 make_kernel() {
 	image=$(apt-cache depends -i linux-image-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
@@ -172,7 +186,8 @@ have_all() {
 		vm) have_tree && have_kernel || return 1 ;;
 		desktop) have_desktop || return 1 ;;
 		peer) have_peer || return 1 ;;
-		*) fail "there is no part $part" "name vm, desktop or peer" ;;
+		gl) have_gl || return 1 ;;
+		*) fail "there is no part $part" "name vm, desktop, peer or gl" ;;
 		esac
 	done
 }
@@ -190,6 +205,7 @@ make_part() {
 	vm) make_vm ;;
 	desktop) make_apt bookworm && make_desktop ;;
 	peer) make_apt trixie && make_peer ;;
+	gl) make_apt bookworm && make_gl ;;
 	esac
 }
 
@@ -202,6 +218,7 @@ fi
 need_tool apt-get apt
 need_tool dpkg-deb dpkg
 need_tool depmod kmod
+need_tool mke2fs e2fsprogs
 [ -f "$keyring" ] || fail "$keyring is missing" "apt-get install debian-archive-keyring"
 mirror=${VITRINE_KIT_MIRROR:-$(find_mirror)}
 mirror=${mirror:-http://deb.debian.org/debian}

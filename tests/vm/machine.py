@@ -56,12 +56,17 @@ class Kit:
         self.path = pathlib.Path(os.environ.get("VITRINE_KIT") or os.path.join(cache, "vitrine", "kit"))
         self._qemu = None
 
-    def missing(self):
-        """What the kit lacks, in words, or None."""
-        for part in ("tree/usr/bin/busybox", "kernel/vmlinuz"):
-            if not (self.path / part).exists():
-                return f"{self.path / part} is missing: run tests/vm/kit.sh"
+    def missing(self, gl=False):
+        """What the kit lacks, in words, or None. gl: its part for guests with OpenGL is needed, too."""
+        for file in ("tree/usr/bin/busybox", "kernel/vmlinuz"):
+            if not (self.path / file).exists():
+                return f"{self.path / file} is missing: run tests/vm/kit.sh"
+        if gl and not self.gl_disk().exists():
+            return f"{self.gl_disk()} is missing: run tests/vm/kit.sh gl"
         return None
+
+    def gl_disk(self):
+        return self.path / "gl/disk.img"
 
     def _packed_qemu(self):
         tree = self.path / "tree"

@@ -139,7 +139,7 @@ void card_close(struct card *card)
 	*card = (struct card){ .fd = -1 };
 }
 
-static int add_fb(struct card *card, struct frame *frame, uint32_t offset)
+int card_add_fb(struct card *card, struct frame *frame, uint32_t offset)
 {
 	struct drm_mode_fb_cmd2 fb = {
 		.width = frame->image.width,
@@ -191,7 +191,7 @@ int card_dumb_frame(struct card *card, struct frame *frame)
 	*frame = FRAME_NONE;
 	ret = create_dumb(card, card->width, card->height, frame);
 	if (ret == 0)
-		ret = add_fb(card, frame, 0);
+		ret = card_add_fb(card, frame, 0);
 	if (ret < 0)
 		card_free_frame(card, frame);
 	return ret;
@@ -205,7 +205,7 @@ int card_import_frame(struct card *card, struct frame *frame, uint32_t offset)
 	if (ret < 0)
 		return ret;
 	frame->handle = prime.handle;
-	return add_fb(card, frame, offset);
+	return card_add_fb(card, frame, offset);
 }
 
 int card_show(struct card *card, const struct frame *frame)
@@ -245,24 +245,30 @@ int card_flush(struct card *card, const struct frame *frame)
 	return guest_check(ioctl(card->fd, DRM_IOCTL_MODE_DIRTYFB, &dirty), "flush the framebuffer");
 }
 
-int card_set_cursor(struct card *card, uint32_t seed)
+int card_set_cursor_image(struct card *card, uint32_t handle)
 {
 	struct drm_mode_cursor2 cursor = {
 		.flags = DRM_MODE_CURSOR_BO,
 		.crtc_id = card->crtc,
 		.width = CURSOR_SIZE,
 		.height = CURSOR_SIZE,
+		.handle = handle,
 		/* must not move the image: a position is that of its upper left corner */
 		.hot_x = 9,
 		.hot_y = 20,
 	};
+
+	return guest_check(ioctl(card->fd, DRM_IOCTL_MODE_CURSOR2, &cursor), "set the cursor");
+}
+
+int card_set_cursor(struct card *card, uint32_t seed)
+{
 	struct frame image = FRAME_NONE;
 	int ret = create_dumb(card, CURSOR_SIZE, CURSOR_SIZE, &image);
 
 	if (ret == 0) {
 		picture_draw_cursor((uint32_t *)(void *)image.map, seed);
-		cursor.handle = image.handle;
-		ret = guest_check(ioctl(card->fd, DRM_IOCTL_MODE_CURSOR2, &cursor), "set the cursor");
+		ret = card_set_cursor_image(card, image.handle);
 	}
 	card_free_frame(card, &image); /* the plane keeps what it shows */
 	return ret;

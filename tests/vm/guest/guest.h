@@ -7,15 +7,31 @@
 #include <stdint.h>
 
 /*
- * guest-scanout: what a guest with an assigned device does, in one static program for a small guest's initramfs.
+ * The programs that a small guest draws with. Both own the display's DRM card, read one command a line from their standard input,
+ * and answer each with lines that begin with "@@": SHOWN when a picture is on the screen, FAILED with a reason, DONE with the
+ * command's status last. One thread; all memory goes with the process.
  *
- * It owns the display's DRM card and the assigned device's VFIO group, reads one command a line from its standard input, and
- * answers each with lines that begin with "@@": SHOWN when a picture is on the screen, FAILED with a reason, DONE with the
- * command's status last. main.c has the commands. One thread; all memory goes with the process.
+ *   guest-scanout   what a guest with an assigned device does: it owns that device's VFIO group, too. Static, for an initramfs.
+ *                   main.c has the commands
+ *   guest-gl        what a guest with OpenGL does. gl.c has the commands
+ */
+
+/* ---- serve.c: commands and their answers ----------------------------------------------------------------------------------------
  */
 
 /* Prints "@@FAILED what: why" and returns -errno when result is negative; else returns result. */
 int guest_check(long result, const char *what);
+
+struct guest; /* each program's own */
+
+struct guest_command {
+	const char *name;
+	unsigned words;                                            /* at least, its name included */
+	int (*run)(struct guest *guest, char **words, unsigned n); /* 0 or -errno; words[0]: the name */
+};
+
+/* Runs commands until there are no more lines or one of them is "quit". */
+void guest_serve(const char *program, struct guest *guest, const struct guest_command *commands, size_t n_commands);
 
 /* ---- picture.c: the computed pictures that the host's checker knows (picture.py) ------------------------------------------------
  */
@@ -65,12 +81,16 @@ void card_close(struct card *card);
 /* Probes all connectors and prints a line for each: @@CONNECTOR INDEX connected|disconnected WxH@MILLIHERTZ[*]..., *: preferred. */
 int card_print_connectors(const struct card *card);
 int card_dumb_frame(struct card *card, struct frame *frame);
+/* Makes a framebuffer of frame->handle: frame->image has the layout, offset is the picture's first byte. */
+int card_add_fb(struct card *card, struct frame *frame, uint32_t offset);
 /* Makes a framebuffer of frame->dmabuf: frame->image has the layout, offset is the picture's first byte. */
 int card_import_frame(struct card *card, struct frame *frame, uint32_t offset);
 int card_show(struct card *card, const struct frame *frame);
 int card_flip(struct card *card, const struct frame *frame);  /* returns when the flip is done */
 int card_flush(struct card *card, const struct frame *frame); /* same framebuffer, new pixels */
 int card_set_cursor(struct card *card, uint32_t seed);
+/* The same with an image of 64x64 ARGB8888 that somebody has drawn; the plane keeps it. */
+int card_set_cursor_image(struct card *card, uint32_t handle);
 int card_move_cursor(struct card *card, int32_t x, int32_t y);
 int card_hide_cursor(struct card *card);
 /* Takes the framebuffer off the card and frees all memory of the frame. */

@@ -29,7 +29,7 @@
 #include "guest.h"
 
 /* QEMU's ivshmem-plain: its BAR 2 is memory, and it needs no driver */
-enum { IVSHMEM_VENDOR = 0x1af4, IVSHMEM_DEVICE = 0x1110, MAX_WORDS = 5, DEFAULT_COLUMNS = 8, DEFAULT_ROWS = 16 };
+enum { IVSHMEM_VENDOR = 0x1af4, IVSHMEM_DEVICE = 0x1110, DEFAULT_COLUMNS = 8, DEFAULT_ROWS = 16 };
 
 struct guest {
 	struct card card;
@@ -39,16 +39,6 @@ struct guest {
 	struct frame shown[2]; /* what the CRTC shows, and the other half of a flip */
 	unsigned current;      /* which of them */
 };
-
-int guest_check(long result, const char *what)
-{
-	int error = errno;
-
-	if (result >= 0)
-		return (int)result;
-	printf("@@FAILED %s: %s\n", what, strerror(error));
-	return -error;
-}
 
 static int need_card(struct guest *guest)
 {
@@ -353,13 +343,7 @@ static int command_boots(struct guest *guest, char **words, unsigned n)
 	return 0;
 }
 
-struct command {
-	const char *name;
-	unsigned words; /* at least, its name included */
-	int (*run)(struct guest *guest, char **words, unsigned n);
-};
-
-static const struct command commands[] = {
+static const struct guest_command commands[] = {
 	{ "vfio", 2, command_vfio },
 	{ "contiguous", 2, command_contiguous },
 	{ "stride", 2, command_stride },
@@ -377,24 +361,6 @@ static const struct command commands[] = {
 	{ "connectors", 1, command_connectors },
 };
 
-static int run(struct guest *guest, char **words, unsigned n)
-{
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, words[0]) == 0 && n >= commands[i].words)
-			return commands[i].run(guest, words, n);
-	errno = EINVAL;
-	return guest_check(-1, words[0]);
-}
-
-static unsigned split(char *line, char *words[MAX_WORDS])
-{
-	unsigned n = 0;
-
-	for (char *word = strtok(line, " \r\n"); word && n < MAX_WORDS; word = strtok(NULL, " \r\n"))
-		words[n++] = word;
-	return n;
-}
-
 int main(void)
 {
 	struct guest guest = {
@@ -403,19 +369,8 @@ int main(void)
 		.assigned = { .container = -1, .group = -1, .device = -1 },
 		.shown = { FRAME_NONE, FRAME_NONE },
 	};
-	char line[256], *words[MAX_WORDS];
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	setvbuf(stdin, NULL, _IONBF, 0); /* what poll() sees is what was not read */
-	printf("@@READY guest-scanout\n");
-	while (fgets(line, sizeof(line), stdin)) {
-		unsigned n = split(line, words);
-
-		if (n > 0 && strcmp(words[0], "quit") == 0)
-			break;
-		if (n > 0)
-			printf("@@DONE %d\n", -run(&guest, words, n));
-	}
+	guest_serve("guest-scanout", &guest, commands, sizeof(commands) / sizeof(commands[0]));
 	free_shown(&guest);
 	card_close(&guest.card);
 	assigned_close(&guest.assigned);
