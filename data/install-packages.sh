@@ -7,7 +7,7 @@
 #   test    compilers and tools that only the tests need
 set -eu
 
-build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev libsdl2-dev libx11-dev libepoxy-dev libwayland-dev wayland-protocols scdoc'
+build='gcc libc6-dev meson ninja-build pkg-config libdrm-dev libpixman-1-dev libpng-dev libjansson-dev libglib2.0-dev libsdl2-dev libx11-dev libepoxy-dev libwayland-dev wayland-protocols libvirglrenderer-dev scdoc'
 kit='python3 kmod cpio xz-utils gzip util-linux e2fsprogs debian-archive-keyring'
 test='clang llvm edid-decode xvfb openbox xdotool x11-apps x11-utils'
 

@@ -40,9 +40,10 @@ enum vtr_render_op {
 	VTR_RENDER_TRANSFER_FROM_HOST, /* into the backing */
 	VTR_RENDER_FENCE,              /* fence_done() comes when what was asked for before is drawn */
 	VTR_RENDER_READ,               /* box of a resource into image, upright: row 0 is the top one */
-	VTR_RENDER_EXPORT,             /* a resource as something that a display can sample: exported */
-	VTR_RENDER_EXPORT_BLOB,        /* a HOST3D blob as memory that a VMM can map: mapped */
-	VTR_RENDER_RESET,              /* no contexts, no resources, no fences any more */
+	VTR_RENDER_EXPORT,      /* a resource as something that a display can sample: exported. Its row 0 is the picture's top
+	                           one, or the bottom one (vtr_frame.flipped) if it was created with the flag Y_0_TOP */
+	VTR_RENDER_EXPORT_BLOB, /* a HOST3D blob as memory that a VMM can map: mapped */
+	VTR_RENDER_RESET,       /* no contexts, no resources, no fences any more */
 	VTR_RENDER_OPS,
 };
 

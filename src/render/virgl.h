@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_RENDER_VIRGL_H
+#define VTR_RENDER_VIRGL_H
+
+#include <epoxy/egl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifndef VIRGL_RENDERER_UNSTABLE_APIS
+#define VIRGL_RENDERER_UNSTABLE_APIS // callbacks version 4, fences of contexts
+#endif
+#include <virgl/virglrenderer.h>
+
+#include <vitrine/log.h>
+#include <vitrine/loop.h>
+
+#include "render/renderer.h"
+
+/* virglrenderer in this process: what its files know of each other. virgl.c says how they belong together. */
+
+/* ---- virgl_display.c: the EGLDisplay that is drawn with ---- */
+
+/* Held by the renderer and by each EGLImage that it gave away; who lets go last ends it, if it is ours. */
+struct vtr_virgl_display {
+	atomic_uint holders;
+	EGLDisplay display;
+	bool ours; // to be terminated
+};
+
+/* Calls try with EGLDisplays, the best first, until it returns 0. What options says is the only one, if it says. NULL with *error
+ * of the last that was tried. */
+struct vtr_virgl_display *vtr_virgl_display_choose(const struct vtr_renderer_options *options,
+                                                   int (*try)(void *data, EGLDisplay display, struct vtr_error *error), void *data,
+                                                   struct vtr_error *error);
+struct vtr_virgl_display *vtr_virgl_display_hold(struct vtr_virgl_display *display);
+void vtr_virgl_display_let_go(struct vtr_virgl_display *display); /* any thread; NULL is fine */
+bool vtr_virgl_has_extension(const char *extensions, const char *name);
+
+/* ---- virgl_gl.c: GL contexts ---- */
+
+enum { VTR_VIRGL_MAX_SPARE = 64 };
+
+/* All contexts share objects with root, which virglrenderer never sees: what is drawn with is visible everywhere. */
+struct vtr_virgl_gl {
+	struct vtr_virgl_display *held;
+	EGLDisplay display;
+	EGLConfig config;
+	bool gles;
+	EGLContext root;
+	EGLContext current; // that virglrenderer made current on the device thread
+	int major, minor;   // of root: the best there is
+	EGLContext spare[VTR_VIRGL_MAX_SPARE];
+	unsigned n_spare;
+	atomic_bool lost; // a context could not be made current
+	pthread_t thread; // the device thread: virglrenderer makes contexts current on one of its own, too
+};
+
+/* Chooses a display on which contexts can be made. 0, or -errno with *error. Leaves root current. */
+int vtr_virgl_gl_init(struct vtr_virgl_gl *gl, const struct vtr_renderer_options *options, struct vtr_error *error);
+void vtr_virgl_gl_finish(struct vtr_virgl_gl *gl);
+/* Before virglrenderer is called: what it believes to be current is. False: the display is gone. */
+bool vtr_virgl_gl_enter(struct vtr_virgl_gl *gl);
+/* So many more contexts can be made for certain: virglrenderer cannot do without those that it asks for. 0 or -ENOMEM. */
+int vtr_virgl_gl_reserve(struct vtr_virgl_gl *gl, unsigned count);
+/* root is current until virglrenderer's context 0 is again. False: the display is gone. */
+bool vtr_virgl_gl_begin(struct vtr_virgl_gl *gl);
+void vtr_virgl_gl_end(struct vtr_virgl_gl *gl);
+
+/* Those of struct virgl_renderer_callbacks; their cookie is the struct vtr_virgl. */
+virgl_renderer_gl_context vtr_virgl_create_gl_context(void *cookie, int scanout, struct virgl_renderer_gl_ctx_param *param);
+void vtr_virgl_destroy_gl_context(void *cookie, virgl_renderer_gl_context context);
+int vtr_virgl_make_current(void *cookie, int scanout, virgl_renderer_gl_context context);
+void *vtr_virgl_get_egl_display(void *cookie);
+
+/* ---- virgl_resource.c, virgl_memory.c ---- */
+
+struct vtr_virgl_resource {
+	uint32_t id;
+	bool blob;
+	uint32_t target, nr_samples; // of CREATE_3D
+	uint64_t size;               // of a blob, bytes
+	struct iovec *backing;       // NULL: none
+	int n_backing;
+	struct vtr_virgl_resource *next; // in its bucket
+};
+
+enum {
+	VTR_VIRGL_BUCKETS = 1024,
+
+	/* Gallium's targets, as RESOURCE_CREATE_3D has them */
+	VTR_PIPE_BUFFER = 0,
+	VTR_PIPE_TEXTURE_1D,
+	VTR_PIPE_TEXTURE_2D,
+	VTR_PIPE_TEXTURE_3D,
+	VTR_PIPE_TEXTURE_CUBE,
+	VTR_PIPE_TEXTURE_RECT,
+	VTR_PIPE_TEXTURE_1D_ARRAY,
+	VTR_PIPE_TEXTURE_2D_ARRAY,
+	VTR_PIPE_TEXTURE_CUBE_ARRAY,
+};
+
+/* virglrenderer's, which its header does not define. */
+struct virgl_box {
+	uint32_t x, y, z, w, h, d;
+};
+
+/* ---- virgl_fence.c ---- */
+
+/* One that virglrenderer has. */
+struct vtr_virgl_fence {
+	uint64_t id;     // the caller's
+	uint64_t number; // ours, rising from 1; virglrenderer knows the low 32 bits of those without a context
+	uint32_t ctx_id; // 0: of no context
+	bool passed;
+	struct vtr_virgl_fence *next;
+};
+
+struct vtr_virgl_context {
+	uint32_t id;
+	unsigned subs; // sub-contexts: GL contexts of its own
+	struct vtr_virgl_context *next;
+};
+
+struct vtr_virgl {
+	struct vtr_renderer base;
+	struct vtr_loop *loop;
+	struct virgl_renderer_callbacks callbacks; // virglrenderer refers to it
+	struct vtr_virgl_gl gl;
+	bool begun; // virgl_renderer_init()
+	bool lost;
+
+	struct vtr_virgl_resource *resources[VTR_VIRGL_BUCKETS];
+	unsigned n_resources;
+	struct vtr_virgl_context *contexts;
+	unsigned n_contexts, n_subs;
+
+	struct vtr_virgl_fence *fences, **fences_end; // in the order in which they were asked for
+	uint64_t last_fence;
+	struct vtr_source *poll_source; // virglrenderer's own fd
+	struct vtr_source *poll_timer;  // where it has none
+	unsigned calls;                 // under way: passed fences are told of when there is none
+};
+
+static inline struct vtr_virgl *vtr_virgl_from_base(struct vtr_renderer *renderer)
+{
+	return (struct vtr_virgl *)renderer;
+}
+
+/* ---- virgl_format.c ---- */
+
+/* Is a pixel of that format of virglrenderer's in memory what fourcc says, or the same without alpha? */
+bool vtr_virgl_same_layout(uint32_t format, uint32_t fourcc);
+
+/* ---- what all of them use ---- */
+
+/* An errno of virglrenderer, whichever sign it gave it, as ours. */
+int vtr_virgl_code(int result);
+/* Before virglrenderer is called from outside of a call. False: the renderer is lost, and its listener knows. */
+bool vtr_virgl_check(struct vtr_virgl *virgl);
+
+/* NULL: nothing has that id. */
+struct vtr_virgl_resource *vtr_virgl_resource(struct vtr_virgl *virgl, uint32_t id);
+struct vtr_virgl_context *vtr_virgl_context(struct vtr_virgl *virgl, uint32_t id);
+
+/* The spans as virglrenderer takes them; the caller frees *backing. 0, -EOPNOTSUPP (memory that the CPU cannot write), -EINVAL
+ * (none) or -ENOMEM. */
+int vtr_virgl_backing_from_spans(const struct vtr_spans *spans, struct iovec **backing, int *count);
+/* virglrenderer forgets it, and it is freed. */
+void vtr_virgl_backing_detach(struct vtr_virgl_resource *resource);
+
+/* All that the guest has. */
+void vtr_virgl_destroy_contexts(struct vtr_virgl *virgl);
+void vtr_virgl_destroy_resources(struct vtr_virgl *virgl);
+
+/* Watches for fences that pass. 0 or -ENOMEM. */
+int vtr_virgl_fences_init(struct vtr_virgl *virgl);
+void vtr_virgl_fences_finish(struct vtr_virgl *virgl);
+/* Those of a context that is no more have passed. */
+void vtr_virgl_fences_of_context_pass(struct vtr_virgl *virgl, uint32_t ctx_id);
+void vtr_virgl_fences_forget(struct vtr_virgl *virgl);
+/* Tells the listener of those that passed. */
+void vtr_virgl_fences_tell(struct vtr_virgl *virgl);
+void vtr_virgl_write_fence(void *cookie, uint32_t number);
+void vtr_virgl_write_context_fence(void *cookie, uint32_t ctx_id, uint32_t ring_idx, uint64_t number);
+
+/* The calls, with what vtr_renderer_impl.call says they return. */
+int vtr_virgl_ctx_create(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_ctx_destroy(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_ctx_attach_resource(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_ctx_detach_resource(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_submit(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_create_blob(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_unref(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_attach_backing(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_detach_backing(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_transfer_to_host(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_transfer_from_host(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_fence(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_read(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_export(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_export_blob(struct vtr_virgl *virgl, struct vtr_render_call *call);
+int vtr_virgl_reset(struct vtr_virgl *virgl, struct vtr_render_call *call);
+
+#endif

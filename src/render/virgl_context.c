@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Contexts and their command streams. What a stream says is virglrenderer's to check; two things are seen to before it gets one:
+ * that its commands end where it ends, and that the GL contexts which it asks for (sub-contexts, one for each context of the
+ * guest's OpenGL) can be made, are not too many, and are made ahead.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "render/virgl.h"
+
+enum {
+	MAX_SUBS = 64,      /* of a context and in one stream */
+	MAX_ALL_SUBS = 512, /* a GL context each */
+
+	/* virglrenderer's protocol: a command's header says what it is, and how many words follow */
+	CCMD_CREATE_SUB_CTX = 29,
+	CCMD_DESTROY_SUB_CTX = 30,
+};
+
+int vtr_virgl_code(int result)
+{
+	int code = abs(result);
+
+	return !code || code == ENOMEM || code == ENOENT ? -code : -EINVAL;
+}
+
+struct vtr_virgl_context *vtr_virgl_context(struct vtr_virgl *virgl, uint32_t id)
+{
+	struct vtr_virgl_context *context = virgl->contexts;
+
+	while (context && context->id != id)
+		context = context->next;
+	return context;
+}
+
+static bool has_capset(const struct vtr_virgl *virgl, uint32_t id)
+{
+	for (uint32_t i = 0; i < virgl->base.n_capsets; i++)
+		if (virgl->base.capsets[i].id == id)
+			return true;
+	return !id;
+}
+
+static int create(const struct vtr_render_args *args)
+{
+	char name[sizeof(args->ctx_create.name) + 1] = { 0 };
+	uint32_t length = args->ctx_create.name_length, capset = args->ctx_create.capset_id;
+
+	if (length >= sizeof(name))
+		length = sizeof(name) - 1;
+	memcpy(name, args->ctx_create.name, length);
+	return capset ? virgl_renderer_context_create_with_flags(args->ctx_id, capset, length, name)
+	              : virgl_renderer_context_create(args->ctx_id, length, name);
+}
+
+int vtr_virgl_ctx_create(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	const struct vtr_render_args *args = &call->args;
+
+	if (!args->ctx_id || !has_capset(virgl, args->ctx_create.capset_id) || vtr_virgl_context(virgl, args->ctx_id))
+		return -EINVAL;
+	if (virgl->n_contexts >= VTR_MAX_CONTEXTS || vtr_virgl_gl_reserve(&virgl->gl, 1) < 0)
+		return -ENOMEM;
+	struct vtr_virgl_context *context = malloc(sizeof(*context));
+	if (!context)
+		return -ENOMEM;
+	int code = vtr_virgl_code(create(args));
+	if (code) {
+		free(context);
+		return code;
+	}
+	*context = (struct vtr_virgl_context){ .id = args->ctx_id, .next = virgl->contexts };
+	virgl->contexts = context;
+	virgl->n_contexts++;
+	return 0;
+}
+
+static void destroy(struct vtr_virgl *virgl, struct vtr_virgl_context **link)
+{
+	struct vtr_virgl_context *context = *link;
+
+	virgl_renderer_context_destroy(context->id);
+	vtr_virgl_fences_of_context_pass(virgl, context->id);
+	*link = context->next;
+	virgl->n_contexts--;
+	virgl->n_subs -= context->subs;
+	free(context);
+}
+
+int vtr_virgl_ctx_destroy(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	struct vtr_virgl_context **link = &virgl->contexts;
+
+	while (*link && (*link)->id != call->args.ctx_id)
+		link = &(*link)->next;
+	if (!*link)
+		return -ENOENT;
+	destroy(virgl, link);
+	return 0;
+}
+
+void vtr_virgl_destroy_contexts(struct vtr_virgl *virgl)
+{
+	while (virgl->contexts)
+		destroy(virgl, &virgl->contexts);
+}
+
+int vtr_virgl_ctx_attach_resource(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	if (!vtr_virgl_context(virgl, call->args.ctx_id) || !vtr_virgl_resource(virgl, call->args.resource_id))
+		return -ENOENT;
+	virgl_renderer_ctx_attach_resource((int)call->args.ctx_id, (int)call->args.resource_id);
+	return 0;
+}
+
+int vtr_virgl_ctx_detach_resource(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	if (!vtr_virgl_context(virgl, call->args.ctx_id) || !vtr_virgl_resource(virgl, call->args.resource_id))
+		return -ENOENT;
+	virgl_renderer_ctx_detach_resource((int)call->args.ctx_id, (int)call->args.resource_id);
+	return 0;
+}
+
+/* ---- streams ---- */
+
+/* How many sub-contexts it asks for. False: its last command is cut off. */
+static bool scan(const uint32_t *words, size_t count, unsigned *creates, unsigned *destroys)
+{
+	size_t at = 0;
+
+	*creates = *destroys = 0;
+	while (at < count) {
+		uint32_t command = words[at] & 0xff, length = words[at] >> 16;
+
+		*creates += command == CCMD_CREATE_SUB_CTX;
+		*destroys += command == CCMD_DESTROY_SUB_CTX;
+		if (length >= count - at)
+			return false;
+		at += 1 + length;
+	}
+	return true;
+}
+
+int vtr_virgl_submit(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	struct vtr_virgl_context *context = vtr_virgl_context(virgl, call->args.ctx_id);
+	size_t words = call->size / 4;
+	unsigned creates, destroys;
+
+	if (!context)
+		return -ENOENT;
+	if (call->size % 4 || call->size > VTR_MAX_SUBMIT || !scan(call->data, words, &creates, &destroys))
+		return -EINVAL;
+	if (creates > MAX_SUBS || context->subs + creates > MAX_SUBS || virgl->n_subs + creates > MAX_ALL_SUBS ||
+	    vtr_virgl_gl_reserve(&virgl->gl, creates) < 0)
+		return -ENOMEM;
+	/* it does not write to the stream: its prototype just has no const */
+	int code = vtr_virgl_code(virgl_renderer_submit_cmd((void *)call->data, (int)context->id, (int)words));
+	context->subs += creates;
+	virgl->n_subs += creates;
+	destroys = destroys < context->subs ? destroys : context->subs;
+	context->subs -= destroys;
+	virgl->n_subs -= destroys;
+	return code;
+}

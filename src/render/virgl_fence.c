@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fences. virglrenderer waits for the GPU on a thread of its own (VIRGL_RENDERER_THREAD_SYNC) and makes its fd readable; then
+ * virgl_renderer_poll(), on the device thread, says which fences passed. Where it has no such thread, a timer asks, while there
+ * are fences.
+ *
+ * Fences of no ring pass in the order in which they were asked for, and one that is told of stands for those before it, which
+ * virglrenderer may leave out. They are known to it by 32 bits. So do those of a context, with 64 bits; a virgl context draws in
+ * one queue, whatever rings the guest has made of it, so that all its rings are virglrenderer's ring 0 here. A context takes its
+ * fences with it, unsaid: they have passed then.
+ *
+ * The listener is told when virglrenderer has returned, because it may well ask for the next thing at once.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "render/virgl.h"
+
+enum { POLL_NS = 2000000 };
+
+static void poll_virgl(struct vtr_virgl *virgl)
+{
+	if (!vtr_virgl_check(virgl))
+		return;
+	virgl->calls++;
+	virgl_renderer_poll();
+	virgl->calls--;
+	vtr_virgl_fences_tell(virgl);
+}
+
+static void fd_readable(int fd, uint32_t events, void *data)
+{
+	poll_virgl(data);
+}
+
+static void arm(struct vtr_virgl *virgl)
+{
+	if (virgl->poll_timer)
+		vtr_timer_arm(virgl->poll_timer, virgl->fences ? vtr_now_ns() + POLL_NS : 0);
+}
+
+static void timer_due(void *data)
+{
+	struct vtr_virgl *virgl = data;
+
+	poll_virgl(virgl);
+	arm(virgl);
+}
+
+int vtr_virgl_fences_init(struct vtr_virgl *virgl)
+{
+	int fd = virgl_renderer_get_poll_fd();
+
+	if (fd >= 0)
+		virgl->poll_source = vtr_loop_add_fd(virgl->loop, fd, EPOLLIN, fd_readable, virgl);
+	else
+		virgl->poll_timer = vtr_loop_add_timer(virgl->loop, timer_due, virgl);
+	return virgl->poll_source || virgl->poll_timer ? 0 : -ENOMEM;
+}
+
+void vtr_virgl_fences_finish(struct vtr_virgl *virgl)
+{
+	vtr_virgl_fences_forget(virgl);
+	vtr_source_remove(virgl->poll_source);
+	vtr_source_remove(virgl->poll_timer);
+	virgl->poll_source = virgl->poll_timer = NULL;
+}
+
+/* ---- asking ---- */
+
+int vtr_virgl_fence(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	uint32_t ctx_id = call->args.fence.has_ring ? call->args.ctx_id : 0;
+	int result;
+
+	if (call->args.fence.has_ring && !vtr_virgl_context(virgl, ctx_id))
+		return -ENOENT;
+	struct vtr_virgl_fence *fence = malloc(sizeof(*fence));
+	if (!fence)
+		return -ENOMEM;
+	*fence = (struct vtr_virgl_fence){ .id = call->args.fence.id, .number = virgl->last_fence + 1, .ctx_id = ctx_id };
+	if (ctx_id)
+		result = virgl_renderer_context_create_fence(ctx_id, 0, 0, fence->number);
+	else
+		result = virgl_renderer_create_fence((int)fence->number, 0);
+	if (result) {
+		free(fence);
+		return vtr_virgl_code(result);
+	}
+	virgl->last_fence++;
+	*virgl->fences_end = fence;
+	virgl->fences_end = &fence->next;
+	arm(virgl);
+	return 0;
+}
+
+/* ---- passing ---- */
+
+/* The fences of ctx_id up to number. */
+static void pass(struct vtr_virgl *virgl, uint32_t ctx_id, uint64_t number)
+{
+	for (struct vtr_virgl_fence *fence = virgl->fences; fence; fence = fence->next)
+		if (fence->ctx_id == ctx_id && fence->number <= number)
+			fence->passed = true;
+}
+
+void vtr_virgl_write_fence(void *cookie, uint32_t number)
+{
+	struct vtr_virgl *virgl = cookie;
+	/* of all numbers with these low bits, the newest that was given out */
+	uint64_t whole = virgl->last_fence - (uint32_t)((uint32_t)virgl->last_fence - number);
+
+	pass(virgl, 0, whole);
+}
+
+void vtr_virgl_write_context_fence(void *cookie, uint32_t ctx_id, uint32_t ring_idx, uint64_t number)
+{
+	pass(cookie, ctx_id, number);
+}
+
+void vtr_virgl_fences_of_context_pass(struct vtr_virgl *virgl, uint32_t ctx_id)
+{
+	pass(virgl, ctx_id, UINT64_MAX);
+}
+
+static struct vtr_virgl_fence *take_passed(struct vtr_virgl *virgl)
+{
+	for (struct vtr_virgl_fence **link = &virgl->fences; *link; link = &(*link)->next) {
+		struct vtr_virgl_fence *fence = *link;
+
+		if (!fence->passed)
+			continue;
+		*link = fence->next;
+		if (!fence->next)
+			virgl->fences_end = link;
+		return fence;
+	}
+	return NULL;
+}
+
+void vtr_virgl_fences_tell(struct vtr_virgl *virgl)
+{
+	struct vtr_virgl_fence *fence;
+
+	while (!virgl->calls && (fence = take_passed(virgl))) {
+		uint64_t id = fence->id;
+
+		free(fence);
+		if (virgl->base.listener)
+			virgl->base.listener->fence_done(virgl->base.listener_data, id);
+	}
+}
+
+void vtr_virgl_fences_forget(struct vtr_virgl *virgl)
+{
+	while (virgl->fences) {
+		struct vtr_virgl_fence *fence = virgl->fences;
+
+		virgl->fences = fence->next;
+		free(fence);
+	}
+	virgl->fences_end = &virgl->fences;
+	arm(virgl);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Resources: textures and buffers of virglrenderer, and blobs. It has its own table of them; ours says what is there, because it
+ * replaces one by another of the same id, and ignores ids that it does not know.
+ *
+ * It checks what it is asked to create against what GL can do, but not all: what it would hand on to GL unseen, or reckon with
+ * without looking for an overflow, is refused here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <linux/virtio_gpu.h>
+
+#include "render/virgl.h"
+
+enum {
+	MAX_LAYERS = 2048, /* GL has as many at least */
+	MAX_DEPTH = 2048,
+	MAX_SAMPLES = 32,
+	MAX_FORMAT = 1024,
+};
+
+#define MAX_BUFFER_BYTES (UINT64_C(1) << 30)
+#define MAX_TEXELS (UINT64_C(1) << 28) // as many as 16384x16384
+
+static struct vtr_virgl_resource **slot(struct vtr_virgl *virgl, uint32_t id)
+{
+	struct vtr_virgl_resource **link = &virgl->resources[id % VTR_VIRGL_BUCKETS];
+
+	while (*link && (*link)->id != id)
+		link = &(*link)->next;
+	return link;
+}
+
+struct vtr_virgl_resource *vtr_virgl_resource(struct vtr_virgl *virgl, uint32_t id)
+{
+	return *slot(virgl, id);
+}
+
+/* An id that is free gets a resource, not yet in the table. */
+static int prepare(struct vtr_virgl *virgl, uint32_t id, struct vtr_virgl_resource **resource)
+{
+	if (!id || vtr_virgl_resource(virgl, id))
+		return -EINVAL;
+	if (virgl->n_resources >= VTR_MAX_RESOURCES)
+		return -ENOMEM;
+	*resource = calloc(1, sizeof(**resource));
+	if (!*resource)
+		return -ENOMEM;
+	(*resource)->id = id;
+	return 0;
+}
+
+static int insert(struct vtr_virgl *virgl, struct vtr_virgl_resource *resource, int code)
+{
+	if (code) {
+		free(resource->backing);
+		free(resource);
+		return code;
+	}
+	*slot(virgl, resource->id) = resource;
+	virgl->n_resources++;
+	return 0;
+}
+
+/* Backing first: virglrenderer keeps what it points to for as long as somebody else refers to the resource. */
+static void destroy(struct vtr_virgl *virgl, struct vtr_virgl_resource **link)
+{
+	struct vtr_virgl_resource *resource = *link;
+
+	vtr_virgl_backing_detach(resource);
+	virgl_renderer_resource_unref(resource->id);
+	*link = resource->next;
+	virgl->n_resources--;
+	free(resource);
+}
+
+int vtr_virgl_unref(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	struct vtr_virgl_resource **link = slot(virgl, call->args.resource_id);
+
+	if (!*link)
+		return -ENOENT;
+	destroy(virgl, link);
+	return 0;
+}
+
+void vtr_virgl_destroy_resources(struct vtr_virgl *virgl)
+{
+	for (unsigned i = 0; i < VTR_VIRGL_BUCKETS; i++)
+		while (virgl->resources[i])
+			destroy(virgl, &virgl->resources[i]);
+}
+
+/* ---- RESOURCE_CREATE_3D ---- */
+
+static bool levels_fit(uint32_t last_level, uint32_t width, uint32_t height, uint32_t depth)
+{
+	uint32_t largest = width > height ? width : height;
+
+	if (depth > largest)
+		largest = depth;
+	return last_level < 32 && largest >> last_level;
+}
+
+static bool texture_is_valid(uint32_t target, uint32_t width, uint32_t height, uint32_t depth, uint32_t layers)
+{
+	if (width > VTR_MAX_DIMENSION || height > VTR_MAX_DIMENSION || depth > MAX_DEPTH || layers > MAX_LAYERS)
+		return false;
+	if (depth > 1 && target != VTR_PIPE_TEXTURE_3D)
+		return false;
+	if (height > 1 && (target == VTR_PIPE_TEXTURE_1D || target == VTR_PIPE_TEXTURE_1D_ARRAY))
+		return false;
+	return (uint64_t)width * height * depth <= MAX_TEXELS / layers;
+}
+
+static bool is_valid(const struct vtr_render_args *args)
+{
+	uint32_t width = args->create_3d.width, height = args->create_3d.height, depth = args->create_3d.depth;
+	uint32_t target = args->create_3d.target, layers = args->create_3d.array_size;
+
+	if (target > VTR_PIPE_TEXTURE_CUBE_ARRAY || !args->create_3d.format || args->create_3d.format > MAX_FORMAT || !width ||
+	    !height || !depth || args->create_3d.nr_samples > MAX_SAMPLES ||
+	    args->create_3d.flags & ~(uint32_t)VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP ||
+	    !levels_fit(args->create_3d.last_level, width, height, depth))
+		return false;
+	if (target == VTR_PIPE_BUFFER)
+		return width <= MAX_BUFFER_BYTES && height == 1 && depth == 1 && layers <= 1 && !args->create_3d.nr_samples;
+	if (!layers)
+		layers = target < VTR_PIPE_TEXTURE_CUBE || target == VTR_PIPE_TEXTURE_RECT; // that have none
+	return layers && texture_is_valid(target, width, height, depth, layers);
+}
+
+int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	const struct vtr_render_args *args = &call->args;
+	struct vtr_virgl_resource *resource;
+	struct virgl_renderer_resource_create_args create = {
+		.handle = args->resource_id,
+		.target = args->create_3d.target,
+		.format = args->create_3d.format,
+		.bind = args->create_3d.bind,
+		.width = args->create_3d.width,
+		.height = args->create_3d.height,
+		.depth = args->create_3d.depth,
+		.array_size = args->create_3d.array_size,
+		.last_level = args->create_3d.last_level,
+		.nr_samples = args->create_3d.nr_samples,
+		.flags = args->create_3d.flags,
+	};
+	int code = is_valid(args) ? prepare(virgl, args->resource_id, &resource) : -EINVAL;
+
+	if (code < 0)
+		return code;
+	resource->target = create.target;
+	resource->nr_samples = create.nr_samples;
+	return insert(virgl, resource, vtr_virgl_code(virgl_renderer_resource_create(&create, NULL, 0)));
+}
+
+/* ---- RESOURCE_CREATE_BLOB ---- */
+
+static int create_blob(struct vtr_virgl *virgl, const struct vtr_render_args *args, struct vtr_virgl_resource *resource)
+{
+	const struct virgl_renderer_resource_create_blob_args create = {
+		.res_handle = args->resource_id,
+		.ctx_id = args->ctx_id,
+		.blob_mem = args->create_blob.blob_mem,
+		.blob_flags = args->create_blob.blob_flags,
+		.blob_id = args->create_blob.blob_id,
+		.size = args->create_blob.size,
+		.iovecs = resource->backing,
+		.num_iovs = (uint32_t)resource->n_backing,
+	};
+
+	return vtr_virgl_code(virgl_renderer_resource_create_blob(&create));
+}
+
+int vtr_virgl_create_blob(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	const struct vtr_render_args *args = &call->args;
+	bool of_host = args->create_blob.blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST;
+	bool of_guest = args->create_blob.blob_mem != VIRTIO_GPU_BLOB_MEM_HOST3D;
+	struct vtr_virgl_resource *resource;
+	int code;
+
+	if (args->create_blob.blob_mem < VIRTIO_GPU_BLOB_MEM_GUEST ||
+	    args->create_blob.blob_mem > VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST || !args->create_blob.size ||
+	    of_guest != (call->spans && call->spans->count))
+		return -EINVAL;
+	if (of_host && !vtr_virgl_context(virgl, args->ctx_id))
+		return -ENOENT;
+	if (of_guest && call->spans->length < args->create_blob.size)
+		return -EINVAL;
+	code = prepare(virgl, args->resource_id, &resource);
+	if (code < 0)
+		return code;
+	resource->blob = true;
+	resource->size = args->create_blob.size;
+	if (of_guest)
+		code = vtr_virgl_backing_from_spans(call->spans, &resource->backing, &resource->n_backing);
+	return insert(virgl, resource, code ? code : create_blob(virgl, args, resource));
+}
+
+/* ---- backing and transfers ---- */
+
+int vtr_virgl_attach_backing(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	struct vtr_virgl_resource *resource = vtr_virgl_resource(virgl, call->args.resource_id);
+	struct iovec *backing;
+	int count, code;
+
+	if (!resource)
+		return -ENOENT;
+	if (resource->backing)
+		return -EINVAL;
+	code = vtr_virgl_backing_from_spans(call->spans, &backing, &count);
+	if (code < 0)
+		return code;
+	code = vtr_virgl_code(virgl_renderer_resource_attach_iov((int)resource->id, backing, count));
+	if (code) {
+		free(backing);
+		return code;
+	}
+	resource->backing = backing;
+	resource->n_backing = count;
+	return 0;
+}
+
+int vtr_virgl_detach_backing(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	struct vtr_virgl_resource *resource = vtr_virgl_resource(virgl, call->args.resource_id);
+
+	if (!resource)
+		return -ENOENT;
+	vtr_virgl_backing_detach(resource);
+	return 0;
+}
+
+static int transfer(struct vtr_virgl *virgl, const struct vtr_render_args *args, bool to_host)
+{
+	const struct vtr_virgl_resource *resource = vtr_virgl_resource(virgl, args->resource_id);
+	const struct vtr_render_box *from = &args->transfer.box;
+	struct virgl_box box = { from->x, from->y, from->z, from->w, from->h, from->d };
+	uint32_t level = args->transfer.level, stride = args->transfer.stride, layer_stride = args->transfer.layer_stride;
+	int result;
+
+	if (!resource || (args->ctx_id && !vtr_virgl_context(virgl, args->ctx_id)))
+		return -ENOENT;
+	if (!resource->backing || level >= 32)
+		return -EINVAL;
+	if (to_host)
+		result = virgl_renderer_transfer_write_iov(args->resource_id, args->ctx_id, (int)level, stride, layer_stride, &box,
+		                                           args->transfer.offset, NULL, 0);
+	else
+		result = virgl_renderer_transfer_read_iov(args->resource_id, args->ctx_id, level, stride, layer_stride, &box,
+		                                          args->transfer.offset, NULL, 0);
+	return vtr_virgl_code(result);
+}
+
+int vtr_virgl_transfer_to_host(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	return transfer(virgl, &call->args, true);
+}
+
+int vtr_virgl_transfer_from_host(struct vtr_virgl *virgl, struct vtr_render_call *call)
+{
+	return transfer(virgl, &call->args, false);
+}
