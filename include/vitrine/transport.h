@@ -84,10 +84,11 @@ VTR_API void vtr_vhost_user_server_on_leave(struct vtr_vhost_user_server *server
 VTR_API void vtr_vhost_user_server_on_gpu_socket(struct vtr_vhost_user_server *server, int (*func)(int fd, void *data), void *data);
 /* Keeps what a successor of this process has to know of the guest, should this one be killed, in the file path, which is created
  * with mode 0600 and removed when the server is destroyed while no front-end is connected. The file should lie in a tmpfs: it is
- * never synchronized. path NULL: the socket's with ".state" behind it, where that is in a tmpfs. Front-ends that keep such memory themselves (INFLIGHT_SHMFD) do not need it. Call it before the loop runs. 0,
- * or -errno with *error (may be NULL), which names cause and remedy: -EBUSY (another process has the file), -EEXIST (it is not a
- * state file of this version, or not this user's alone), UNSUPPORTED -EOPNOTSUPP (path is NULL, and the socket has none or one that
- * is not in a tmpfs), or what the system says. */
+ * never synchronized. path NULL: the socket's with ".state" behind it, where that is in a tmpfs. Front-ends that keep such memory
+ * themselves (INFLIGHT_SHMFD) do not need it. Call it before the loop runs. 0, or -errno with *error (may be NULL), which names
+ * cause and remedy: -EBUSY (another process has the file), -EEXIST (it is not a state file of this version, or not this user's
+ * alone), UNSUPPORTED -EOPNOTSUPP (path is NULL, and the socket has none or one that is not in a tmpfs), or what the system says.
+ */
 VTR_API int vtr_vhost_user_server_keep_state(struct vtr_vhost_user_server *server, const char *path, struct vtr_error *error);
 /* Does without these protocol features (a bit each) with front-ends to come: for tests of what happens then. */
 VTR_API void vtr_vhost_user_server_withhold(struct vtr_vhost_user_server *server, uint64_t protocol_features);
@@ -172,6 +173,7 @@ enum {
 	VTR_VHOST_USER_MAX_IOTLB = 65536,        /* entries of the translation table */
 	VTR_VHOST_USER_MAX_HELD = 64,            /* misses that wait for their entry */
 	VTR_VHOST_USER_MAX_SHARED_OBJECTS = 256, /* that the back-end has announced */
+	VTR_VHOST_USER_MAX_SHM_MAPPINGS = 4096,  /* of the back-end's, in its shared memory regions */
 };
 
 /* The back-end's requests, where somebody else than the front-end knows the answer. Any of them may be NULL, and may be called from
@@ -201,6 +203,7 @@ struct vtr_vhost_user_frontend_status {
 	uint64_t misses, updates, invalidations; /* IOTLB messages */
 	uint64_t access_failures;                /* that it reported */
 	uint64_t refused;                        /* requests of the back-end that were */
+	uint32_t shm_mappings;                   /* what is mapped now in shared memory regions */
 };
 
 /* Connects, and agrees on protocol features. NULL with errno (EPROTO: not a vhost-user back-end, or one we cannot talk to). */
@@ -273,6 +276,13 @@ VTR_API int vtr_vhost_user_frontend_iotlb_remove(struct vtr_vhost_user_frontend 
 
 /* The fd of an object that the back-end has announced (SHARED_OBJECT), the caller's. -ENOENT: it has not. */
 VTR_API int vtr_vhost_user_frontend_shared_object(struct vtr_vhost_user_frontend *frontend, const uint8_t uuid[16], int *fd);
+
+/* The device's shared memory region with that id (SHMEM; virtio 1.3, 2.10), for the VMM to show its guest: *size bytes of address
+ * space, in which the back-end's SHMEM_MAP and SHMEM_UNMAP are carried out. Where nothing is mapped there is private memory: a
+ * guest that strays there reads zeros or what it wrote, and no access faults (a file that is truncated under a mapping reads as
+ * zeros, too). NULL, and *size is 0: there is no such region. Valid until the front-end is destroyed; what is mapped stays when the
+ * connection ends, and goes when the device is reset. */
+VTR_API void *vtr_vhost_user_frontend_shm(const struct vtr_vhost_user_frontend *frontend, uint8_t shmid, uint64_t *size);
 
 /* GPU_SET_SOCKET: the back-end's end of the display socket (docs/interop/vhost-user-gpu.rst); not taken. */
 VTR_API int vtr_vhost_user_frontend_gpu_set_socket(struct vtr_vhost_user_frontend *frontend, int socket);

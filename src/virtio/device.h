@@ -44,6 +44,9 @@ struct vtr_virtio_device_impl {
 	/* Another device of the VM wants the object that the guest knows by this UUID, a dmabuf: an fd (CLOEXEC) of the caller's,
 	 * or -errno. NULL: this type exports none. */
 	int (*export_object)(struct vtr_virtio_device *device, const uint8_t uuid[16]);
+	/* The shared memory regions of the device (virtio 1.3, 2.10): bytes of the one with that id, a power of two not below the
+	 * page size, or 0: there is none. Never changes. NULL: there are none. */
+	uint64_t (*shm_size)(const struct vtr_virtio_device *device, uint8_t shmid);
 	/* Back to the state after power-on: all resources gone, all chains forgotten. */
 	void (*reset)(struct vtr_virtio_device *device);
 	/* What a successor of this process has to know of the driver. saved_size: bytes of memory that it takes; save: it is kept
@@ -56,6 +59,16 @@ struct vtr_virtio_device_impl {
 	void (*abandoned)(struct vtr_virtio_device *device);
 };
 
+/* A part of a shared memory region. */
+struct vtr_virtio_shm_range {
+	uint8_t shmid;
+	uint64_t offset, size; /* bytes, multiples of the page size, inside the region */
+};
+
+/* What came of vtr_virtio_shm_map() or _unmap(): 0; -EREMOTEIO: the VMM refused; -ETIMEDOUT: it has not answered, and may still do
+ * what it was asked for; -ECONNRESET: nobody is there any more who could. From the loop. */
+typedef void (*vtr_virtio_shm_done)(int result, void *data);
+
 /* Set by the transport. */
 struct vtr_virtio_transport_impl {
 	void (*interrupt_queue)(void *data, unsigned queue); /* used ring changed and the driver wants to know */
@@ -63,6 +76,10 @@ struct vtr_virtio_transport_impl {
 	/* export_object can be asked for this one from now on, or no longer. NULL: there is nobody who would. */
 	void (*object_added)(void *data, const uint8_t uuid[16]);
 	void (*object_removed)(void *data, const uint8_t uuid[16]);
+	/* As vtr_virtio_shm_map() and vtr_virtio_shm_unmap(). Both NULL: this transport has no shared memory regions. */
+	int (*shm_map)(void *data, const struct vtr_virtio_shm_range *range, int fd, uint64_t fd_offset, bool writable,
+	               vtr_virtio_shm_done done, void *done_data);
+	int (*shm_unmap)(void *data, const struct vtr_virtio_shm_range *range, vtr_virtio_shm_done done, void *done_data);
 };
 
 /* Answers of a queue that could not be written yet, in the order they were given. */
@@ -112,10 +129,21 @@ void vtr_virtio_answer(struct vtr_virtio_device *device, unsigned queue, struct 
 void vtr_virtio_complete(struct vtr_virtio_device *device, unsigned queue, struct vtr_chain *chain, uint32_t written);
 void vtr_virtio_object_added(struct vtr_virtio_device *device, const uint8_t uuid[16]);
 void vtr_virtio_object_removed(struct vtr_virtio_device *device, const uint8_t uuid[16]);
+/* The guest sees range.size bytes at fd_offset of fd (not taken) in that range of a shared memory region, when done has been called
+ * with 0. The VMM deals with requests in the order in which they were made, forgets all mappings when the device is reset, and
+ * keeps them when we are gone. 0: done is called, once, later; -EOPNOTSUPP: the transport, or this VMM, has no such regions; or
+ * another -errno: it cannot be asked now. */
+int vtr_virtio_shm_map(struct vtr_virtio_device *device, const struct vtr_virtio_shm_range *range, int fd, uint64_t fd_offset,
+                       bool writable, vtr_virtio_shm_done done, void *data);
+/* Takes away what one vtr_virtio_shm_map() has placed there. done may be NULL. */
+int vtr_virtio_shm_unmap(struct vtr_virtio_device *device, const struct vtr_virtio_shm_range *range, vtr_virtio_shm_done done,
+                         void *data);
 /* Sets DEVICE_NEEDS_RESET (virtio 1.3, 2.1.2) and tells the driver; queues stop until reset. reason goes to the debug log. */
 void vtr_virtio_broken(struct vtr_virtio_device *device, const char *reason);
 
 /* ---- for transports ---- */
+/* Bytes of the shared memory region with that id; 0: the device has none of it. */
+uint64_t vtr_virtio_shm_size(const struct vtr_virtio_device *device, uint8_t shmid);
 void vtr_virtio_set_transport(struct vtr_virtio_device *device, const struct vtr_virtio_transport_impl *impl, void *data);
 /* Not the device but the VMM says how large queues may be: up to size, a power of two, at most VTR_MAX_QUEUE_SIZE. Before any queue
  * is used. */

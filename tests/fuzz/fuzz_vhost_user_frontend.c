@@ -18,7 +18,7 @@
 
 #include "vfio_user_input.h"
 
-enum { MEMORY_SIZE = 65536, MAX_MESSAGES = 256, CHANNEL_SIZE = 65536 };
+enum { MAX_LOOK = 1 << 20, MEMORY_SIZE = 65536, MAX_MESSAGES = 256, CHANNEL_SIZE = 65536 };
 
 enum message {
 	RAW,     /* u8 fds, u16 length, bytes: on the connection */
@@ -84,6 +84,16 @@ static void inflight(struct vtr_vhost_user_frontend *frontend)
 	vtr_fd_close(&memory.fd);
 }
 
+/* Every page of a region can be read, whatever is mapped there. */
+static void look(const struct vtr_vhost_user_frontend *frontend, uint8_t shmid)
+{
+	uint64_t size;
+	const volatile uint8_t *window = vtr_vhost_user_frontend_shm(frontend, shmid, &size);
+
+	for (uint64_t at = 0; at < size && at < MAX_LOOK; at += 4096)
+		(void)window[at];
+}
+
 static void call(struct vtr_vhost_user_frontend *frontend, const struct fuzz_fds *fds, uint8_t number)
 {
 	const uint64_t at = (uint64_t)(number / CALLS) * 4096;
@@ -141,6 +151,7 @@ static void call(struct vtr_vhost_user_frontend *frontend, const struct fuzz_fds
 		break;
 	case DISPATCH:
 		vtr_vhost_user_frontend_dispatch(frontend);
+		look(frontend, 1);
 		break;
 	}
 }

@@ -24,11 +24,13 @@ enum step {
 	RAW,     /* u8 fds, u16 length, bytes: just sent */
 	MESSAGE, /* u8 request, u8 flags, u8 fds, u16 length, bytes: with a header that fits */
 	DISPATCH,
-	POKE,    /* u16 offset, u16 length, bytes: into the file that the memory table gets */
-	KICK,    /* the eventfd that all fds of that kind are */
-	CHANNEL, /* SET_BACKEND_REQ_FD with a socket whose other end is ours */
-	ANSWER,  /* u16 length, bytes: sent on the channel */
-	CHANGE,  /* of the configuration */
+	POKE,     /* u16 offset, u16 length, bytes: into the file that the memory table gets */
+	KICK,     /* the eventfd that all fds of that kind are */
+	CHANNEL,  /* SET_BACKEND_REQ_FD with a socket whose other end is ours */
+	ANSWER,   /* u16 length, bytes: sent on the channel */
+	CHANGE,   /* of the configuration */
+	PLACE,    /* u8 page, u8 kind of fd: into the shared memory region */
+	DISPLACE, /* u8 page */
 	STEPS,
 };
 
@@ -36,10 +38,12 @@ struct machine {
 	struct vtr_loop *loop;
 	struct vtr_memory *memory;
 	struct fake_device fake;
+	struct vtr_virtio_device_impl impl; /* the fake device's, with a shared memory region */
 	struct fuzz_fds fds;
 	uint8_t *ram;
 	struct vtr_vhost_user_server *server;
 	int socket, channel;
+	unsigned placing; /* requests whose end is to come */
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -112,6 +116,31 @@ static void kick(struct machine *m)
 		return; /* full: kicked enough */
 }
 
+static uint64_t shm_size(const struct vtr_virtio_device *device, uint8_t shmid)
+{
+	return shmid == 1 ? RAM_SIZE : 0;
+}
+
+/* Calls are counted: each has its end. */
+static void placed(int result, void *data)
+{
+	if (!((struct machine *)data)->placing--)
+		abort();
+}
+
+static void place(struct machine *m, struct fuzz_input *input, bool map)
+{
+	const struct vtr_virtio_shm_range range = { .shmid = 1, .offset = fuzz_take8(input) * UINT64_C(4096), .size = 4096 };
+	int error;
+
+	if (map)
+		error = vtr_virtio_shm_map(&m->fake.base, &range, m->fds.fds[fuzz_take8(input) % FUZZ_FD_KINDS], 0, true, placed,
+		                           m);
+	else
+		error = vtr_virtio_shm_unmap(&m->fake.base, &range, placed, m);
+	m->placing += !error;
+}
+
 static void run(struct machine *m, struct fuzz_input *input)
 {
 	switch (fuzz_take8(input) % STEPS) {
@@ -139,6 +168,12 @@ static void run(struct machine *m, struct fuzz_input *input)
 	case CHANGE:
 		vtr_virtio_config_changed(&m->fake.base);
 		break;
+	case PLACE:
+		place(m, input, true);
+		break;
+	case DISPLACE:
+		place(m, input, false);
+		break;
 	}
 }
 
@@ -150,6 +185,9 @@ static void init(struct machine *m)
 	fuzz_fds_init(&m->fds, RAM_SIZE);
 	m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds.fds[FUZZ_FD_MEMORY], 0);
 	fake_device_init(&m->fake, m->memory, m->loop);
+	m->impl = *m->fake.base.impl;
+	m->impl.shm_size = shm_size;
+	m->fake.base.impl = &m->impl;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -178,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vtr_vhost_user_server_destroy(m.server);
 	vtr_fd_close(&m.channel);
 	/* What the front-end brought is gone, whatever it did. */
-	if (vtr_memory_region(m.memory, 0))
+	if (vtr_memory_region(m.memory, 0) || m.placing)
 		abort();
 	return 0;
 }

@@ -39,6 +39,18 @@ def hello(protocol=ALL, slots=32):
     return (reply(1, u64(1 << 30 | 3 << 32)) + reply(15, u64(protocol)) + ack(3) + reply(17, u64(2)) + reply(36, u64(slots)) + ack(21))
 
 
+def shmem_hello(*sizes, **how):
+    """With shared memory regions of these sizes, from 0 on."""
+    config = struct.pack('<II256Q', sum(size > 0 for size in sizes), 0, *sizes, *(0,) * (256 - len(sizes)))
+    return (reply(1, u64(1 << 30 | 3 << 32)) + reply(15, u64(ALL | 1 << 22)) + ack(3) + reply(17, u64(2)) + reply(36, u64(32)) +
+            reply(44, config, **how) + ack(21))
+
+
+def shmem(request, offset, size, shmid=1, fd_offset=0, flags=1, which=None):
+    return message(REQUEST, request, struct.pack('<B7xQQQQ', shmid, fd_offset, offset, size, flags),
+                   which=(fds(1, MEMORY) if request == 9 else 0) if which is None else which)
+
+
 def miss(iova, kind=MISS, perm=1, **how):
     return message(REQUEST, 1, struct.pack('<QQQBB6x', iova, 0, 0, perm, kind), **how)
 
@@ -76,6 +88,19 @@ INPUTS = {
     'objects': record((DISPATCH, OBJECT), hello(), message(REQUEST, 6, b'\1' + bytes(15)), message(REQUEST, 8, b'\1' + bytes(15)),
                       message(REQUEST, 8, b'\3' + bytes(15)), message(REQUEST, 7, bytes(16)), reply(41, b'\1' + bytes(15), which=fds(1, MEMORY))),
     'config-change': record((SET_STATUS, DISPATCH), hello(), ack(39), message(REQUEST, 2)),
+    'shmem': record((DISPATCH, RESET, DISPATCH), shmem_hello(0, 1 << 20), shmem(9, 0, 8192), shmem(9, 8192, 4096, fd_offset=4096, flags=0),
+                    shmem(10, 0, 8192), shmem(9, 4096, 4096), ack(34)),
+    'shmem-stays': record((DISPATCH,), shmem_hello(0, 1 << 20), shmem(9, 0, 65536)),
+    'shmem-wrong': record((DISPATCH,), shmem_hello(4096, 1 << 20), shmem(9, 0, 4096, shmid=2), shmem(9, 1 << 20, 4096), shmem(9, 0, 4097),
+                          shmem(9, (1 << 64) - 4096, 8192), shmem(9, 0, 4096, flags=3), shmem(9, 0, 4096, fd_offset=1), shmem(9, 0, 1 << 20),
+                          shmem(9, 0, 4096), shmem(9, 0, 4096), shmem(10, 0, 8192), shmem(10, 4096, 4096)),
+    'shmem-fds': record((DISPATCH,), shmem_hello(0, 1 << 20), *(shmem(9, 0, 4096, which=fds(1, kind)) for kind in (SHORT, PIPE, EVENT, NULL))),
+    'shmem-no-fd': record((DISPATCH,), shmem_hello(0, 1 << 20), shmem(9, 0, 4096, which=0)),
+    'shmem-not-agreed': record((DISPATCH,), hello(), shmem(9, 0, 4096)),
+    'shmem-large': record((DISPATCH,), shmem_hello(0, 1 << 50), shmem(9, 0, 4096)),
+    'shmem-wraps': record((DISPATCH,), shmem_hello(4096, (1 << 64) - 4096)),
+    'shmem-odd': record((DISPATCH,), shmem_hello(0, 4097)),
+    'shmem-config-fd': record((DISPATCH,), shmem_hello(0, 4096, which=fds(1, MEMORY))),
     'unknown-request': record((DISPATCH,), hello(), message(REQUEST, 200, b'what')),
     'unasked': record((DISPATCH,), hello(), ack(22)),
     'enormous': record((), struct.pack('<BBHIII', RAW, 0, 12, 1, 5, 0xFFFFFFFF)),

@@ -32,10 +32,20 @@ def raw(data, which=0):
 
 
 DISPATCH, KICK, CHANNEL, CHANGE = b"\2", b"\4", b"\5", b"\7"
+SHMEM_CONFIG, SHMEM_MAP, SHMEM_UNMAP = 44, 9, 10
+SHMEM = ALL | 1 << 22
 
 
 def poke(offset, data):
     return struct.pack("<BHH", 3, offset, len(data)) + data
+
+
+def place(page, kind=MEMORY):
+    return struct.pack("<BBB", 8, page, kind)
+
+
+def displace(page):
+    return struct.pack("<BB", 9, page)
 
 
 def answer(request, value=0, flags=5, size=8):
@@ -128,6 +138,14 @@ SEEDS = {
     "channel-request": live() + CHANNEL + DISPATCH + CHANGE + answer(2, flags=1) + DISPATCH * 2 + CHANNEL + DISPATCH + CHANGE + DISPATCH,
     "channel-short": live() + CHANNEL + DISPATCH + CHANGE + answer(2, size=4) + DISPATCH * 2,
     "channel-not-a-socket": live() + message(BACKEND_REQ_FD, which=fds(1, PIPE)) + message(BACKEND_REQ_FD, which=fds(1, MEMORY)) + DISPATCH + WORK,
+    "shmem": live(protocol=SHMEM) + message(SHMEM_CONFIG) + CHANNEL + DISPATCH + place(0) + place(1, SHORT) + DISPATCH + answer(SHMEM_MAP) +
+             answer(SHMEM_MAP, 1) + DISPATCH + displace(0) + DISPATCH + answer(SHMEM_UNMAP) + DISPATCH,
+    "shmem-disorder": live(protocol=SHMEM) + CHANNEL + DISPATCH + place(0) + CHANGE + displace(0) + DISPATCH + answer(SHMEM_UNMAP) + answer(2) +
+                      answer(SHMEM_MAP) + DISPATCH,
+    "shmem-left": live(protocol=SHMEM) + CHANNEL + DISPATCH + place(0) + place(1) + DISPATCH + CHANNEL + DISPATCH + place(2) + message(RESET) + DISPATCH,
+    "shmem-no-channel": live(protocol=SHMEM) + place(0) + displace(0) + DISPATCH,
+    "shmem-unable": live(protocol=SHMEM & ~(1 << 10)) + message(SHMEM_CONFIG) + CHANNEL + DISPATCH + place(0) + DISPATCH,
+    "shmem-not-negotiated": live() + place(0) + message(SHMEM_CONFIG) + DISPATCH,
     "display-socket": begin() + message(GPU_SOCKET, which=fds(1, NULL)) + DISPATCH,
     "iotlb": begin(VERSION_1 | PROTOCOL | ACCESS_PLATFORM) + table(region(0, 0x10000)) + CHANNEL + DISPATCH + ring(user=0) +
              message(IOTLB, struct.pack("<QQQBB6x", 0, 0x10000, USER, 3, 2)) + DISPATCH * 2 + WORK +

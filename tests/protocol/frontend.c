@@ -253,6 +253,36 @@ STEP(object)
 	return error;
 }
 
+/* The size of a shared memory region, and the words at some of its offsets. */
+STEP(shm)
+{
+	uint64_t length = 0;
+	const uint8_t *window = vtr_vhost_user_frontend_shm(own->frontend, (uint8_t)a[0], &length);
+	int n = snprintf(text, size, "%" PRIu64, length);
+
+	for (size_t i = 1; window && i < 3; i++)
+		n += snprintf(text + n, size - (size_t)n, " %.6s", window[a[i]] ? (const char *)window + a[i] : "-");
+	return window ? 0 : -ENOENT;
+}
+
+STEP(mappings)
+{
+	struct vtr_vhost_user_frontend_status status;
+
+	vtr_vhost_user_frontend_status(own->frontend, &status);
+	snprintf(text, size, "%u refused %" PRIu64, status.shm_mappings, status.refused);
+	return 0;
+}
+
+STEP(shm_write)
+{
+	uint64_t length;
+	uint8_t *window = vtr_vhost_user_frontend_shm(own->frontend, (uint8_t)a[0], &length);
+
+	memcpy(window + a[1], "touched", 7);
+	return 0;
+}
+
 STEP(gpu_socket)
 {
 	int pair[2];
@@ -317,6 +347,9 @@ static const struct step {
 	{ "iotlb-remove", 2, step_iotlb_remove },
 	{ "hold", 1, step_hold }, /* 1: a miss of an unknown address waits, 0: it is refused */
 	{ "object", 1, step_object },
+	{ "shm", 3, step_shm }, /* SHMID OFFSET OFFSET */
+	{ "mappings", 0, step_mappings },
+	{ "shm-write", 2, step_shm_write },
 	{ "gpu-socket", 0, step_gpu_socket },
 	{ "dispatch", 1, step_dispatch }, /* MILLISECONDS */
 	{ "fds", 0, step_fds },

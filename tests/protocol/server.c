@@ -5,6 +5,10 @@
  * of configuration; a write of the last of them is a change that the driver is told of. A chain whose readable part is "share" and
  * a UUID makes the device share a file under that name, with the name as its content; "unshare" and the UUID ends that.
  *
+ * It has a shared memory region of 1 MiB with the id 1. A chain whose readable part is "place", or "displace", and three numbers of
+ * 64 bits (an offset there, a size, 1: the guest may write) has the VMM map a file of that size there, which begins with the word
+ * "placed", or unmap it; the chain's answer comes when that is done, and is the result alone.
+ *
  *   server [--vhost-user] PATH       listens there
  *   server [--vhost-user] --fd N     serves an inherited socket
  *
@@ -25,7 +29,7 @@
 
 #include "virtio/device.h"
 
-enum { ECHO_QUEUES = 2, ECHO_CONFIG_SIZE = 16, ECHO_MAX = 2 << 20 };
+enum { ECHO_QUEUES = 2, ECHO_CONFIG_SIZE = 16, ECHO_MAX = 2 << 20, ECHO_SHM_ID = 1, ECHO_SHM_SIZE = 1 << 20 };
 
 struct echo {
 	struct vtr_virtio_device base;
@@ -34,6 +38,7 @@ struct echo {
 	uint8_t buffer[ECHO_MAX];
 	uint8_t object[16]; /* that is shared */
 	bool shared;
+	unsigned placing; /* chains that wait for the VMM */
 };
 
 struct context {
@@ -100,12 +105,71 @@ static int echo_export_object(struct vtr_virtio_device *device, const uint8_t uu
 	return write(fd, uuid, sizeof(echo->object)) == sizeof(echo->object) ? fd : -EIO;
 }
 
+/* ---- the shared memory region ---- */
+
+static uint64_t echo_shm_size(const struct vtr_virtio_device *device, uint8_t shmid)
+{
+	return shmid == ECHO_SHM_ID ? ECHO_SHM_SIZE : 0;
+}
+
+/* A chain that waits for the VMM. */
+struct placing {
+	struct echo *echo;
+	unsigned queue;
+	struct vtr_chain *chain;
+};
+
+static void echo_placed(int result, void *data)
+{
+	struct placing *placing = data;
+	uint32_t answer = (uint32_t)-result;
+
+	placing->echo->placing--;
+	vtr_virtio_answer(&placing->echo->base, placing->queue, placing->chain, &answer, sizeof(answer));
+	free(placing);
+}
+
+/* Asks for what the chain says, and keeps it; or answers it. */
+static void echo_place(struct echo *echo, unsigned queue, struct vtr_chain *chain, bool map, const uint64_t numbers[3])
+{
+	const struct vtr_virtio_shm_range range = { .shmid = ECHO_SHM_ID, .offset = numbers[0], .size = numbers[1] };
+	struct placing *placing = malloc(sizeof(*placing));
+	int fd = memfd_create("placed", MFD_CLOEXEC), result = -EIO;
+
+	*placing = (struct placing){ echo, queue, chain };
+	echo->placing++;
+	if (!map)
+		result = vtr_virtio_shm_unmap(&echo->base, &range, echo_placed, placing);
+	else if (!ftruncate(fd, (off_t)range.size) && write(fd, "placed", 6) == 6)
+		result = vtr_virtio_shm_map(&echo->base, &range, fd, 0, numbers[2], echo_placed, placing);
+	close(fd);
+	if (result)
+		echo_placed(result, placing);
+}
+
+/* Is the chain, whose readable part is in echo->buffer, about the shared memory region? */
+static bool echo_places(struct echo *echo, unsigned queue, struct vtr_chain *chain, long got)
+{
+	uint64_t numbers[3];
+	bool map = got == (long)(5 + sizeof(numbers)) && !memcmp(echo->buffer, "place", 5);
+	bool unmap = got == (long)(8 + sizeof(numbers)) && !memcmp(echo->buffer, "displace", 8);
+
+	if (!map && !unmap)
+		return false;
+	memcpy(numbers, echo->buffer + (map ? 5 : 8), sizeof(numbers));
+	echo_place(echo, queue, chain, map, numbers);
+	return true;
+}
+
 static void echo_answer(struct echo *echo, unsigned index, struct vtr_chain *chain)
 {
 	struct vtr_virtqueue *queue = &echo->base.queues[index];
 	size_t size = chain->out_size < ECHO_MAX ? chain->out_size : ECHO_MAX;
 	long got = vtr_chain_read(queue, chain, 0, echo->buffer, size);
 	uint32_t result = got < 0 ? (uint32_t)-got : 0;
+
+	if (echo_places(echo, index, chain, got))
+		return;
 	long written = vtr_chain_write(queue, chain, 0, &result, sizeof(result));
 
 	if (written > 0 && got > 0) {
@@ -158,6 +222,7 @@ static const struct vtr_virtio_device_impl echo_impl = {
 	.queue_reset = echo_queue_reset,
 	.drain = echo_drain,
 	.export_object = echo_export_object,
+	.shm_size = echo_shm_size,
 	.reset = echo_reset,
 	.abandoned = echo_abandoned,
 };
@@ -201,9 +266,10 @@ static void print_status(struct context *context)
 		print_vhost_user(context);
 	else
 		print_vfio_user(context);
-	printf(", \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"abandoned\": %u, \"chains\": %u, \"drains\": %u}\n",
+	printf(", \"regions\": %zu, \"removals\": %u, \"resets\": %u, \"abandoned\": %u, \"chains\": %u, \"drains\": %u, "
+	       "\"placing\": %u}\n",
 	       regions, context->removals, context->echo->resets, context->echo->abandoned, context->echo->chains,
-	       context->echo->drains);
+	       context->echo->drains, context->echo->placing);
 	fflush(stdout);
 }
 

@@ -11,15 +11,17 @@ import unittest
 
 import tap
 from vhost_user_backend import (ACCESS_FAIL, ACCESS_PLATFORM, BACKEND_CONFIG_CHANGE_MSG, BACKEND_IOTLB_MSG, BACKEND_REQ,
-                                BACKEND_SHARED_OBJECT_ADD, BACKEND_SHARED_OBJECT_LOOKUP, BACKEND_SHARED_OBJECT_REMOVE, CONFIG,
-                                CONFIGURE_MEM_SLOTS, GPA_ADDRESSES, INVALIDATE, LIES, MISS, REPLY_ACK, RO, RW, SHARED_OBJECT, STATUS, UPDATE,
-                                VERSION, VERSION_1, WO, BackEnd, bits, iotlb)
+                                BACKEND_SHARED_OBJECT_ADD, BACKEND_SHARED_OBJECT_LOOKUP, BACKEND_SHARED_OBJECT_REMOVE,
+                                BACKEND_SHMEM_MAP, BACKEND_SHMEM_UNMAP, CONFIG, CONFIGURE_MEM_SLOTS, F_RESET_DEVICE, GET_SHMEM_CONFIG,
+                                GPA_ADDRESSES, INVALIDATE, LIES, MISS, REPLY_ACK, RO, RW, SHARED_OBJECT, SHM_SIZES, SHMEM, STATUS, UPDATE,
+                                VERSION, VERSION_1, WO, BackEnd, bits, change, iotlb)
 
 TIMEOUT_MS = 20000
 SILENCE_MS = 1500  # when it is the time-out that is waited for
 SILENT = ("silence", "drip", "ack-silence", "ask-for-ever", "ask-without-listening")
 SECONDS = 120
 PAGE, MIB, USER = 4096, 1 << 20, 0x7F0000000000
+SHM_SIZE = SHM_SIZES[1]
 EFAULT, EACCES, EEXIST, ENOENT, EINVAL, ENOSPC, ENOSYS, ENOTSUP = 14, 13, 17, 2, 22, 28, 38, 95
 
 # What every conversation with an IOMMU begins with.
@@ -87,7 +89,7 @@ class Honest(FrontEndCase):
         self.assertEqual(lines[2], f"features 0 {bits(VERSION_1, ACCESS_PLATFORM, 28, 29):x}")
         names = [request for request, _, _ in self.back_end.seen]
         self.assertEqual(names, ["GET_FEATURES", "GET_PROTOCOL_FEATURES", "SET_PROTOCOL_FEATURES", "SET_OWNER", "GET_QUEUE_NUM",
-                                 "GET_MAX_MEM_SLOTS", "SET_BACKEND_REQ_FD", "GET_FEATURES"])
+                                 "GET_MAX_MEM_SLOTS", "GET_SHMEM_CONFIG", "SET_BACKEND_REQ_FD", "GET_FEATURES"])
 
     def test_without(self):
         """What the user does not want is not agreed on."""
@@ -324,6 +326,112 @@ class Requests(FrontEndCase):
 
         self.run_script(script, "get-status", "dispatch 600")
         self.assertEqual(self.results, [0] * 256 + [ENOSPC])
+
+    def test_shared_memory(self):
+        def script(case):
+            back_end, memory = case.back_end, case.memfd(b"inside", PAGE * 3)
+            case.wait_for("GET_STATUS")
+            case.results += [back_end.shmem(BACKEND_SHMEM_MAP, PAGE, PAGE * 2, [memory], fd_offset=0),
+                             back_end.shmem(BACKEND_SHMEM_MAP, SHM_SIZE - PAGE, PAGE, [memory], fd_offset=PAGE),
+                             back_end.shmem(BACKEND_SHMEM_MAP, 0, PAGE, [memory], shmid=7, flags=0)]
+            case.wait_for("GET_STATUS", 2)
+            case.results += [os.pread(memory, 7, PAGE), back_end.shmem(BACKEND_SHMEM_UNMAP, PAGE, PAGE * 2)]
+
+        lines = self.run_script(script, "get-status", "dispatch 400", f"shm 1 {PAGE} 0", f"shm-write 1 {SHM_SIZE - PAGE}", "mappings", "get-status",
+                                "dispatch 400", f"shm 1 {PAGE} {SHM_SIZE - PAGE}", "shm 7 0 8192", "shm 2 0 0", "mappings", "fds")
+        self.assertEqual(self.results, [0, 0, 0, b"touched", 0])
+        self.assertEqual(lines[2], f"shm 0 {SHM_SIZE} inside -")
+        self.assertEqual(lines[4], "mappings 0 3 refused 0")
+        self.assertEqual(lines[7:10], [f"shm 0 {SHM_SIZE} - touche", "shm 0 65536 inside -", "shm ENOENT 0"])
+        self.assertEqual(lines[10], "mappings 0 2 refused 0")
+
+    def memfd(self, data, size):
+        fd = os.memfd_create("shared", os.MFD_CLOEXEC)
+        self.addCleanup(os.close, fd)
+        os.write(fd, data)
+        os.ftruncate(fd, size)
+        return fd
+
+    def test_shared_memory_refused(self):
+        """Each is wrong in one way."""
+        read_only = os.open("/proc/self/exe", os.O_RDONLY)
+        self.addCleanup(os.close, read_only)
+        mappings = [  # offset, size, fd, and what else
+            (0, PAGE, "memory", {"shmid": 0}, EINVAL), (0, PAGE, "memory", {"shmid": 255}, EINVAL),
+            (1, PAGE, "memory", {}, EINVAL), (0, PAGE - 1, "memory", {}, EINVAL), (0, 0, "memory", {}, EINVAL),
+            (0, PAGE, "memory", {"fd_offset": 1}, EINVAL), (0, PAGE, "memory", {"flags": 2}, EINVAL),
+            (SHM_SIZE, PAGE, "memory", {}, EINVAL), (SHM_SIZE - PAGE, PAGE * 2, "memory", {}, EINVAL),
+            (2**64 - PAGE, PAGE * 2, "memory", {}, EINVAL), (PAGE, 2**64 - PAGE, "memory", {}, EINVAL),
+            (0, PAGE, "memory", {"fd_offset": 4 * PAGE}, EINVAL), (0, PAGE, "memory", {"fd_offset": 2**64 - PAGE}, EINVAL),
+            (0, 5 * PAGE, "memory", {}, EINVAL), (0, PAGE, "read-only", {}, EACCES),
+            (0, PAGE, "folder", {}, EINVAL), (0, PAGE, "pipe", {}, EINVAL), (0, PAGE, "zero", {}, EINVAL),
+            (PAGE * 8, PAGE, "memory", {}, 0), (PAGE * 8, PAGE, "memory", {}, EEXIST), (PAGE * 7, PAGE * 2, "memory", {}, EEXIST),
+        ]
+        unmappings = [(PAGE * 8, PAGE * 2, {}, ENOENT), (PAGE * 7, PAGE, {}, ENOENT), (PAGE * 8, PAGE, {"shmid": 7}, ENOENT),
+                      (PAGE * 8, PAGE, {"shmid": 2}, EINVAL), (PAGE * 8, 0, {}, EINVAL), (PAGE * 8, PAGE, {}, 0), (PAGE * 8, PAGE, {}, ENOENT)]
+
+        def script(case):
+            fds = {"memory": case.memfd(b"", PAGE * 4), "read-only": read_only, "folder": os.open("/", os.O_RDONLY), "pipe": os.pipe()[1],
+                   "zero": os.open("/dev/zero", os.O_RDWR)}
+            case.wait_for("GET_STATUS")
+            for offset, size, fd, how, _ in mappings:
+                case.results.append(case.back_end.shmem(BACKEND_SHMEM_MAP, offset, size, [fds[fd]], **how))
+            for offset, size, how, _ in unmappings:
+                case.results.append(case.back_end.shmem(BACKEND_SHMEM_UNMAP, offset, size, **how))
+
+        lines = self.run_script(script, "get-status", "dispatch 600", "shm 1 0 0", "mappings")
+        self.assertEqual(self.results, [error for *_, error in mappings] + [error for *_, error in unmappings])
+        self.assertEqual(lines[2], f"shm 0 {SHM_SIZE} - -")
+        self.assertEqual(lines[3], f"mappings 0 0 refused {len(self.results) - 2}")
+
+    def test_shared_memory_that_shrinks(self):
+        """A file that is cut off under its mapping reads as zeros."""
+
+        def script(case):
+            memory = case.memfd(b"inside", PAGE * 2)
+            case.wait_for("GET_STATUS")
+            case.results.append(case.back_end.shmem(BACKEND_SHMEM_MAP, 0, PAGE * 2, [memory]))
+            os.ftruncate(memory, 0)
+            case.results.append(case.back_end.shmem(BACKEND_SHMEM_MAP, PAGE * 4, PAGE, [case.memfd(b"other", PAGE)]))
+
+        lines = self.run_script(script, "get-status", "dispatch 400", f"shm 1 {PAGE} {PAGE * 4}", "shm 1 0 0")
+        self.assertEqual(self.results, [0, 0])
+        self.assertEqual(lines[2:], [f"shm 0 {SHM_SIZE} - other", f"shm 0 {SHM_SIZE} - -"])
+
+    def test_shared_memory_and_reset(self):
+        def script(case):
+            memory = case.memfd(b"inside", PAGE)
+            case.wait_for("GET_STATUS")
+            case.results += [case.back_end.shmem(BACKEND_SHMEM_MAP, i * PAGE, PAGE, [memory]) for i in range(256)]
+
+        lines = self.run_script(script, "get-status", "dispatch 900", "mappings", "reset", "mappings", "shm 1 0 4096", "fds")
+        self.assertEqual(self.results, [0] * 256)
+        self.assertEqual(lines[2], "mappings 0 256 refused 0")
+        self.assertEqual(lines[4], "mappings 0 0 refused 0")
+        self.assertEqual(lines[5], f"shm 0 {SHM_SIZE} - -")
+
+    def test_a_pause_is_no_reset(self):
+        """With RESET_DEVICE a status of 0 may be for a guest that is paused; without, it is the reset."""
+        for without, mappings in ((0, 1), (bits(F_RESET_DEVICE), 0)):
+            with self.subTest(without=without):
+                def script(case):
+                    case.wait_for("GET_STATUS")
+                    case.results.append(case.back_end.shmem(BACKEND_SHMEM_MAP, 0, PAGE, [case.memfd(b"inside", PAGE)]))
+
+                self.start(script=script, without=without)
+                lines = self.steps(f"set-features {bits(VERSION_1)}", "set-status 15", "get-status", "dispatch 300", "set-status 0", "mappings")
+                self.assertEqual(self.results, [0])
+                self.assertEqual(lines[-1], f"mappings 0 {mappings} refused 0")
+
+    def test_no_shared_memory(self):
+        """Not offered, or larger than anybody's address space."""
+        self.start(without=bits(SHMEM))
+        self.assertEqual(self.steps("shm 1 0 0")[1], "shm ENOENT 0")
+        self.assertFalse(self.sent("GET_SHMEM_CONFIG"))
+        self.start()
+        self.back_end.lie = change(GET_SHMEM_CONFIG, patch=[(20, 0x1000)])
+        self.assertEqual(self.steps("shm 1 0 0", "shm 7 0 0")[1:], ["shm ENOENT 0", "shm ENOENT 0"])
+        self.assertIn("larger than 1024 GiB", self.stderr)
 
     def test_misses_during_a_call(self):
         """The back-end asks before it answers, and gets its answers in between."""

@@ -20,10 +20,11 @@ from vhost_user import ACCESS_PLATFORM, BACKEND_REQ, BACKEND_SEND_FD, EVENT_IDX,
 
 ALL_FEATURES = bits(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, F_PROTOCOL_FEATURES)
 ALL_PROTOCOL_FEATURES = bits(MQ, REPLY_ACK, BACKEND_REQ, CONFIG, BACKEND_SEND_FD, INFLIGHT_SHMFD, F_RESET_DEVICE, CONFIGURE_MEM_SLOTS,
-                             STATUS, SHARED_OBJECT, GPA_ADDRESSES)
+                             STATUS, SHARED_OBJECT, GPA_ADDRESSES, SHMEM)
 MISS, UPDATE, INVALIDATE, ACCESS_FAIL = range(1, 5)
 RO, WO, RW = 1, 2, 3
 CONFIG_SIZE = 16
+SHM_SIZES = {1: 1 << 20, 7: 1 << 16}
 INFLIGHT_SIZE, INFLIGHT_OFFSET = 8192, 4096
 NAMES = {number: name for name, number in list(globals().items())
          if name.isupper() and isinstance(number, int) and name.startswith(("GET_", "SET_", "ADD_MEM", "REM_MEM", "IOTLB", "RESET_", "GPU_"))
@@ -31,7 +32,7 @@ NAMES = {number: name for name, number in list(globals().items())
 
 # Requests that have a reply of their own.
 ASKING = (GET_FEATURES, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_VRING_BASE, GET_CONFIG, GET_INFLIGHT_FD, GET_MAX_MEM_SLOTS, GET_STATUS,
-          GET_SHARED_OBJECT)
+          GET_SHARED_OBJECT, GET_SHMEM_CONFIG)
 
 
 def u64(value):
@@ -70,6 +71,10 @@ class BackEnd:
         """The acknowledgement of a miss: 0, or an errno."""
         return self.ask(BACKEND_IOTLB_MSG, iotlb(MISS, iova, perm=perm)).u64()
 
+    def shmem(self, request, offset, size, fds=(), shmid=1, fd_offset=0, flags=1):
+        """The acknowledgement of a SHMEM_MAP or SHMEM_UNMAP: 0, or an errno."""
+        return self.ask(request, struct.pack("=B7xQQQQ", shmid, fd_offset, offset, size, flags), fds=fds).u64()
+
     # ---- what is asked of it
 
     def answer(self, message):
@@ -97,6 +102,8 @@ class BackEnd:
             return struct.pack("=QQHH4x", INFLIGHT_SIZE, INFLIGHT_OFFSET, queues, size), (self.inflight,)
         if request == GET_SHARED_OBJECT:
             return payload, (self.inflight,)
+        if request == GET_SHMEM_CONFIG:
+            return struct.pack("=II256Q", len(SHM_SIZES), 0, *(SHM_SIZES.get(i, 0) for i in range(256))), ()
         return None
 
     def take(self, message):
@@ -262,6 +269,15 @@ LIES = {
     "inflight-other-vrings": change(GET_INFLIGHT_FD, patch=[(16, 0x00100009)]),
     "object-two-fds": change(GET_SHARED_OBJECT, fds=[FOLDER, FOLDER]),
     "object-long": change(GET_SHARED_OBJECT, more=b"more"),
+    "shmem-short": change(GET_SHMEM_CONFIG, cut=-8),
+    "shmem-count": change(GET_SHMEM_CONFIG, patch=[(0, 3)]),
+    "shmem-odd-size": change(GET_SHMEM_CONFIG, patch=[(16, 4095)]),
+    "shmem-wraps": change(GET_SHMEM_CONFIG, patch=[(16, 0xFFFFF000), (20, 0xFFFFFFFF)]),
+    "shmem-fd": change(GET_SHMEM_CONFIG, fds=[FOLDER]),
+    "channel-map-without-fd": on_channel(request=BACKEND_SHMEM_MAP, payload=bytes(40)),
+    "channel-map-two-fds": on_channel(request=BACKEND_SHMEM_MAP, payload=bytes(40), fds=2),
+    "channel-map-short": on_channel(request=BACKEND_SHMEM_MAP, payload=bytes(39), fds=1),
+    "channel-unmap-fd": on_channel(request=BACKEND_SHMEM_UNMAP, payload=bytes(40), fds=1),
     "channel-reply": on_channel(flags=VERSION | REPLY),
     "channel-version": on_channel(flags=3),
     "channel-short": on_channel(payload=iotlb(MISS, 0)[:-1]),

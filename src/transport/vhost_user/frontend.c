@@ -36,7 +36,7 @@ static const uint64_t known_protocol_features =
 	UINT64_C(1) << VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD | UINT64_C(1) << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD |
 	UINT64_C(1) << VHOST_USER_PROTOCOL_F_RESET_DEVICE | UINT64_C(1) << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS |
 	UINT64_C(1) << VHOST_USER_PROTOCOL_F_STATUS | UINT64_C(1) << VHOST_USER_PROTOCOL_F_SHARED_OBJECT |
-	UINT64_C(1) << VHOST_USER_PROTOCOL_F_GPA_ADDRESSES;
+	UINT64_C(1) << VHOST_USER_PROTOCOL_F_GPA_ADDRESSES | UINT64_C(1) << VHOST_USER_PROTOCOL_F_SHMEM;
 
 static uint64_t message_size(const uint8_t *header)
 {
@@ -381,6 +381,8 @@ static int negotiate(struct vtr_vhost_user_frontend *frontend, uint64_t without)
 		error = vtr_vhost_user_tell(frontend, VHOST_USER_SET_OWNER, NULL, 0, NULL, 0);
 	if (!error)
 		error = ask_numbers(frontend);
+	if (!error && vtr_vhost_user_agreed(frontend, VHOST_USER_PROTOCOL_F_SHMEM))
+		error = vtr_vhost_user_ask_shmem(frontend);
 	return error ? error : give_channel(frontend);
 }
 
@@ -429,6 +431,7 @@ void vtr_vhost_user_frontend_destroy(struct vtr_vhost_user_frontend *frontend)
 	hang_up(frontend, 0);
 	vtr_vhost_user_mem_table_clear(&frontend->memory);
 	vtr_vhost_user_forget_translations(frontend);
+	vtr_vhost_user_shmem_finish(frontend);
 	free(frontend);
 }
 

@@ -11,7 +11,8 @@
 #include "transport/vhost_user/protocol.h"
 
 /* Between the front-end's files: frontend.c (connection, one call), frontend_calls.c (what can be asked), frontend_memory.c (memory
- * and addresses), frontend_channel.c (the back-end's requests), frontend_iotlb.c (translation table). */
+ * and addresses), frontend_channel.c (the back-end's requests), frontend_iotlb.c (translation table), frontend_shmem.c (shared
+ * memory regions). */
 enum {
 	VTR_VHOST_USER_FRONTEND_MAX_QUEUED = 65536, /* bytes that a back-end does not read, on either socket */
 	VTR_VHOST_USER_FRONTEND_MAX_UPDATES = 256,  /* that it has not acknowledged */
@@ -23,6 +24,8 @@ struct vtr_vhost_user_translation {
 	uint64_t address; /* guest-physical */
 	bool writable;
 };
+
+struct vtr_vhost_user_shm_region; /* frontend_shmem.c */
 
 struct vtr_vhost_user_miss {
 	uint64_t iova;
@@ -52,6 +55,9 @@ struct vtr_vhost_user_frontend {
 	size_t n_table, table_capacity;
 	size_t n_held;
 	struct vtr_vhost_user_miss held[VTR_VHOST_USER_MAX_HELD];
+
+	struct vtr_vhost_user_shm_region *shm; /* an array */
+	size_t n_shm;
 
 	size_t n_objects;
 	uint8_t objects[VTR_VHOST_USER_MAX_SHARED_OBJECTS][16];
@@ -104,6 +110,15 @@ bool vtr_vhost_user_owns(const struct vtr_vhost_user_frontend *frontend, const u
 /* A miss, checked as to its form. 0, or -errno for the reply. */
 int vtr_vhost_user_take_miss(struct vtr_vhost_user_frontend *frontend, const struct vhost_user_iotlb *miss);
 void vtr_vhost_user_forget_translations(struct vtr_vhost_user_frontend *frontend);
+
+/* Asks for the device's shared memory regions, and makes room for them. 0 or -errno. */
+int vtr_vhost_user_ask_shmem(struct vtr_vhost_user_frontend *frontend);
+/* SHMEM_MAP and SHMEM_UNMAP. fd is not taken. 0, or -errno for the reply. */
+int vtr_vhost_user_shmem_map(struct vtr_vhost_user_frontend *frontend, const struct vhost_user_mmap *request, int fd);
+int vtr_vhost_user_shmem_unmap(struct vtr_vhost_user_frontend *frontend, const struct vhost_user_mmap *request);
+/* The device was reset: nothing is mapped any more. */
+void vtr_vhost_user_shmem_reset(struct vtr_vhost_user_frontend *frontend);
+void vtr_vhost_user_shmem_finish(struct vtr_vhost_user_frontend *frontend);
 
 /* What stands for a guest-physical address in messages; false when no memory is there. *left: bytes from there to the slot's end.
  */

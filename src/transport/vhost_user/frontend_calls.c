@@ -235,7 +235,11 @@ int vtr_vhost_user_frontend_set_status(struct vtr_vhost_user_frontend *frontend,
 		return -ENOTSUP;
 	/* From the request on: the back-end may ask before it has answered. */
 	frontend->status = status;
-	return vtr_vhost_user_tell(frontend, VHOST_USER_SET_STATUS, &value, sizeof(value), NULL, 0);
+	int error = vtr_vhost_user_tell(frontend, VHOST_USER_SET_STATUS, &value, sizeof(value), NULL, 0);
+	/* Where there is another word for a reset this one may be for a guest that is only paused. */
+	if (!error && !status && !vtr_vhost_user_agreed(frontend, VHOST_USER_PROTOCOL_F_RESET_DEVICE))
+		vtr_vhost_user_shmem_reset(frontend);
+	return error;
 }
 
 int vtr_vhost_user_frontend_reset(struct vtr_vhost_user_frontend *frontend)
@@ -247,6 +251,7 @@ int vtr_vhost_user_frontend_reset(struct vtr_vhost_user_frontend *frontend)
 		frontend->status = 0;
 		frontend->active = frontend->kicked = 0;
 		frontend->n_held = 0;
+		vtr_vhost_user_shmem_reset(frontend);
 	}
 	return error;
 }

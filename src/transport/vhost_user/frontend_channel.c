@@ -16,6 +16,7 @@
 struct request {
 	struct vtr_vhost_user_frontend *frontend;
 	const uint8_t *payload;
+	int fd;       // that came along, not taken; -1: none
 	int reply_fd; // goes with the reply, and is closed then; -1: none
 };
 
@@ -127,19 +128,46 @@ static int look_up_object(struct request *request)
 	return fd < 0 ? fd : 0;
 }
 
+/* ---- shared memory regions ---- */
+
+static int take_shmem(struct request *request, struct vhost_user_mmap *body)
+{
+	memcpy(body, request->payload, sizeof(*body));
+	return vtr_vhost_user_agreed(request->frontend, VHOST_USER_PROTOCOL_F_SHMEM) ? 0 : -EINVAL;
+}
+
+static int take_shmem_map(struct request *request)
+{
+	struct vhost_user_mmap body;
+	int error = take_shmem(request, &body);
+
+	return error ? error : vtr_vhost_user_shmem_map(request->frontend, &body, request->fd);
+}
+
+static int take_shmem_unmap(struct request *request)
+{
+	struct vhost_user_mmap body;
+	int error = take_shmem(request, &body);
+
+	return error ? error : vtr_vhost_user_shmem_unmap(request->frontend, &body);
+}
+
 /* ---- any request ---- */
 
 static const struct handler {
 	uint32_t request;
 	uint32_t size; /* of the payload */
-	bool answers;  /* in any case: its reply says more than that it was done */
+	uint32_t fds;
+	bool answers; /* in any case: its reply says more than that it was done */
 	int (*take)(struct request *request);
 } handlers[] = {
-	{ VHOST_USER_BACKEND_IOTLB_MSG, sizeof(struct vhost_user_iotlb), false, take_iotlb },
-	{ VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0, false, take_config_change },
-	{ VHOST_USER_BACKEND_SHARED_OBJECT_ADD, sizeof(struct vhost_user_shared), false, add_object },
-	{ VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE, sizeof(struct vhost_user_shared), false, remove_object },
-	{ VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP, sizeof(struct vhost_user_shared), true, look_up_object },
+	{ VHOST_USER_BACKEND_IOTLB_MSG, sizeof(struct vhost_user_iotlb), 0, false, take_iotlb },
+	{ VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0, 0, false, take_config_change },
+	{ VHOST_USER_BACKEND_SHARED_OBJECT_ADD, sizeof(struct vhost_user_shared), 0, false, add_object },
+	{ VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE, sizeof(struct vhost_user_shared), 0, false, remove_object },
+	{ VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP, sizeof(struct vhost_user_shared), 0, true, look_up_object },
+	{ VHOST_USER_BACKEND_SHMEM_MAP, sizeof(struct vhost_user_mmap), 1, false, take_shmem_map },
+	{ VHOST_USER_BACKEND_SHMEM_UNMAP, sizeof(struct vhost_user_mmap), 0, false, take_shmem_unmap },
 };
 
 static const struct handler *find_handler(uint32_t request)
@@ -169,17 +197,18 @@ static bool is_fatal(int error)
 int vtr_vhost_user_serve(struct vtr_vhost_user_frontend *frontend, struct vtr_message *message)
 {
 	struct vhost_user_header header;
-	struct request request = { frontend, message->data + sizeof(header), -1 };
+	struct request request = { frontend, message->data + sizeof(header), message->n_fds ? message->fds[0] : -1, -1 };
 
 	memcpy(&header, message->data, sizeof(header));
 	const struct handler *handler = find_handler(header.request);
 	bool sound = (header.flags & ~(uint32_t)VHOST_USER_NEED_REPLY) == VHOST_USER_VERSION &&
-	             (!handler || (header.size == handler->size && !message->n_fds));
+	             (!handler || (header.size == handler->size && message->n_fds == handler->fds));
+	int error = -ENOSYS;
+	if (sound && handler)
+		error = handler->take(&request);
 	vtr_message_finish(message);
 	if (!sound)
 		return -EPROTO;
-
-	int error = handler ? handler->take(&request) : -ENOSYS;
 	if (error && !is_fatal(error)) {
 		frontend->counters.refused++;
 		vtr_log_limited(&frontend->limit, VTR_LOG_DEBUG, "request %u of the back-end is refused: %s", header.request,

@@ -251,10 +251,12 @@ struct vhost_user_vring_area {
 static_assert(sizeof(struct vhost_user_vring_area) == 24, "vring area");
 
 /* "VIRTIO shared memory regions": GET_SHMEM_CONFIG's reply, and SHMEM_MAP, SHMEM_UNMAP */
+enum { VHOST_USER_MAX_SHMEM_REGIONS = 256 };
+
 struct vhost_user_shmem_config {
-	__u32 nregions;
+	__u32 nregions; /* whose sizes are not 0 */
 	__u32 padding;
-	__u64 memory_sizes[256];
+	__u64 memory_sizes[VHOST_USER_MAX_SHMEM_REGIONS];
 };
 static_assert(sizeof(struct vhost_user_shmem_config) == 8 + 8 * 256, "shared memory configuration");
 
@@ -264,11 +266,11 @@ struct vhost_user_mmap {
 	__u64 fd_offset;
 	__u64 shm_offset;
 	__u64 len;
-	__u64 flags; /* 0, or VHOST_USER_MMAP_FLAG_MAP_RW */
+	__u64 flags; /* 0, or VHOST_USER_FLAG_MAP_RW */
 };
 static_assert(sizeof(struct vhost_user_mmap) == 40, "shared memory mapping");
 
-enum { VHOST_USER_MMAP_FLAG_MAP_RW = 1 };
+enum { VHOST_USER_FLAG_MAP_RW = 1 };
 
 /* The largest payload of any message: SHMEM's configuration, a configuration space, or a memory table. */
 enum { VHOST_USER_MAX_PAYLOAD = 4096, VHOST_USER_MAX_FDS = 8 };

@@ -62,12 +62,12 @@ bool vtr_vhost_user_has(const struct vtr_vhost_user_server *server, unsigned bit
 	return server->protocol_features & VTR_VHOST_USER_BIT(bit);
 }
 
-int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size,
+int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size, int fd,
                        vtr_vhost_user_done done, void *data)
 {
 	if (!vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK))
 		done = NULL;
-	return vtr_vhost_user_channel_send(&server->channel, request, payload, size, done, data);
+	return vtr_vhost_user_channel_send(&server->channel, request, payload, size, fd, done, data);
 }
 
 static void reply(struct vtr_vhost_user_server *server, const struct vtr_vhost_user_request *request)
@@ -258,7 +258,7 @@ static int send_iotlb(void *data, const struct vhost_user_iotlb *message, void (
 
 	if (!server->status.rings)
 		return -ENOTCONN;
-	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_IOTLB_MSG, message, sizeof(*message), done, call);
+	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_IOTLB_MSG, message, sizeof(*message), -1, done, call);
 	return error ? error : done && vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
 }
 

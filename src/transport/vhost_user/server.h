@@ -17,7 +17,7 @@
 /*
  * Between the server's files: server.c (connection and framing), server_messages.c (what a front-end may send), server_memory.c
  * (memory table), server_vrings.c (what is said of rings, and kicks), server_rings.c (when rings run, and the device is live),
- * server_channel.c (what we ask the front-end).
+ * server_channel.c (what we ask the front-end), server_shmem.c (shared memory regions).
  */
 enum {
 	VTR_VHOST_USER_MAX_QUEUED = 1 << 20, /* bytes of replies that a front-end may leave unread */
@@ -93,7 +93,7 @@ struct vtr_vhost_user_request {
 	struct vtr_message *message; // for its fds
 
 	/* the reply, for messages that have a payload of their own in it */
-	uint8_t reply[sizeof(struct vhost_user_config) + VHOST_USER_MAX_CONFIG_SIZE];
+	uint8_t reply[sizeof(struct vhost_user_shmem_config)]; // the largest one
 	size_t reply_size;
 	int reply_fd; // not taken; -1: none
 };
@@ -120,9 +120,9 @@ struct vtr_vhost_user_message {
 void vtr_vhost_user_lose(struct vtr_vhost_user_server *server, const char *reason);
 /* Is the protocol feature negotiated? */
 bool vtr_vhost_user_has(const struct vtr_vhost_user_server *server, unsigned bit);
-/* Sends a request on the back-end channel. done, where it is not NULL and REPLY_ACK is negotiated, is called once, later. As
- * vtr_vhost_user_channel_send(). */
-int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size,
+/* Sends a request on the back-end channel, with fd (not taken) unless it is -1. done, where it is not NULL and REPLY_ACK is
+ * negotiated, is called once, later. As vtr_vhost_user_channel_send(). */
+int vtr_vhost_user_ask(struct vtr_vhost_user_server *server, uint32_t request, const void *payload, size_t size, int fd,
                        vtr_vhost_user_done done, void *data);
 
 /* server_messages.c */
@@ -159,5 +159,12 @@ int vtr_vhost_user_set_vring_kick(struct vtr_vhost_user_server *server, struct v
 int vtr_vhost_user_set_vring_call(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_set_vring_err(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
 int vtr_vhost_user_set_vring_enable(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
+
+/* server_shmem.c */
+bool vtr_vhost_user_has_shmem(const struct vtr_vhost_user_server *server); // the device; whatever the front-end can do
+int vtr_vhost_user_get_shmem_config(struct vtr_vhost_user_server *server, struct vtr_vhost_user_request *request);
+int vtr_vhost_user_shm_map(void *data, const struct vtr_virtio_shm_range *range, int fd, uint64_t fd_offset, bool writable,
+                           vtr_virtio_shm_done done, void *done_data);
+int vtr_vhost_user_shm_unmap(void *data, const struct vtr_virtio_shm_range *range, vtr_virtio_shm_done done, void *done_data);
 
 #endif

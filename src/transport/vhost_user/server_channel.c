@@ -204,7 +204,7 @@ bool vtr_vhost_user_channel_is_open(const struct vtr_vhost_user_channel *channel
 	return channel->socket >= 0 && !channel->closed;
 }
 
-int vtr_vhost_user_channel_send(struct vtr_vhost_user_channel *channel, uint32_t request, const void *payload, size_t size,
+int vtr_vhost_user_channel_send(struct vtr_vhost_user_channel *channel, uint32_t request, const void *payload, size_t size, int fd,
                                 vtr_vhost_user_done done, void *data)
 {
 	const struct vhost_user_header header = {
@@ -218,7 +218,7 @@ int vtr_vhost_user_channel_send(struct vtr_vhost_user_channel *channel, uint32_t
 		return -ENOTCONN;
 	if (done && channel->n_calls == VTR_VHOST_USER_MAX_CALLS)
 		return -EBUSY;
-	int error = vtr_message_send(&channel->queue, channel->socket, parts, 2, NULL, 0);
+	int error = vtr_message_send(&channel->queue, channel->socket, parts, 2, &fd, fd >= 0);
 	if (error) {
 		lose(channel, error == -ENOBUFS ? "the front-end does not read its requests" : strerror(-error));
 		return -ECONNRESET;

@@ -55,9 +55,10 @@ void vtr_vhost_user_channel_finish(struct vtr_vhost_user_channel *channel);     
 int vtr_vhost_user_channel_open(struct vtr_vhost_user_channel *channel, int socket);
 bool vtr_vhost_user_channel_is_open(const struct vtr_vhost_user_channel *channel);
 
-/* Sends a request. With done a reply is asked for, which takes REPLY_ACK, and done is called once, later. 0; -ENOTCONN: there is no
- * channel; -EBUSY: VTR_VHOST_USER_MAX_CALLS replies are outstanding; -ECONNRESET: the channel has just broken. */
-int vtr_vhost_user_channel_send(struct vtr_vhost_user_channel *channel, uint32_t request, const void *payload, size_t size,
+/* Sends a request, with fd (not taken; -1: without one). With done a reply is asked for, which takes REPLY_ACK, and done is called
+ * once, later. 0; -ENOTCONN: there is no channel; -EBUSY: VTR_VHOST_USER_MAX_CALLS replies are outstanding; -ECONNRESET: the
+ * channel has just broken. */
+int vtr_vhost_user_channel_send(struct vtr_vhost_user_channel *channel, uint32_t request, const void *payload, size_t size, int fd,
                                 vtr_vhost_user_done done, void *data);
 
 #endif

@@ -43,7 +43,9 @@ static uint64_t protocol_features(const struct vtr_vhost_user_server *server)
 {
 	const uint64_t objects = server->device->impl->export_object ? F(SHARED_OBJECT) : 0;
 
-	return (offered_protocol_features | objects) & ~server->withheld;
+	const uint64_t shmem = vtr_vhost_user_has_shmem(server) ? F(SHMEM) : 0;
+
+	return (offered_protocol_features | objects | shmem) & ~server->withheld;
 }
 
 static uint64_t offered_features(const struct vtr_vhost_user_server *server)
@@ -300,6 +302,7 @@ static const struct vtr_vhost_user_message messages[] = {
 	ROW(SET_STATUS, 8, 8, 0, 0, VTR_REPLY_IF_ASKED, F(STATUS), set_status),
 	ROW(GET_SHARED_OBJECT, OBJECT, OBJECT, 0, 0, VTR_REPLY_PAYLOAD, F(SHARED_OBJECT), get_shared_object),
 	ROW(GET_STATUS, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, F(STATUS), get_status),
+	ROW(GET_SHMEM_CONFIG, 0, 0, 0, 0, VTR_REPLY_PAYLOAD, F(SHMEM), vtr_vhost_user_get_shmem_config),
 };
 
 const struct vtr_vhost_user_message *vtr_vhost_user_message_find(uint32_t request)

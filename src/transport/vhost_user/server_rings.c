@@ -69,7 +69,7 @@ static void tell_config(struct vtr_vhost_user_server *server)
 	    !vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_CONFIG))
 		return;
 	server->telling_config = vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_REPLY_ACK);
-	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, NULL, 0, on_config_told, server);
+	int error = vtr_vhost_user_ask(server, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, NULL, 0, -1, on_config_told, server);
 	if (error)
 		server->telling_config = false;
 	else
@@ -91,7 +91,7 @@ static void interrupt_config(void *data)
 static void tell_object(struct vtr_vhost_user_server *server, uint32_t request, const uint8_t uuid[16])
 {
 	if (vtr_vhost_user_has(server, VHOST_USER_PROTOCOL_F_SHARED_OBJECT))
-		vtr_vhost_user_ask(server, request, uuid, sizeof(struct vhost_user_shared), NULL, NULL);
+		vtr_vhost_user_ask(server, request, uuid, sizeof(struct vhost_user_shared), -1, NULL, NULL);
 }
 
 static void object_added(void *data, const uint8_t uuid[16])
@@ -110,6 +110,8 @@ const struct vtr_virtio_transport_impl vtr_vhost_user_transport = {
 	.interrupt_config = interrupt_config,
 	.object_added = object_added,
 	.object_removed = object_removed,
+	.shm_map = vtr_vhost_user_shm_map,
+	.shm_unmap = vtr_vhost_user_shm_unmap,
 };
 
 /* ---- the device ---- */
