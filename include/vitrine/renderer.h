@@ -27,15 +27,25 @@ struct vtr_renderer_options {
 	uint64_t max_hostmem; /* bytes that the process may allocate, with isolate; 0: no limit */
 };
 
+/* False when the library was built without virglrenderer. */
+VTR_API bool vtr_virgl_is_built(void);
+
 /* NULL with *error (may be NULL) filled: HOST and what to do about it (no EGL, virglrenderer refuses); UNSUPPORTED ENOSYS when the
  * library was built without virglrenderer; HOST EBUSY when there is one already. */
 VTR_API struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_renderer_options *options,
                                               struct vtr_error *error);
+
+/* A renderer that draws by renderer (taken, also on failure) and writes all that is asked of it to a file (docs/3d.md), which is
+ * private to its user. NULL with *error (may be NULL) filled: HOST, the file cannot be written. */
+VTR_API struct vtr_renderer *vtr_renderer_record(struct vtr_renderer *renderer, const char *path, struct vtr_error *error);
 
 /* After the gpu that has it. NULL is fine. */
 VTR_API void vtr_renderer_destroy(struct vtr_renderer *renderer);
 
 /* For people: "virgl on llvmpipe (LLVM 15.0.6, 256 bits)". Valid as long as the renderer. */
 VTR_API const char *vtr_renderer_description(const struct vtr_renderer *renderer);
+
+/* The process of its own that it runs in at the moment, -1: none; 0: it runs in this one. */
+VTR_API int vtr_renderer_pid(const struct vtr_renderer *renderer);
 
 #endif

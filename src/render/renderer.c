@@ -27,6 +27,11 @@ const char *vtr_renderer_description(const struct vtr_renderer *renderer)
 	return renderer->description;
 }
 
+int vtr_renderer_pid(const struct vtr_renderer *renderer)
+{
+	return renderer->impl->pid ? renderer->impl->pid(renderer) : 0;
+}
+
 void vtr_renderer_destroy(struct vtr_renderer *renderer)
 {
 	if (renderer)

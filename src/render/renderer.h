@@ -132,6 +132,8 @@ struct vtr_renderer_impl {
 	void (*wait)(struct vtr_renderer *renderer, struct vtr_render_call *call);
 	/* The capset's data, size bytes (at most its max_size), zeroed before; constant, never asks another process. */
 	void (*fill_capset)(struct vtr_renderer *renderer, uint32_t id, uint32_t version, void *data, uint32_t size);
+	/* As vtr_renderer_pid(). NULL: it runs in this process. */
+	int (*pid)(const struct vtr_renderer *renderer);
 	void (*destroy)(struct vtr_renderer *renderer);
 };
 
