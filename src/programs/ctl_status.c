@@ -240,6 +240,25 @@ static void print_input(const json_t *input)
 	putchar('\n');
 }
 
+static void print_renderer(const json_t *renderer)
+{
+	int64_t lost = number(renderer, "lost");
+
+	label("3D");
+	fputs(text(renderer, "description"), stdout);
+	if (json_is_integer(json_object_get(renderer, "pid")))
+		printf(", in process %" PRId64, number(renderer, "pid"));
+	else if (truth(renderer, "isolated"))
+		fputs(", its process is started for the next context", stdout);
+	putchar('\n');
+	label("");
+	printf("%" PRId64 " contexts, %" PRId64 " resources\n", number(renderer, "contexts"), number(renderer, "resources"));
+	if (lost) {
+		label("");
+		printf("%slost %" PRId64 " times, at last: %s%s\n", colours.bad, lost, text(renderer, "lost_reason"), colours.end);
+	}
+}
+
 /* What a vhost-user front-end has agreed to, and given. */
 static void print_front_end(const json_t *front_end)
 {
@@ -297,6 +316,8 @@ void ctl_print_status(const json_t *status)
 	puts(" of host memory");
 	label("commands");
 	printf("%" PRId64 ", %" PRId64 " refused\n", number(status, "commands"), number(status, "errors"));
+	if (json_object_get(status, "renderer"))
+		print_renderer(json_object_get(status, "renderer"));
 	if (json_object_get(status, "input"))
 		print_input(json_object_get(status, "input"));
 	json_array_foreach (scanouts, i, scanout)

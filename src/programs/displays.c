@@ -194,7 +194,10 @@ struct vtr_display *displays_open(struct displays *displays, const char *name, s
 	}
 	if (*place && vtr_display_alive(*place))
 		return *place;
-	vtr_display_destroy(*place);
+	if (*place && *place == displays->lender)
+		displays->retired = *place;
+	else
+		vtr_display_destroy(*place);
 	*place = kind->create(displays, argument, error);
 	return *place;
 }
@@ -329,8 +332,19 @@ void displays_vmm_left(struct displays *displays)
 	displays->lent = 0;
 }
 
+void *displays_lend_egl(struct displays *displays)
+{
+	struct vtr_error error;
+	struct vtr_display *display = displays_open(displays, home(displays), &error);
+	void *egl = display ? vtr_display_egl(display) : NULL;
+
+	displays->lender = egl ? display : NULL;
+	return egl;
+}
+
 void displays_close(struct displays *displays)
 {
+	vtr_display_destroy(displays->retired);
 	while (displays->count)
 		vtr_display_destroy(displays->items[--displays->count].display);
 }

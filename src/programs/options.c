@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vitrine/renderer.h>
+
 #include "displays.h"
 #include "vitrine-version.h"
 
@@ -37,7 +39,8 @@ static const char usage[] =
 	"  --display headless      no window: pacing, status and screenshots\n"
 	"  --display kms[=CARD]    the screens of a host without a compositor: one output per connector of CARD (/dev/dri/card0;\n"
 	"                          default: the first with a monitor)\n"
-	"  --display vmm           the VMM's own console, as soon as it asks for the picture (--vhost-user: QEMU's vhost-user-gpu-pci);\n"
+	"  --display vmm           the VMM's own console, as soon as it asks for the picture (--vhost-user: QEMU's "
+        "vhost-user-gpu-pci);\n"
 	"                          until then headless\n"
 	"  --output WxH[@HZ][,name=NAME] | auto[,name=NAME]\n"
 	"                          a monitor for the guest; repeat for more. A size is fixed, auto (the default) is\n"
@@ -51,8 +54,8 @@ static const char usage[] =
 	"                          where the compositor allows it\n"
 	"  --on-close quit|hide    closing a window ends vitrine, or its output goes on without it until 'vitrinectl output\n"
 	"                          move' (default quit)\n"
-	"  --path PATH             use only this way to the pixels: vfio-dmabuf, vfio-window, udmabuf, mapped or fetched\n"
-	"                          (default: the best that works)\n"
+	"  --path PATH             use only this way to the pixels: vfio-dmabuf, vfio-window, udmabuf, virgl, readback, mapped or\n"
+	"                          fetched (default: the best that works)\n"
 	"\n"
 	"Input:\n"
 	"  --input PATH            serve keyboard, tablet, mouse and touch screen over vfio-user on the sockets PATH.keyboard,\n"
@@ -65,6 +68,15 @@ static const char usage[] =
 	"  --assign bdf=BDF        opened here: 0000:01:00.0\n"
 	"                          repeat for more; to a running vitrine: vitrinectl assign\n"
 	"\n"
+	"3D for a guest without a GPU (docs/3d.md):\n"
+	"  --3d off|virgl[,isolate][,record=FILE]\n"
+	"                          OpenGL by virglrenderer: in this process, or with isolate in one of its own, so that what "
+        "crashes\n"
+	"                          there ends no display; record keeps all that is asked of it in FILE (default off)\n"
+	"  --virgl                 the same as --3d virgl\n"
+	"  --render-node PATH      the GPU that draws, /dev/dri/renderD128 (default: the display's, else the first, else "
+        "software)\n"
+	"\n"
 	"Control and limits:\n"
 	"  --control PATH          control socket for vitrinectl\n"
 	"  --max-hostmem SIZE      host memory a guest may take, with suffix K, M or G (default 1G)\n"
@@ -74,10 +86,10 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 ended by request, 1 could not start or go on, 2 wrong usage.\n";
 
-/* "vhost-user.json": 3D would be a feature. */
+/* "vhost-user.json": a feature is an option of that name. */
 static const char capabilities[] = "{\n"
 				   "  \"type\": \"gpu\",\n"
-				   "  \"features\": []\n"
+				   "  \"features\": [%s]\n"
 				   "}\n";
 
 enum option_id {
@@ -98,6 +110,9 @@ enum option_id {
 	OPTION_PATH,
 	OPTION_INPUT,
 	OPTION_ASSIGN,
+	OPTION_3D,
+	OPTION_VIRGL,
+	OPTION_RENDER_NODE,
 	OPTION_CONTROL,
 	OPTION_MAX_HOSTMEM,
 	OPTION_NO_BLOB,
@@ -125,6 +140,9 @@ static const struct option long_options[] = {
 	{ "path", required_argument, NULL, OPTION_PATH },
 	{ "input", required_argument, NULL, OPTION_INPUT },
 	{ "assign", required_argument, NULL, OPTION_ASSIGN },
+	{ "3d", required_argument, NULL, OPTION_3D },
+	{ "virgl", no_argument, NULL, OPTION_VIRGL },
+	{ "render-node", required_argument, NULL, OPTION_RENDER_NODE },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "max-hostmem", required_argument, NULL, OPTION_MAX_HOSTMEM },
 	{ "no-blob", no_argument, NULL, OPTION_NO_BLOB },
@@ -181,7 +199,7 @@ static int parse_fd(const char *text, int *fd)
 	return 0;
 }
 
-static int parse_socket(const char *text, const char **path)
+static int parse_name(const char *text, const char **path)
 {
 	*path = text;
 	return *text ? 0 : -EINVAL;
@@ -192,14 +210,14 @@ static int add_transport(struct options *options, bool vhost_user, const char *p
 {
 	options->vhost_user = vhost_user;
 	options->n_transports++;
-	return path ? parse_socket(path, &options->socket_path) : parse_fd(fd, &options->socket_fd);
+	return path ? parse_name(path, &options->socket_path) : parse_fd(fd, &options->socket_fd);
 }
 
 static int parse_path(const char *text, enum vtr_path *path)
 {
 	if (vtr_path_from_name(text, path) < 0)
 		return -EINVAL;
-	return *path != VTR_PATH_NONE && *path != VTR_PATH_VIRGL ? 0 : -EINVAL; /* there is no 3D yet */
+	return *path != VTR_PATH_NONE ? 0 : -EINVAL;
 }
 
 static int parse_max_outputs(const char *text, size_t *count)
@@ -232,6 +250,25 @@ static int add_assign(struct options *options, const char *text)
 	return 0;
 }
 
+/* off | virgl[,isolate][,record=FILE]; FILE is the rest, whatever is in it. */
+static int parse_3d(struct options *options, const char *text)
+{
+	static const char virgl[] = "virgl", isolate[] = ",isolate", record[] = ",record=";
+
+	options->virgl = !strncmp(text, virgl, strlen(virgl));
+	options->isolate = false;
+	options->record = NULL;
+	if (!options->virgl)
+		return strcmp(text, "off") ? -EINVAL : 0;
+	text += strlen(virgl);
+	options->isolate = !strncmp(text, isolate, strlen(isolate));
+	if (options->isolate)
+		text += strlen(isolate);
+	if (!strncmp(text, record, strlen(record)))
+		return parse_name(text + strlen(record), &options->record);
+	return *text ? -EINVAL : 0;
+}
+
 /* Applies one option; -errno when its argument is wrong. */
 static int apply(struct options *options, int id, const char *argument)
 {
@@ -246,7 +283,7 @@ static int apply(struct options *options, int id, const char *argument)
 		return add_transport(options, true, NULL, argument);
 	case OPTION_STATE:
 		options->no_state = !strcmp(argument, "none");
-		return parse_socket(argument, &options->state);
+		return parse_name(argument, &options->state);
 	case OPTION_DISPLAY:
 		options->display = argument;
 		return displays_know(argument) ? 0 : -EINVAL;
@@ -271,10 +308,17 @@ static int apply(struct options *options, int id, const char *argument)
 		return parse_path(argument, &options->force_path);
 	case OPTION_ASSIGN:
 		return add_assign(options, argument);
+	case OPTION_3D:
+		return parse_3d(options, argument);
+	case OPTION_VIRGL:
+		options->virgl = true;
+		return 0;
+	case OPTION_RENDER_NODE:
+		return parse_name(argument, &options->render_node);
 	case OPTION_INPUT:
-		return parse_socket(argument, &options->input);
+		return parse_name(argument, &options->input);
 	case OPTION_CONTROL:
-		return parse_socket(argument, &options->control);
+		return parse_name(argument, &options->control);
 	case OPTION_MAX_HOSTMEM:
 		return parse_size(argument, &options->max_hostmem);
 	case OPTION_NO_BLOB:
@@ -312,7 +356,7 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 	*options = (struct options){ .socket_fd = -1, .display = "auto", .log_level = VTR_LOG_INFO };
 	*status = 0;
 	if (asks_for_capabilities(argc, argv)) {
-		fputs(capabilities, stdout);
+		printf(capabilities, vtr_virgl_is_built() ? "\"render-node\", \"virgl\"" : "");
 		return -1;
 	}
 	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
@@ -332,6 +376,9 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 		            "");
 	if (options->state && !options->vhost_user)
 		return fail(status, "--state is for vhost-user%s%s: a vfio-user client gives its device up when that is gone", "",
+		            "");
+	if (!options->virgl && (options->force_path == VTR_PATH_VIRGL || options->force_path == VTR_PATH_READBACK))
+		return fail(status, "--path %s is a way from 3D%s: give --3d virgl as well", vtr_path_name(options->force_path),
 		            "");
 	if (options->max_outputs && options->max_outputs < options->n_outputs)
 		return fail(status, "there are more --output than --max-outputs%s%s", "", "");

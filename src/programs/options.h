@@ -33,6 +33,10 @@ struct options {
 	size_t max_outputs;                       /* scanouts of the guest; 0: as many as are of use */
 	const char *assign[VTR_MAX_VFIO_DEVICES]; /* as vtr_vfio_acquire() takes them */
 	size_t n_assign;
+	bool virgl;              /* 3D for the guest */
+	bool isolate;            /* in a process of its own */
+	const char *record;      /* file that it is recorded to, or NULL */
+	const char *render_node; /* or NULL */
 	enum vtr_path force_path;
 	uint64_t max_hostmem;
 	bool no_blob;

@@ -15,6 +15,7 @@
 #include <vitrine/log.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
+#include <vitrine/renderer.h>
 #include <vitrine/transport.h>
 #include <vitrine/vfio.h>
 
@@ -33,6 +34,8 @@ struct vitrine {
 	atomic_uint closed; /* bit per output: its window was closed */
 	struct vtr_source *window_closed;
 	struct vtr_outputs *outputs;
+	struct vtr_renderer *renderer; /* NULL without --3d */
+	bool warned;                   /* of 3D and an assigned device */
 	struct vtr_gpu *gpu;
 	struct vtr_vfio_user_server *vfio_user;   /* one of the two */
 	struct vtr_vhost_user_server *vhost_user; /* transports */
@@ -123,9 +126,58 @@ static int start_display(struct vitrine *vitrine, const struct options *options)
 	return -error.code;
 }
 
+/* An explicitly named GPU draws, whichever one the display has. */
+static int start_renderer(struct vitrine *vitrine, const struct options *options)
+{
+	struct vtr_error error;
+	struct vtr_renderer_options renderer = {
+		.render_node = options->render_node,
+		.isolate = options->isolate,
+		.max_hostmem = options->max_hostmem,
+	};
+
+	if (!options->virgl)
+		return 0;
+	if (!options->isolate && !options->render_node)
+		renderer.egl_display = displays_lend_egl(&vitrine->displays);
+	vitrine->renderer = vtr_virgl_create(vitrine->loop, &renderer, &error);
+	if (!vitrine->renderer && renderer.egl_display) {
+		vtr_log(VTR_LOG_WARN, "3D cannot use the display's OpenGL, so it is not shown without a copy: %s", error.text);
+		renderer.egl_display = NULL;
+		vitrine->renderer = vtr_virgl_create(vitrine->loop, &renderer, &error);
+	}
+	if (vitrine->renderer && options->record)
+		vitrine->renderer = vtr_renderer_record(vitrine->renderer, options->record, &error);
+	if (vitrine->renderer && options->isolate && !vtr_renderer_pid(vitrine->renderer)) {
+		vtr_log(VTR_LOG_ERROR, "--3d virgl,isolate: this build runs virglrenderer in its own process only");
+		return -EOPNOTSUPP;
+	}
+	if (!vitrine->renderer) {
+		vtr_log(VTR_LOG_ERROR, "--3d virgl: %s", error.text);
+		return -error.code;
+	}
+	vtr_log(VTR_LOG_INFO, "3D: %s", vtr_renderer_description(vitrine->renderer));
+	return 0;
+}
+
+static void warn_of_devices(struct vitrine *vitrine)
+{
+	if (!vitrine->renderer || vitrine->warned)
+		return;
+	vitrine->warned = true;
+	vtr_log(VTR_LOG_WARN,
+	        "3D and an assigned device: a Linux guest that is offered 3D (VIRGL) does not import the dmabufs of its "
+	        "assigned devices, so their frames are not shown here; give the VM two devices: one vitrine with "
+	        "--assign, one with --3d");
+}
+
 static void devices_changed(void *data)
 {
-	vtr_gpu_devices_changed(((struct vitrine *)data)->gpu);
+	struct vitrine *vitrine = data;
+
+	if (vtr_vfio_devices_get(vtr_vfio_assigned_devices(vitrine->assigned), 0))
+		warn_of_devices(vitrine);
+	vtr_gpu_devices_changed(vitrine->gpu);
 }
 
 static void vmm_left(void *data)
@@ -154,6 +206,7 @@ static int start_device(struct vitrine *vitrine, const struct options *options)
 		.max_hostmem = options->max_hostmem,
 		.force_path = options->force_path,
 		.no_blob = options->no_blob,
+		.renderer = vitrine->renderer,
 	};
 
 	vitrine->memory = vtr_memory_create();
@@ -166,6 +219,8 @@ static int start_device(struct vitrine *vitrine, const struct options *options)
 	if (!vitrine->gpu)
 		return failed("cannot create the device", "");
 	vtr_vfio_assigned_on_change(vitrine->assigned, devices_changed, vitrine);
+	if (options->n_assign)
+		warn_of_devices(vitrine);
 	for (size_t i = 0; i < options->n_assign; i++) {
 		int error = assign(vitrine, options->assign[i]);
 
@@ -307,6 +362,8 @@ static int start(struct vitrine *vitrine, const struct options *options)
 	if (!error)
 		error = start_display(vitrine, options);
 	if (!error)
+		error = start_renderer(vitrine, options);
+	if (!error)
 		error = start_device(vitrine, options);
 	if (!error)
 		error = start_transport(vitrine, options);
@@ -325,6 +382,7 @@ static void stop(struct vitrine *vitrine)
 	vtr_vhost_user_server_destroy(vitrine->vhost_user);
 	vtr_vfio_user_server_destroy(vitrine->vfio_user);
 	vtr_gpu_destroy(vitrine->gpu);
+	vtr_renderer_destroy(vitrine->renderer);
 	vtr_vfio_assigned_destroy(vitrine->assigned);
 	vtr_memory_destroy(vitrine->memory);
 	displays_close(&vitrine->displays);

@@ -192,6 +192,11 @@ static int begin(struct vtr_virgl *virgl, struct vtr_error *error)
 	return 0;
 }
 
+bool vtr_virgl_is_built(void)
+{
+	return true;
+}
+
 struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_renderer_options *options, struct vtr_error *error)
 {
 	struct vtr_virgl *virgl;

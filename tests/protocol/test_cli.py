@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """vitrine's command line: what it prints, what it refuses, and what it leaves behind.
 
-    test_cli.py VITRINE
+    test_cli.py VITRINE 3d|no-3d
+
+The second word is whether it was built with virglrenderer.
 """
 import contextlib
 import json
@@ -23,6 +25,7 @@ from vfio_user import Client
 from vhost_user import FrontEnd
 
 PROGRAM = sys.argv.pop(1)
+VIRGL = sys.argv.pop(1) == "3d"
 SECONDS = 20
 
 
@@ -81,7 +84,7 @@ class Prints(Case):
     def test_help(self):
         result = run("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--vfio-user", "--vfio-user-fd", "--vhost-user", "--socket-path", "--fd", "--print-capabilities", "--display", "--output", "--max-outputs", "--path", "--input", "--assign", "--control", "--max-hostmem",
+        for option in ("--vfio-user", "--vfio-user-fd", "--vhost-user", "--socket-path", "--fd", "--print-capabilities", "--display", "--output", "--max-outputs", "--path", "--input", "--assign", "--3d", "--virgl", "--render-node", "--control", "--max-hostmem",
                        "--no-blob", "--log-level", "--help", "--version"):
             self.assertIn(option, result.stdout)
 
@@ -92,7 +95,8 @@ class Prints(Case):
                 with self.subTest(arguments=arguments):
                     result = run(*arguments)
                     self.assertEqual((result.returncode, result.stderr), (0, ""))
-                    self.assertEqual(json.loads(result.stdout), {"type": "gpu", "features": []})
+                    features = ["render-node", "virgl"] if VIRGL else []
+                    self.assertEqual(json.loads(result.stdout), {"type": "gpu", "features": features})
                     self.assertFalse(self.path.exists())
 
     def test_version(self):
@@ -112,7 +116,10 @@ WRONG_VALUES = {
     "output": ["", "0x0", "1280", "1280x", "1280x800@", "1280x800@0", "16385x1", "1x16385", "1280x800,name=", "1280x800 ",
                "1280x800,name=" + "n" * 32, "-1x1", "auto@60", "automatic", "auto,name="],
     "max-outputs": ["", "0", "17", "-1", "four", "4x"],
-    "path": ["", "none", "best", "virgl", "vfio", "Mapped"],
+    "path": ["", "none", "best", "virtio", "vfio", "Mapped"],
+    "3d": ["", "on", "Virgl", "virgl,", "virgl2", "off,isolate", "virgl,frobnicate", "virgl,isolate,", "virgl,isolated", "virgl,record",
+           "virgl,record=", "virgl,isolate,isolate", "virgl,isolate,record="],
+    "render-node": [""],
     "input": ["", "x" * 200],
     "control": ["", "x" * 200],
     "max-hostmem": ["", "0", "-1", " -1", "1T", "1GG", "G", "1.5G", "99999999999999999999", "99999999999G"],
@@ -154,6 +161,10 @@ class Refuses(Case):
 
     def test_more_outputs_than_there_may_be(self):
         self.refused(run("--vfio-user", self.path, "--max-outputs", "1", *["--output", "640x480"] * 2), 2, "--max-outputs")
+
+    def test_path_from_3d(self):
+        for path in ("virgl", "readback"):
+            self.refused(run("--vfio-user", self.path, "--path", path), 2, f"--path {path}", "--3d virgl")
 
     def test_socket_in_use(self):
         process = self.serve()
@@ -211,6 +222,15 @@ def add_assign():
             self.refused(run("--vfio-user", self.path, "--assign", value), 1, f"--assign {value}", *words)
             self.assertFalse(self.path.exists())
         setattr(Refuses, f"test_assign_{name}", test)
+
+
+def add_without_virglrenderer():
+    """A test of its own for each way to ask for 3D that is not there."""
+    for name, option in {"3d": "--3d=virgl", "virgl": "--virgl", "isolated": "--3d=virgl,isolate"}.items():
+        def test(self, option=option):
+            self.refused(run("--vfio-user", self.path, option), 1, "--3d virgl", "libvirglrenderer-dev", "-Dvirgl=enabled")
+            self.assertFalse(self.path.exists())
+        setattr(Refuses, f"test_without_virglrenderer_{name}", test)
 
 
 def add_wrong_values():
@@ -379,5 +399,7 @@ class Serves(Case):
 
 add_assign()
 add_wrong_values()
+if not VIRGL:
+    add_without_virglrenderer()
 if __name__ == "__main__":
     tap.main()
