@@ -23,7 +23,7 @@
 struct vtr_gpu;
 
 struct vtr_gpu_options {
-	uint64_t max_hostmem;             /* bytes of host memory for 2D resources; 0: VTR_DEFAULT_MAX_HOSTMEM */
+	uint64_t max_hostmem;             /* bytes of host memory for 2D and 3D resources; 0: VTR_DEFAULT_MAX_HOSTMEM */
 	enum vtr_path force_path;         /* only this rung; VTR_PATH_NONE: the best there is */
 	bool no_blob;                     /* do not offer RESOURCE_BLOB: for guests and tests of the 2D path */
 	struct vtr_vfio_devices *devices; /* assigned to the guest: dmabufs are made of their memory; NULL: none */
@@ -75,9 +75,13 @@ struct vtr_gpu_status {
 	uint32_t n_scanouts;
 	uint32_t resources; /* alive */
 	uint64_t entries;   /* mem entries they hold */
-	uint64_t hostmem;   /* bytes of host memory they hold */
+	uint64_t hostmem;   /* bytes of host memory they hold, of 3D ones as estimated */
 	uint64_t commands;  /* answered */
 	uint64_t errors;    /* answered with an error response */
+
+	const char *renderer;   /* vtr_renderer_description(); NULL: no 3D */
+	uint32_t contexts;      /* 3D, alive or lost with their renderer and not destroyed yet */
+	uint32_t renderer_lost; /* so often */
 };
 VTR_API void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status);
 

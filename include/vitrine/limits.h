@@ -33,7 +33,9 @@ enum {
 	VTR_MAX_IMAGES = 512,           /* 2D resources: each holds an fd, of which a process has 1024 */
 	VTR_MAX_BUFFERS = 64,           /* dmabufs of resources, likewise; more than can be shown at a time */
 	VTR_MAX_CONTEXTS = 256,         /* 3D contexts: a GL context each */
+	VTR_MAX_ATTACHMENTS = 262144,   /* resources attached to 3D contexts, counted once for each context */
 	VTR_MAX_SUBMIT = 16777216,      /* bytes of one command stream; Mesa's are 256 KiB at the most */
+	VTR_MAX_RINGS = 64,             /* of a context, each with fences of its own (virtio 1.3, 5.7.6.7) */
 
 	/* virtio-input */
 	VTR_MAX_INPUT_EVENTS = 512, /* of a device, that wait for the guest */

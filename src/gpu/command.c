@@ -2,16 +2,13 @@
 /*
  * From a queue to a handler and back. A request is copied out of guest memory once and checked against its row of the table (known,
  * offered, sent on the right queue, long enough, room for the answer); handlers see only what passed. Every chain is answered
- * exactly once: here, or, for a fenced flush, by the flush queue, or when displays have answered a question (questions.c). A
- * request that cannot be read just now goes back into its queue.
- *
- * Fences complete in order. Only flushes wait for anything (the display); whatever else is answered with a fence, errors included,
- * lets the waiting flushes go first, at once, because a guest may wait for it uninterruptibly (DETACH_BACKING) and must not wait
- * for a display.
+ * exactly once: here, or with its fence (fence.c), or when displays have answered a question (questions.c) or the renderer has done
+ * its part (rendering.c). A request that cannot be read just now goes back into its queue.
  */
 #include "gpu/command.h"
 
 #include <drm_fourcc.h>
+#include <stdlib.h>
 
 #include "gpu/gpu.h"
 
@@ -45,6 +42,17 @@ static const struct vtr_gpu_command {
 	ROW(RESOURCE_CREATE_BLOB, CONTROLQ, virtio_gpu_resource_create_blob, HEADER, BIT(RESOURCE_BLOB),
 	    vtr_gpu_resource_create_blob),
 	ROW(SET_SCANOUT_BLOB, CONTROLQ, virtio_gpu_set_scanout_blob, HEADER, BIT(RESOURCE_BLOB), vtr_gpu_set_scanout_blob),
+	ROW(GET_CAPSET_INFO, CONTROLQ, virtio_gpu_get_capset_info, virtio_gpu_resp_capset_info, BIT(VIRGL),
+	    vtr_gpu_get_capset_info),
+	ROW(GET_CAPSET, CONTROLQ, virtio_gpu_get_capset, HEADER, BIT(VIRGL), vtr_gpu_get_capset),
+	ROW(CTX_CREATE, CONTROLQ, virtio_gpu_ctx_create, HEADER, BIT(VIRGL), vtr_gpu_ctx_create),
+	ROW(CTX_DESTROY, CONTROLQ, virtio_gpu_ctx_destroy, HEADER, BIT(VIRGL), vtr_gpu_ctx_destroy),
+	ROW(CTX_ATTACH_RESOURCE, CONTROLQ, virtio_gpu_ctx_resource, HEADER, BIT(VIRGL), vtr_gpu_ctx_attach_resource),
+	ROW(CTX_DETACH_RESOURCE, CONTROLQ, virtio_gpu_ctx_resource, HEADER, BIT(VIRGL), vtr_gpu_ctx_detach_resource),
+	ROW(RESOURCE_CREATE_3D, CONTROLQ, virtio_gpu_resource_create_3d, HEADER, BIT(VIRGL), vtr_gpu_resource_create_3d),
+	ROW(TRANSFER_TO_HOST_3D, CONTROLQ, virtio_gpu_transfer_host_3d, HEADER, BIT(VIRGL), vtr_gpu_transfer_to_host_3d),
+	ROW(TRANSFER_FROM_HOST_3D, CONTROLQ, virtio_gpu_transfer_host_3d, HEADER, BIT(VIRGL), vtr_gpu_transfer_from_host_3d),
+	ROW(SUBMIT_3D, CONTROLQ, virtio_gpu_cmd_submit, HEADER, BIT(VIRGL), vtr_gpu_submit_3d),
 	ROW(UPDATE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_update_cursor),
 	ROW(MOVE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_move_cursor),
 #undef ROW
@@ -86,6 +94,8 @@ struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request 
 		header.flags = VIRTIO_GPU_FLAG_FENCE;
 		header.fence_id = hdr->fence_id;
 		header.ctx_id = hdr->ctx_id;
+		header.flags |= hdr->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX;
+		header.ring_idx = hdr->flags & VIRTIO_GPU_FLAG_INFO_RING_IDX ? hdr->ring_idx : 0;
 	}
 	return header;
 }
@@ -119,6 +129,9 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 		memset(&request->command.hdr, 0, sizeof(request->command.hdr)); /* no fence that half a header might name */
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	}
+	/* Without CONTEXT_INIT there are no rings, and the flag means nothing. */
+	if (!vtr_virtio_has_feature(&gpu->base, VIRTIO_GPU_F_CONTEXT_INIT))
+		request->command.hdr.flags &= ~(uint32_t)VIRTIO_GPU_FLAG_INFO_RING_IDX;
 	const struct vtr_gpu_command *command = find_command(gpu, request->command.hdr.type, request->queue);
 	if (!command)
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -127,25 +140,33 @@ static uint32_t run_request(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 	bool answered = request->queue == VTR_GPU_CONTROLQ; /* the Linux driver gives cursor commands no room for an answer */
 	if (got < (long)command->size || (answered && request->chain->in_size < command->response_size))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (request->command.hdr.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX && request->command.hdr.ring_idx >= VTR_MAX_RINGS)
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	if (vtr_saved_executed(gpu->saved, request->queue, request->chain))
 		return VIRTIO_GPU_RESP_OK_NODATA;
 	return command->handler(gpu, request);
 }
 
-static void respond(struct vtr_gpu *gpu, struct vtr_gpu_request *request, uint32_t type)
+void vtr_gpu_respond(struct vtr_gpu *gpu, struct vtr_gpu_request *request, uint32_t type)
 {
+	void *response = request->answer ? request->answer : &request->response;
 	uint32_t size = request->response_size;
 
 	if (type >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
 		gpu->errors++;
 		size = sizeof(request->response.hdr);
+		request->draws = false;
 		vtr_gpu_log_guest(gpu, "guest: command %#x %s: answered with error %#x", request->command.hdr.type, request->name,
 		                  type);
 	}
-	request->response.hdr = vtr_gpu_response_header(request, type);
-	if (request->response.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
-		vtr_flush_complete_all(gpu);
-	vtr_gpu_answer(gpu, request->queue, request->chain, &request->response, size);
+	const struct virtio_gpu_ctrl_hdr header = vtr_gpu_response_header(request, type);
+	memcpy(response, &header, sizeof(header));
+	if (header.flags & VIRTIO_GPU_FLAG_FENCE)
+		vtr_fence_answer(gpu, request, response, size);
+	else
+		vtr_gpu_answer(gpu, request->queue, request->chain, response, size);
+	free(request->answer);
+	request->answer = NULL;
 }
 
 uint32_t vtr_gpu_run_again(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
@@ -176,14 +197,14 @@ static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 		vtr_gpu_forget_incoming(gpu);
 	vtr_saved_commit(gpu->saved, queue, head, ticket, type == VIRTIO_GPU_RESP_OK_NODATA);
 	gpu->commands++;
-	if (request.chain) /* else it waits for a display */
-		respond(gpu, &request, type);
+	if (request.chain) /* else it waits for a display, or for the renderer */
+		vtr_gpu_respond(gpu, &request, type);
 	return true;
 }
 
 void vtr_gpu_resume(struct vtr_gpu *gpu, struct vtr_gpu_request *request, vtr_gpu_handler handler)
 {
-	respond(gpu, request, handler(gpu, request));
+	vtr_gpu_respond(gpu, request, handler(gpu, request));
 }
 
 void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
@@ -191,7 +212,7 @@ void vtr_gpu_process_queue(struct vtr_gpu *gpu, unsigned queue)
 	struct vtr_virtqueue *vq = &gpu->base.queues[queue];
 	struct vtr_chain *chain;
 
-	for (unsigned i = 0; i < QUEUE_BATCH; i++) {
+	for (unsigned i = 0; i < QUEUE_BATCH && !vtr_gpu_rendering(gpu, queue); i++) {
 		int got = vtr_virtqueue_pop(vq, &chain);
 
 		if (got <= 0)

@@ -10,6 +10,8 @@
 
 struct vtr_gpu;
 
+enum { VTR_GPU_CONTROLQ, VTR_GPU_CURSORQ, VTR_GPU_QUEUES };
+
 /*
  * One request of the guest, decoded once: `command` is a copy whose size was checked, so handlers see values that cannot change,
  * and `response` is what goes back. Handlers return the response type; command.c writes it, exactly once.
@@ -21,6 +23,9 @@ struct vtr_gpu_request {
 	const char *name; /* of the command */
 	uint32_t response_size; /* of an answer without an error */
 	bool resumed;           /* it has waited: vtr_gpu_resume() */
+	bool draws;             /* its fence completes when the renderer has drawn what it asked for */
+	uint64_t began_ns;      /* a flush: when it came */
+	void *answer; /* in the place of response, for one that has no room there: malloc'ed, response_size bytes; or NULL */
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
 		struct virtio_gpu_resource_create_2d create_2d;
@@ -35,12 +40,20 @@ struct vtr_gpu_request {
 		struct virtio_gpu_resource_create_blob create_blob;
 		struct virtio_gpu_set_scanout_blob set_scanout_blob;
 		struct virtio_gpu_update_cursor cursor;
+		struct virtio_gpu_get_capset_info get_capset_info;
+		struct virtio_gpu_get_capset get_capset;
+		struct virtio_gpu_ctx_create ctx_create;
+		struct virtio_gpu_ctx_resource ctx_resource;
+		struct virtio_gpu_resource_create_3d create_3d;
+		struct virtio_gpu_transfer_host_3d transfer_3d;
+		struct virtio_gpu_cmd_submit submit;
 	} command;
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
 		struct virtio_gpu_resp_display_info display_info;
 		struct virtio_gpu_resp_edid edid;
 		struct virtio_gpu_resp_resource_uuid uuid;
+		struct virtio_gpu_resp_capset_info capset_info;
 	} response;
 };
 
@@ -66,6 +79,9 @@ struct virtio_gpu_ctrl_hdr vtr_gpu_response_header(const struct vtr_gpu_request 
 
 /* Writes size bytes of response into chain and returns it to the guest: vtr_virtio_answer(). */
 void vtr_gpu_answer(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *chain, const void *response, uint32_t size);
+
+/* Answers a request with that type. The chain is the device core's then. */
+void vtr_gpu_respond(struct vtr_gpu *gpu, struct vtr_gpu_request *request, uint32_t type);
 
 /* Runs a command that the guest once sent: its row of the table, features included, and the handler. Returns the response type. */
 uint32_t vtr_gpu_run_again(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
@@ -93,5 +109,16 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 uint32_t vtr_gpu_update_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 uint32_t vtr_gpu_move_cursor(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+/* 3D */
+uint32_t vtr_gpu_get_capset_info(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_get_capset(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_ctx_create(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_ctx_destroy(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_ctx_attach_resource(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_ctx_detach_resource(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_submit_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_create_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_transfer_to_host_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_transfer_from_host_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 
 #endif

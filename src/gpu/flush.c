@@ -6,7 +6,7 @@
  * done with these frames: that is what throttles a guest to the speed of its display. But a guest waits for a flush 50 ms at most,
  * and a display may be hidden, stopped or gone: then the flush is answered at its deadline, the scanout counts as stalled, and
  * until its display answers again flushes of this scanout are answered at the output's refresh rate. A stalled scanout does not
- * hold up the others. Answers go in the order of arrival, as fences have to.
+ * hold up the others. Answers go in the order of arrival, as fences have to (fence.c has them).
  *
  * A frame that comes back unseen with nothing newer behind it was given up because nobody looks: the output is not connected, or
  * its window is hidden. Answered at once, such a guest would draw as fast as it can for nobody. So the scanout has a clock for
@@ -23,17 +23,6 @@
 #define DEADLINE_NS UINT64_C(50000000) /* the Linux driver gives up after 50 ms */
 #define STALL_TOLD_NS UINT64_C(1000000000)
 
-static void answer_head(struct vtr_gpu *gpu)
-{
-	struct vtr_flush *flush = gpu->flushes.head;
-
-	gpu->flushes.head = flush->next;
-	if (!flush->next)
-		gpu->flushes.tail = &gpu->flushes.head;
-	vtr_gpu_answer(gpu, VTR_GPU_CONTROLQ, flush->chain, &flush->response, sizeof(flush->response));
-	free(flush);
-}
-
 /* A busy machine misses a deadline now and then, which is nothing to talk about. */
 static void tell_stall(struct vtr_scanout *scanout, uint64_t now)
 {
@@ -44,8 +33,7 @@ static void tell_stall(struct vtr_scanout *scanout, uint64_t now)
 	                vtr_output_name(scanout->output));
 }
 
-/* The displays in mask did not answer in time. */
-static void note_stalled(struct vtr_gpu *gpu, uint32_t mask, uint64_t now)
+void vtr_flush_note_stalled(struct vtr_gpu *gpu, uint32_t mask, uint64_t now)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
@@ -65,11 +53,12 @@ static unsigned finish_frames(struct vtr_gpu *gpu, const struct vtr_scanout *sca
 	uint32_t bit = 1u << scanout->id;
 	unsigned count = 0;
 
-	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
-		if (flush->waiting & bit && flush->sequence[scanout->id] <= sequence) {
-			flush->waiting &= ~bit;
-			count++;
-		}
+	for (struct vtr_timeline *timeline = &gpu->fences.global; timeline; timeline = timeline->next)
+		for (struct vtr_fence *fence = timeline->head; fence; fence = fence->next)
+			if (fence->frames.scanouts & bit && fence->frames.sequence[scanout->id] <= sequence) {
+				fence->frames.scanouts &= ~bit;
+				count++;
+			}
 	return count;
 }
 
@@ -91,7 +80,7 @@ static void finish_at_tick(struct vtr_scanout *scanout, uint64_t sequence, uint6
 	scanout->tick_sequence = sequence;
 }
 
-static void tick(struct vtr_gpu *gpu, uint64_t now)
+void vtr_flush_tick(struct vtr_gpu *gpu, uint64_t now)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
@@ -105,56 +94,23 @@ static void tick(struct vtr_gpu *gpu, uint64_t now)
 	}
 }
 
-/* When there is something to do for the flush that is first: at its deadline, or at a tick. */
-static uint64_t next_due(const struct vtr_gpu *gpu)
+uint64_t vtr_flush_due(const struct vtr_gpu *gpu, const struct vtr_awaited_frames *frames)
 {
-	const struct vtr_flush *head = gpu->flushes.head;
-	uint64_t due = head ? head->deadline_ns : 0;
+	uint64_t due = frames->deadline_ns;
 
-	for (uint32_t i = 0; head && i < gpu->n_scanouts; i++) {
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		const struct vtr_scanout *scanout = &gpu->scanouts[i];
 
-		if (head->waiting & 1u << i && scanout->tick_sequence && scanout->tick_ns < due)
+		if (frames->scanouts & 1u << i && scanout->tick_sequence && scanout->tick_ns < due)
 			due = scanout->tick_ns;
 	}
 	return due;
 }
 
-/* Answers what is ready or over its time, and looks after what is then first. */
-static void answer_due(struct vtr_gpu *gpu)
-{
-	uint64_t now = vtr_now_ns();
-
-	tick(gpu, now);
-	while (gpu->flushes.head && (!gpu->flushes.head->waiting || gpu->flushes.head->deadline_ns <= now)) {
-		note_stalled(gpu, gpu->flushes.head->waiting, now);
-		answer_head(gpu);
-	}
-	vtr_timer_arm(gpu->flushes.timer, next_due(gpu));
-}
-
-static void deadline_passed(void *data)
-{
-	answer_due(data);
-}
-
-int vtr_flush_queue_init(struct vtr_gpu *gpu)
-{
-	gpu->flushes.tail = &gpu->flushes.head;
-	gpu->flushes.timer = vtr_loop_add_timer(gpu->base.loop, deadline_passed, gpu);
-	return gpu->flushes.timer ? 0 : -errno;
-}
-
-void vtr_flush_queue_finish(struct vtr_gpu *gpu)
-{
-	vtr_flush_forget_all(gpu);
-	vtr_source_remove(gpu->flushes.timer);
-}
-
 void vtr_flush_frame_done(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence)
 {
 	finish_frames(gpu, scanout, sequence);
-	answer_due(gpu);
+	vtr_fences_answer_due(gpu);
 }
 
 /* Flushes that wait for another display, too, are paced by that one. */
@@ -162,9 +118,11 @@ static void leave_to_others(struct vtr_gpu *gpu, const struct vtr_scanout *scano
 {
 	uint32_t bit = 1u << scanout->id;
 
-	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
-		if (flush->waiting & bit && flush->waiting & ~bit && flush->sequence[scanout->id] <= sequence)
-			flush->waiting &= ~bit;
+	for (struct vtr_timeline *timeline = &gpu->fences.global; timeline; timeline = timeline->next)
+		for (struct vtr_fence *fence = timeline->head; fence; fence = fence->next)
+			if (fence->frames.scanouts & bit && fence->frames.scanouts & ~bit &&
+			    fence->frames.sequence[scanout->id] <= sequence)
+				fence->frames.scanouts &= ~bit;
 }
 
 void vtr_flush_frame_dropped(struct vtr_gpu *gpu, struct vtr_scanout *scanout, uint64_t sequence)
@@ -175,64 +133,40 @@ void vtr_flush_frame_dropped(struct vtr_gpu *gpu, struct vtr_scanout *scanout, u
 	} else {
 		finish_frames(gpu, scanout, sequence); /* a newer one has its place */
 	}
-	answer_due(gpu);
+	vtr_fences_answer_due(gpu);
 }
 
 void vtr_flush_frame_replaced(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence, uint64_t replacement)
 {
-	for (struct vtr_flush *flush = gpu->flushes.head; flush; flush = flush->next)
-		if (flush->waiting & 1u << scanout && flush->sequence[scanout] == sequence)
-			flush->sequence[scanout] = replacement;
+	for (struct vtr_timeline *timeline = &gpu->fences.global; timeline; timeline = timeline->next)
+		for (struct vtr_fence *fence = timeline->head; fence; fence = fence->next)
+			if (fence->frames.scanouts & 1u << scanout && fence->frames.sequence[scanout] == sequence)
+				fence->frames.sequence[scanout] = replacement;
 }
 
-void vtr_flush_complete_all(struct vtr_gpu *gpu)
+void vtr_flush_forget_ticks(struct vtr_gpu *gpu)
 {
-	while (gpu->flushes.head)
-		answer_head(gpu);
-	vtr_timer_arm(gpu->flushes.timer, 0);
-}
-
-void vtr_flush_forget_all(struct vtr_gpu *gpu)
-{
-	while (gpu->flushes.head) {
-		struct vtr_flush *flush = gpu->flushes.head;
-
-		gpu->flushes.head = flush->next;
-		vtr_chain_free(flush->chain);
-		free(flush);
-	}
-	gpu->flushes.tail = &gpu->flushes.head;
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		gpu->scanouts[i].tick_sequence = 0;
-	vtr_timer_arm(gpu->flushes.timer, 0);
 }
 
-/* Takes the request's chain: it is answered when flush is due. Without memory for that it is answered at once. */
-static void wait_for_display(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const struct vtr_flush *wanted, uint64_t now)
+/* Takes the request's chain: it is answered when the displays are done. Without memory for that it is answered at once. */
+static void wait_for_display(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_awaited_frames *frames, uint64_t now)
 {
 	uint32_t stalled = 0;
 
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (gpu->scanouts[i].stalled && wanted->waiting & 1u << i) {
+		if (gpu->scanouts[i].stalled && frames->scanouts & 1u << i) {
 			stalled |= 1u << i;
 			tell_stall(&gpu->scanouts[i], now);
 		}
-	struct vtr_flush *flush = malloc(sizeof(*flush));
-	if (!flush)
-		return;
-	*flush = *wanted;
-	if (flush->waiting & ~stalled)
-		flush->waiting &= ~stalled;
+	if (frames->scanouts & ~stalled)
+		frames->scanouts &= ~stalled;
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
-		if (flush->waiting & stalled & 1u << i)
-			finish_at_tick(&gpu->scanouts[i], flush->sequence[i], now);
-	flush->deadline_ns = now + DEADLINE_NS;
-	flush->response = vtr_gpu_response_header(request, VIRTIO_GPU_RESP_OK_NODATA);
-	flush->chain = request->chain;
-	request->chain = NULL;
-	*gpu->flushes.tail = flush;
-	gpu->flushes.tail = &flush->next;
-	vtr_timer_arm(gpu->flushes.timer, next_due(gpu));
+		if (frames->scanouts & stalled & 1u << i)
+			finish_at_tick(&gpu->scanouts[i], frames->sequence[i], now);
+	frames->deadline_ns = now + DEADLINE_NS;
+	vtr_fence_answer_shown(gpu, request, frames);
 }
 
 /* The part of the scanout's picture that rect (framebuffer coordinates) covers. */
@@ -252,46 +186,83 @@ static bool damage_of(const struct vtr_scanout *scanout, const struct virtio_gpu
 }
 
 static void flush_scanout(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t now,
-                          struct vtr_flush *flush)
+                          struct vtr_awaited_frames *frames)
 {
 	vtr_scanout_lift_revoked(scanout);
 	uint64_t sequence = vtr_scanout_present(gpu, scanout, damage, now);
 
 	if (sequence) {
-		flush->waiting |= 1u << scanout->id;
-		flush->sequence[scanout->id] = sequence;
+		frames->scanouts |= 1u << scanout->id;
+		frames->sequence[scanout->id] = sequence;
 	}
 }
 
-uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+/* Gives a frame to every output that shows the resource. */
+static uint32_t show(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const struct vtr_resource *resource)
 {
 	const struct virtio_gpu_resource_flush *command = &request->command.flush;
-	struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
-	struct vtr_flush flush = { 0 };
-	uint64_t now = vtr_now_ns();
+	struct vtr_awaited_frames frames = { 0 };
 
-	if (!resource)
-		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-	if (resource->image && (!vtr_range_fits(command->r.x, command->r.width, resource->image->width) ||
-	                        !vtr_range_fits(command->r.y, command->r.height, resource->image->height)))
-		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	/* A picture that nobody can translate now is not shown later either: nothing but the guest tells us when. */
-	if (resource->shown && !resource->image && resource->entries && vtr_memory_is_translated(gpu->base.memory)) {
-		uint32_t error = vtr_resource_await(gpu, resource, request->queue);
-
-		if (error != VIRTIO_GPU_RESP_OK_NODATA)
-			return error;
-	}
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
 		pixman_region32_t damage;
 
 		if (scanout->resource != resource || !damage_of(scanout, &command->r, &damage))
 			continue;
-		flush_scanout(gpu, scanout, &damage, now, &flush);
+		flush_scanout(gpu, scanout, &damage, request->began_ns, &frames);
 		pixman_region32_fini(&damage);
 	}
-	if (flush.waiting && command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
-		wait_for_display(gpu, request, &flush, now);
+	if (frames.scanouts && command->hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		wait_for_display(gpu, request, &frames, vtr_now_ns());
 	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* The renderer has drawn what the guest flushes. */
+static uint32_t drawn(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.flush.resource_id);
+
+	if (call->code)
+		return vtr_gpu_render_error(call->code);
+	return resource ? show(gpu, request, resource) : VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+}
+
+/* Is the flushed rectangle inside the resource, as far as that has a size of its own? */
+static bool flush_fits(const struct virtio_gpu_rect *r, const struct vtr_resource *resource)
+{
+	uint32_t width = 0, height = 0;
+
+	if (resource->three_d) {
+		width = resource->three_d->width;
+		height = resource->three_d->height;
+	} else if (resource->image) {
+		width = resource->image->width;
+		height = resource->image->height;
+	}
+	return !width || (vtr_range_fits(r->x, r->width, width) && vtr_range_fits(r->y, r->height, height));
+}
+
+uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
+{
+	const struct virtio_gpu_resource_flush *command = &request->command.flush;
+	struct vtr_resource *resource = vtr_resource_find(gpu, command->resource_id);
+
+	if (!resource)
+		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (!flush_fits(&command->r, resource))
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	request->began_ns = vtr_now_ns();
+	if (resource->three_d && resource->three_d->lost)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC; /* the last picture stays */
+	/* A display never waits for a renderer. */
+	if (resource->three_d && resource->shown)
+		return vtr_gpu_render_fence(gpu, request, drawn);
+	/* A picture that nobody can translate now is not shown later either: nothing but the guest tells us when. */
+	if (resource->shown && vtr_resource_is_blob(resource) && resource->entries && vtr_memory_is_translated(gpu->base.memory)) {
+		uint32_t error = vtr_resource_await(gpu, resource, request->queue);
+
+		if (error != VIRTIO_GPU_RESP_OK_NODATA)
+			return error;
+	}
+	return show(gpu, request, resource);
 }

@@ -19,8 +19,12 @@ static uint64_t gpu_features(struct vtr_virtio_device *device)
 {
 	uint64_t features = UINT64_C(1) << VIRTIO_GPU_F_EDID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID;
 
-	if (!vtr_gpu_from_device(device)->options.no_blob)
+	const struct vtr_gpu_options *options = &vtr_gpu_from_device(device)->options;
+
+	if (!options->no_blob)
 		features |= UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
+	if (options->renderer)
+		features |= UINT64_C(1) << VIRTIO_GPU_F_VIRGL | UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
 	return features;
 }
 
@@ -54,17 +58,27 @@ static void gpu_queue_reset(struct vtr_virtio_device *device, unsigned queue)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
+	vtr_rendering_drain(gpu, queue, false);
+	vtr_fences_forget(gpu, queue);
 	if (queue != VTR_GPU_CONTROLQ)
 		return;
-	vtr_flush_forget_all(gpu);
+	vtr_flush_forget_ticks(gpu);
 	vtr_questions_forget_all(gpu);
 	vtr_gpu_forget_incoming(gpu);
 }
 
 static void gpu_drain(struct vtr_virtio_device *device, unsigned queue)
 {
-	if (queue == VTR_GPU_CONTROLQ)
-		vtr_flush_complete_all(vtr_gpu_from_device(device));
+	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
+
+	vtr_rendering_drain(gpu, queue, true);
+	vtr_fences_complete_all(gpu);
+}
+
+static void reset_queues(struct vtr_virtio_device *device)
+{
+	for (unsigned queue = 0; queue < VTR_GPU_QUEUES; queue++)
+		gpu_queue_reset(device, queue);
 }
 
 static void stop_saving(struct vtr_gpu *gpu)
@@ -99,13 +113,15 @@ static void gpu_reset(struct vtr_virtio_device *device)
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
 	stop_saving(gpu);
-	vtr_flush_forget_all(gpu);
-	vtr_questions_forget_all(gpu);
-	vtr_gpu_forget_incoming(gpu);
+	reset_queues(device);
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
 	}
+	/* the renderer lets go of the guest's memory first */
+	vtr_contexts_destroy_all(gpu);
+	vtr_rendering_reset(gpu);
+	vtr_resources_left(gpu);
 	vtr_resource_destroy_all(gpu);
 	gpu->config.base.events_read = 0;
 }
@@ -116,9 +132,8 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
 
 	stop_saving(gpu);
-	vtr_flush_forget_all(gpu);
-	vtr_questions_forget_all(gpu);
-	vtr_gpu_forget_incoming(gpu);
+	reset_queues(device);
+	vtr_contexts_destroy_all(gpu);
 	vtr_resources_abandon(gpu);
 	gpu->config.base.events_read = 0;
 }
@@ -213,15 +228,18 @@ struct vtr_gpu *vtr_gpu_create(struct vtr_loop *loop, struct vtr_memory *memory,
 	gpu->outputs = outputs;
 	gpu->n_scanouts = (uint32_t)vtr_outputs_count(outputs);
 	gpu->config.base.num_scanouts = gpu->n_scanouts;
+	gpu->config.base.num_capsets = gpu->options.renderer ? gpu->options.renderer->n_capsets : 0;
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		vtr_scanout_init(&gpu->scanouts[i], i, vtr_outputs_get(outputs, i));
 	if (vtr_virtio_device_init(&gpu->base, &device_impl, 16, VTR_GPU_QUEUES, queue_sizes, sizeof(gpu->config), memory, loop) <
 	    0)
 		goto free_gpu;
-	if (vtr_flush_queue_init(gpu) < 0)
+	if (vtr_fences_init(gpu) < 0)
 		goto finish_device;
+	if (vtr_rendering_init(gpu) < 0)
+		goto finish_fences;
 	if (vtr_questions_init(gpu) < 0)
-		goto finish_flushes;
+		goto finish_rendering;
 	gpu->output_events = vtr_loop_add_fd(loop, vtr_outputs_event_fd(outputs), EPOLLIN, output_events, gpu);
 	if (!gpu->output_events)
 		goto finish_questions;
@@ -235,8 +253,10 @@ remove_output_events:
 	vtr_source_remove(gpu->output_events);
 finish_questions:
 	vtr_questions_finish(gpu);
-finish_flushes:
-	vtr_flush_queue_finish(gpu);
+finish_rendering:
+	vtr_rendering_finish(gpu);
+finish_fences:
+	vtr_fences_finish(gpu);
 finish_device:
 	vtr_virtio_device_finish(&gpu->base);
 free_gpu:
@@ -255,7 +275,8 @@ void vtr_gpu_destroy(struct vtr_gpu *gpu)
 	vtr_source_remove(gpu->again);
 	vtr_source_remove(gpu->output_events);
 	vtr_questions_finish(gpu);
-	vtr_flush_queue_finish(gpu);
+	vtr_rendering_finish(gpu);
+	vtr_fences_finish(gpu);
 	vtr_virtio_device_finish(&gpu->base);
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		vtr_scanout_finish(&gpu->scanouts[i]);

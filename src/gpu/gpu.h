@@ -10,10 +10,14 @@
 #include <vitrine/log.h>
 
 #include "gpu/command.h"
+#include "gpu/context.h"
+#include "gpu/fence.h"
 #include "gpu/flush.h"
 #include "gpu/ladder.h"
 #include "gpu/questions.h"
+#include "gpu/rendering.h"
 #include "gpu/resource.h"
+#include "gpu/resource_3d.h"
 #include "gpu/saved.h"
 #include "gpu/scanout.h"
 #include "gpu/shared.h"
@@ -24,8 +28,6 @@
 /* The structures of virtio-gpu are little-endian and used as they come. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian hosts need conversions in src/gpu");
 
-enum { VTR_GPU_CONTROLQ, VTR_GPU_CURSORQ, VTR_GPU_QUEUES };
-
 /* The configuration space, with what newer kernel headers have at its end: front-ends of vhost-user (QEMU 11.1) read and write all
  * that they know of, whether the feature was offered or not. */
 struct vtr_gpu_config {
@@ -33,7 +35,7 @@ struct vtr_gpu_config {
 	uint32_t blob_alignment; /* BLOB_ALIGNMENT is not offered: 0 */
 };
 
-/* The device: owns resources, scanouts and pending flushes, and hangs between queues and outputs. */
+/* The device: owns resources, contexts, scanouts and what waits, and hangs between queues and outputs. */
 struct vtr_gpu {
 	struct vtr_virtio_device base;
 	struct vtr_gpu_options options;
@@ -47,8 +49,10 @@ struct vtr_gpu {
 	struct vtr_incoming incoming;
 	struct vtr_scanout scanouts[VTR_MAX_SCANOUTS];
 	uint32_t n_scanouts;
-	struct vtr_flush_queue flushes;
+	struct vtr_fences fences;
 	struct vtr_questions questions;
+	struct vtr_rendering rendering;
+	struct vtr_context_table contexts;
 	struct vtr_saved *saved; /* what a successor has to know; NULL: nobody asked for that */
 
 	uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC for back-offs; tests have a clock of their own */

@@ -9,6 +9,8 @@
  * Behind an IOMMU the map holds what was asked for. A resource's memory is asked for when the guest names it, and after an
  * invalidation when it is used again; a change of the map alone asks for nothing, because what was invalidated may be gone for
  * good.
+ *
+ * A renderer gets a backing lent, as an address: it is taken back before the memory goes (resource_3d.c).
  */
 #include "gpu/resource.h"
 
@@ -71,9 +73,29 @@ struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, ui
 	return resource;
 }
 
+struct vtr_resource *vtr_resource_create_3d(struct vtr_gpu *gpu, uint32_t id, const struct vtr_resource_3d *three_d)
+{
+	struct vtr_resource_3d *copy = malloc(sizeof(*copy));
+	struct vtr_resource *resource = copy ? resource_create(gpu, id) : NULL;
+
+	if (!resource) {
+		free(copy);
+		return NULL;
+	}
+	*copy = *three_d;
+	pixman_region32_init(&copy->stale);
+	resource->three_d = copy;
+	gpu->resources.hostmem += copy->bytes;
+	return resource;
+}
+
 const struct vtr_spans *vtr_resource_pixels(const struct vtr_resource *resource)
 {
-	return resource->image ? &resource->image->pixels : &resource->backing;
+	static const struct vtr_spans nothing;
+
+	if (resource->image)
+		return &resource->image->pixels;
+	return resource->three_d ? &nothing : &resource->backing;
 }
 
 static void drop_derived(struct vtr_gpu *gpu, struct vtr_resource *resource)
@@ -92,10 +114,11 @@ static void forget_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 
 static void lose_spans(struct vtr_gpu *gpu, struct vtr_resource *resource, bool may_fetch)
 {
-	if (!resource->image) {
+	if (vtr_resource_is_blob(resource)) {
 		vtr_scanouts_freeze(gpu, resource, may_fetch);
 		drop_derived(gpu, resource);
 	}
+	vtr_resource_take_back(gpu, resource);
 	forget_spans(gpu, resource);
 	vtr_scanouts_tell_frozen(gpu, resource);
 }
@@ -114,6 +137,7 @@ static void fill_image(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->unfilled = false;
 	if (resource->backing.length >= vtr_image_bytes(image->width, image->height))
 		vtr_image_transfer(resource->image, &box, &resource->backing, 0);
+	vtr_resource_fill_twin(gpu, resource);
 	vtr_scanouts_thaw(gpu, resource);
 }
 
@@ -123,7 +147,8 @@ static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->was_resolved = true;
 	if (resource->unfilled)
 		fill_image(gpu, resource);
-	if (resource->image)
+	vtr_resource_lend(gpu, resource);
+	if (!vtr_resource_is_blob(resource))
 		return;
 	resource->memory = vtr_pixel_memory(&resource->backing);
 	vtr_scanouts_thaw(gpu, resource);
@@ -165,6 +190,16 @@ static void forget_image(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->image = NULL;
 }
 
+static void forget_3d(struct vtr_gpu *gpu, struct vtr_resource *resource)
+{
+	if (!resource->three_d)
+		return;
+	gpu->resources.hostmem -= resource->three_d->bytes;
+	pixman_region32_fini(&resource->three_d->stale);
+	free(resource->three_d);
+	resource->three_d = NULL;
+}
+
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	struct vtr_resource **link = bucket(&gpu->resources, resource->id);
@@ -176,7 +211,10 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	vtr_shared_withdraw(gpu, resource);
 	drop_derived(gpu, resource);
 	vtr_resource_detach(gpu, resource);
+	vtr_resource_left(gpu, resource);
+	vtr_contexts_forget_resource(gpu, resource->id);
 	forget_image(gpu, resource);
+	forget_3d(gpu, resource);
 	free(resource);
 }
 
@@ -191,18 +229,26 @@ void vtr_resource_destroy_all(struct vtr_gpu *gpu)
 static void abandon(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	vtr_scanouts_freeze(gpu, resource, false);
-	resource->was_resolved |= resource->image != NULL;
+	resource->was_resolved |= !vtr_resource_is_blob(resource);
 	vtr_shared_withdraw(gpu, resource);
 	drop_derived(gpu, resource);
 	forget_spans(gpu, resource);
 	forget_entries(gpu, resource);
 	forget_image(gpu, resource);
+	forget_3d(gpu, resource);
 	vtr_scanouts_tell_frozen(gpu, resource);
 	vtr_scanouts_blank_unread(gpu, resource);
 }
 
 void vtr_resources_abandon(struct vtr_gpu *gpu)
 {
+	/* What the renderer has is read for the last time, and then it lets go of the guest's memory. */
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			if (resource->shown && resource->three_d)
+				vtr_scanouts_freeze(gpu, resource, false);
+	vtr_rendering_reset(gpu);
+	vtr_resources_left(gpu);
 	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i], *next; resource; resource = next) {
 			next = resource->next;
@@ -302,8 +348,10 @@ void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *regio
 {
 	for (size_t i = 0; region->spans && i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			if (resource->backing.count && vtr_spans_use(&resource->backing, region))
+			if (resource->backing.count && vtr_spans_use(&resource->backing, region)) {
+				gpu->resources.unlent |= resource->rendered;
 				lose_spans(gpu, resource, false);
+			}
 }
 
 void vtr_resources_devices_changed(struct vtr_gpu *gpu)
@@ -319,4 +367,5 @@ void vtr_resources_region_added(struct vtr_gpu *gpu)
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (vtr_scanout_frozen(&gpu->scanouts[i]))
 			vtr_resource_resolve(gpu, gpu->scanouts[i].resource, false);
+	vtr_resources_lend_again(gpu);
 }

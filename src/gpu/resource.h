@@ -45,6 +45,10 @@ struct vtr_resource {
 	uint64_t generation;           /* of the memory map when resolving was last tried */
 	struct vtr_spans_cursor asked; /* behind an IOMMU: how far the entries are there, while they are asked for */
 
+	bool rendered;       /* the renderer has it, under its id: a 3D resource, or one that contexts work with as well */
+	bool lent;           /* and its backing: memory that the renderer reads and writes */
+	uint64_t twin_bytes; /* 2D, and rendered: what the renderer's copy is counted as in hostmem */
+
 	bool was_resolved; /* at least once: memory that is missing now was there */
 
 	unsigned memory;                                 /* VTR_IN_*: where the pixels are */
@@ -59,6 +63,12 @@ struct vtr_resource {
 	uint8_t uuid[16];
 };
 
+/* Its pixels are the guest's backing. */
+static inline bool vtr_resource_is_blob(const struct vtr_resource *resource)
+{
+	return !resource->image && !resource->three_d;
+}
+
 enum { VTR_RESOURCE_BUCKETS = 1024 };
 
 struct vtr_resource_table {
@@ -66,16 +76,21 @@ struct vtr_resource_table {
 	uint32_t count;
 	uint64_t entries; /* of all resources */
 	uint64_t spans;   /* that they resolve to; may be more, where one entry lies in many regions */
-	uint64_t hostmem; /* bytes of all 2D images */
+	uint64_t hostmem; /* bytes of all 2D images, and of what the renderer has */
+	bool unlent;      /* memory went of a resource that the renderer has: it gets that again when it is back */
 	uint32_t images;  /* how many of them, */
 	uint32_t buffers; /* and how many dmabufs: each holds an fd */
 };
 
 struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id); /* NULL: no such id */
 
+/* A new resource's id: not 0, not taken, and room for one more. The response type. */
+uint32_t vtr_resource_check_new_id(struct vtr_gpu *gpu, uint32_t id);
 /* Creates a resource; the id was checked to be free. Return NULL when out of memory. */
 struct vtr_resource *vtr_resource_create_blob(struct vtr_gpu *gpu, uint32_t id, uint64_t size);
 struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, uint32_t width, uint32_t height, uint32_t format);
+/* three_d->bytes are counted in hostmem. It is not the renderer's yet. */
+struct vtr_resource *vtr_resource_create_3d(struct vtr_gpu *gpu, uint32_t id, const struct vtr_resource_3d *three_d);
 
 /* Frees it; scanouts that show it must have been disabled. */
 void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource);
@@ -114,7 +129,7 @@ const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *e
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region);
 /* The assigned devices are others now: dmabufs are made again, or tried again. */
 void vtr_resources_devices_changed(struct vtr_gpu *gpu);
-/* A region came: backings of shown resources are tried again. */
+/* A region came: backings of resources that are shown, or the renderer's, are tried again. */
 void vtr_resources_region_added(struct vtr_gpu *gpu);
 
 #endif

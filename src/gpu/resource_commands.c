@@ -6,8 +6,7 @@
 
 #include "gpu/gpu.h"
 
-/* A new resource's id: not 0, not taken, and room for one more. */
-static uint32_t check_new_id(struct vtr_gpu *gpu, uint32_t id)
+uint32_t vtr_resource_check_new_id(struct vtr_gpu *gpu, uint32_t id)
 {
 	if (!id || vtr_resource_find(gpu, id))
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
@@ -19,7 +18,7 @@ static uint32_t check_new_id(struct vtr_gpu *gpu, uint32_t id)
 uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	const struct virtio_gpu_resource_create_2d *command = &request->command.create_2d;
-	uint32_t format = vtr_gpu_format_to_fourcc(command->format), error = check_new_id(gpu, command->resource_id);
+	uint32_t format = vtr_gpu_format_to_fourcc(command->format), error = vtr_resource_check_new_id(gpu, command->resource_id);
 
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
@@ -155,24 +154,40 @@ static uint32_t read_backing(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	return vtr_virtqueue_is_transient(failed) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
+/* Memory of the host's needs a renderer that has it, and either has entries or has not. */
+static bool blob_memory_fits(const struct vtr_gpu *gpu, const struct virtio_gpu_resource_create_blob *command)
+{
+	switch (command->blob_mem) {
+	case VIRTIO_GPU_BLOB_MEM_GUEST:
+		return true; /* without entries the backing comes later, by RESOURCE_ATTACH_BACKING */
+	case VIRTIO_GPU_BLOB_MEM_HOST3D:
+		return vtr_virtio_has_feature(&gpu->base, VIRTIO_GPU_F_VIRGL) && !command->nr_entries;
+	case VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST:
+		return vtr_virtio_has_feature(&gpu->base, VIRTIO_GPU_F_VIRGL) && command->nr_entries;
+	default:
+		return false;
+	}
+}
+
 uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	const struct virtio_gpu_resource_create_blob *command = &request->command.create_blob;
 	const uint32_t flags =
 		VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE | VIRTIO_GPU_BLOB_FLAG_USE_SHAREABLE | VIRTIO_GPU_BLOB_FLAG_USE_CROSS_DEVICE;
-	uint32_t error = check_new_id(gpu, command->resource_id);
+	uint32_t error = vtr_resource_check_new_id(gpu, command->resource_id);
 	struct backing backing = { 0 };
 
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
-	if (command->blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST || command->blob_flags & ~flags || !command->size ||
-	    command->size > VTR_MAX_BLOB_SIZE)
+	if (!blob_memory_fits(gpu, command) || command->blob_flags & ~flags || !command->size || command->size > VTR_MAX_BLOB_SIZE)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	if (command->nr_entries) { /* 0: the backing comes later, by RESOURCE_ATTACH_BACKING */
+	if (command->nr_entries) {
 		error = read_backing(gpu, request, sizeof(*command), command->nr_entries, command->size, &backing);
 		if (error != VIRTIO_GPU_RESP_OK_NODATA)
 			return error;
 	}
+	if (command->blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST)
+		return vtr_gpu_create_host_blob(gpu, request, backing.entries, backing.count, &backing.spans);
 	struct vtr_resource *resource = vtr_resource_create_blob(gpu, command->resource_id, command->size);
 	if (!resource) {
 		free(backing.entries);
@@ -185,6 +200,18 @@ uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_reques
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+/* The renderer has let go of it, and of its memory. */
+static uint32_t unreferenced(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, call->args.resource_id);
+
+	if (resource) {
+		vtr_resource_left(gpu, resource);
+		vtr_resource_destroy(gpu, resource);
+	}
+	return VIRTIO_GPU_RESP_OK_NODATA; /* whatever the renderer says, it is gone */
+}
+
 uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.unref.resource_id);
@@ -195,6 +222,10 @@ uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 		if (resource->shown & 1u << i)
 			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 	vtr_saved_note_destroyed(gpu->saved, resource);
+	if (resource->rendered)
+		return vtr_gpu_render(gpu, request,
+		                      &(struct vtr_render_call){ .args = { .op = VTR_RENDER_UNREF, .resource_id = resource->id } },
+		                      unreferenced);
 	vtr_resource_destroy(gpu, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -215,8 +246,25 @@ uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 	uint32_t error = read_backing(gpu, request, sizeof(*command), command->nr_entries, resource->size, &backing);
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
+	if (resource->rendered && !resource->image && !vtr_resource_is_lendable(gpu, resource->id, &backing.spans)) {
+		free(backing.entries);
+		vtr_spans_finish(&backing.spans);
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	}
 	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
 	vtr_saved_note_attached(gpu->saved, resource);
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+static uint32_t detached(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, call->args.resource_id);
+
+	if (resource) {
+		resource->lent = false;
+		vtr_resource_detach(gpu, resource);
+		vtr_saved_note_detached(gpu->saved, resource);
+	}
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -228,6 +276,11 @@ uint32_t vtr_gpu_resource_detach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 	if (!resource->entries)
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (resource->lent)
+		return vtr_gpu_render(
+			gpu, request,
+			&(struct vtr_render_call){ .args = { .op = VTR_RENDER_DETACH_BACKING, .resource_id = resource->id } },
+			detached);
 	vtr_resource_detach(gpu, resource);
 	vtr_saved_note_detached(gpu->saved, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
@@ -262,6 +315,12 @@ static void count_transfer(struct vtr_gpu *gpu, const struct vtr_resource *resou
 		}
 }
 
+/* 2D goes on without a renderer. */
+static uint32_t twin_filled(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
+{
+	return call->code == -ENODEV ? VIRTIO_GPU_RESP_OK_NODATA : vtr_gpu_render_error(call->code);
+}
+
 uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	const struct virtio_gpu_transfer_to_host_2d *command = &request->command.transfer;
@@ -270,6 +329,8 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 
 	if (!resource)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (resource->three_d)
+		return vtr_gpu_transfer_2d_of_3d(gpu, request, resource);
 	if (!resource->image)
 		return VIRTIO_GPU_RESP_OK_NODATA; /* the Linux driver transfers dumb blobs too: they are where they are */
 	if (!r->width || !r->height || !vtr_range_fits(r->x, r->width, resource->image->width) ||
@@ -288,5 +349,9 @@ uint32_t vtr_gpu_transfer_to_host_2d(struct vtr_gpu *gpu, struct vtr_gpu_request
 		return vtr_virtqueue_is_transient(failed) ? VTR_GPU_AGAIN : VIRTIO_GPU_RESP_ERR_UNSPEC;
 	if (resource->shown)
 		count_transfer(gpu, resource, (uint64_t)r->width * 4 * r->height, vtr_scanout_cpu_ns() - cpu);
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	if (!resource->rendered)
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	const struct vtr_render_box twins = { .x = r->x, .y = r->y, .w = r->width, .h = r->height, .d = 1 };
+	const struct vtr_render_call call = vtr_resource_twin_transfer(resource, VTR_RENDER_TRANSFER_TO_HOST, &twins);
+	return vtr_gpu_render(gpu, request, &call, twin_filled);
 }

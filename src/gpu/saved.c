@@ -19,6 +19,9 @@
  * cannot be fragmented. Slots and blocks are taken lowest first, so that the memory is as large as a guest needs, and pages are
  * reserved before they are touched. When there are none, nothing is saved from then on: a guest is not refused anything.
  *
+ * What a renderer has (3D resources, contexts) dies with the process, and is not kept: commands that name it get errors, and a
+ * scanout that showed it shows nothing until the guest sets it anew.
+ *
  * The memory is only ever read at the beginning (saved_restore.c). What has to be known later is kept here as well.
  */
 #include "gpu/saved.h"
@@ -251,7 +254,7 @@ void vtr_saved_note_created(struct vtr_saved *saved, struct vtr_resource *resour
 
 void vtr_saved_note_attached(struct vtr_saved *saved, const struct vtr_resource *resource)
 {
-	if (!begin_note(saved))
+	if (!resource->saved || !begin_note(saved))
 		return;
 	int ret = put_backing(saved, resource);
 	if (ret < 0)
@@ -269,7 +272,7 @@ static void release_backing(struct vtr_saved *saved, const struct vtr_resource *
 
 void vtr_saved_note_detached(struct vtr_saved *saved, const struct vtr_resource *resource)
 {
-	if (!begin_note(saved))
+	if (!resource->saved || !begin_note(saved))
 		return;
 	__atomic_store_n(&slot_of(saved, resource)->detached, next_change(saved), __ATOMIC_RELEASE);
 	release_backing(saved, resource);
@@ -277,7 +280,7 @@ void vtr_saved_note_detached(struct vtr_saved *saved, const struct vtr_resource 
 
 void vtr_saved_note_uuid(struct vtr_saved *saved, const struct vtr_resource *resource)
 {
-	if (!saved || !saved->memory || saved->slots[resource->saved - 1].named || !begin_note(saved))
+	if (!saved || !resource->saved || saved->slots[resource->saved - 1].named || !begin_note(saved))
 		return;
 	struct vtr_saved_resource *item = slot_of(saved, resource);
 	memcpy(item->uuid, resource->uuid, sizeof(item->uuid));
@@ -355,8 +358,10 @@ void vtr_saved_note_destroyed(struct vtr_saved *saved, const struct vtr_resource
 {
 	if (!begin_note(saved))
 		return;
-	__atomic_store_n(&slot_of(saved, resource)->destroyed, next_change(saved), __ATOMIC_RELEASE);
 	forget_shown(saved, resource->id);
+	if (!resource->saved)
+		return;
+	__atomic_store_n(&slot_of(saved, resource)->destroyed, next_change(saved), __ATOMIC_RELEASE);
 	release_backing(saved, resource);
 	saved->released_slot = resource->saved;
 }

@@ -32,7 +32,7 @@ void vtr_saved_destroy(struct vtr_saved *saved); /* the memory keeps what it has
  * (it is not what we save), or out of memory. */
 struct vtr_saved *vtr_saved_restore(struct vtr_gpu *gpu, struct vtr_saved_memory *memory);
 
-/* ---- for handlers; saved may be NULL: nothing happens ---- */
+/* ---- for handlers; saved may be NULL: nothing happens, nor for a resource that was never noted (a 3D one) ---- */
 
 /* command is the one that made it, without mem entries; a backing that it has already is noted, too. */
 void vtr_saved_note_created(struct vtr_saved *saved, struct vtr_resource *resource, const void *command, size_t size);

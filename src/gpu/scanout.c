@@ -81,7 +81,13 @@ void vtr_scanout_end_stall(struct vtr_scanout *scanout)
 
 bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 {
-	return scanout->resource && (!vtr_resource_pixels(scanout->resource)->count || scanout->resource->unfilled);
+	const struct vtr_resource *resource = scanout->resource;
+
+	if (!resource)
+		return false;
+	if (resource->three_d && !resource->image)
+		return resource->three_d->lost;
+	return !vtr_resource_pixels(resource)->count || resource->unfilled;
 }
 
 void vtr_scanout_tell_frozen(const struct vtr_scanout *scanout)
@@ -205,29 +211,60 @@ static bool rect_fits(const struct virtio_gpu_rect *rect, uint32_t width, uint32
 	       vtr_range_fits(rect->y, rect->height, height);
 }
 
+/* The layout of a SET_SCANOUT in the resource's image; for a 3D resource in the one that it would have in memory. False: it has no
+ * picture of its own, or not there. */
+static bool image_layout(const struct virtio_gpu_set_scanout *command, const struct vtr_resource *resource,
+                         struct vtr_scanout_layout *layout)
+{
+	const struct vtr_resource_3d *three_d = resource->three_d;
+	uint32_t width = 0, height = 0, format = 0;
+
+	if (three_d) {
+		width = three_d->width;
+		height = three_d->height;
+		format = three_d->format;
+	} else if (resource->image) {
+		width = resource->image->width;
+		height = resource->image->height;
+		format = resource->image->format;
+	}
+	if (!format || !rect_fits(&command->r, width, height))
+		return false;
+	*layout = (struct vtr_scanout_layout){
+		.width = command->r.width,
+		.height = command->r.height,
+		.format = format,
+		.stride = width * 4,
+		.offset = ((uint64_t)command->r.y * width + command->r.x) * 4,
+		.x = command->r.x,
+		.y = command->r.y,
+	};
+	return true;
+}
+
+/* What the renderer has is gone with this process: a successor has nothing to show there. */
+static void note_scanout(struct vtr_gpu *gpu, const struct vtr_scanout *scanout, const struct vtr_resource *resource,
+                         const void *command, size_t size)
+{
+	vtr_saved_note_scanout(gpu->saved, scanout->id, resource->three_d ? NULL : command, size);
+}
+
 uint32_t vtr_gpu_set_scanout(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	const struct virtio_gpu_set_scanout *command = &request->command.set_scanout;
+	struct vtr_scanout_layout layout;
 	struct vtr_scanout *scanout;
 	struct vtr_resource *resource;
 	uint32_t response = begin_set(gpu, command->scanout_id, command->resource_id, &scanout, &resource);
 
 	if (!resource)
 		return response;
-	const struct vtr_image *image = resource->image;
-	if (!image || !rect_fits(&command->r, image->width, image->height))
+	if (resource->three_d && resource->three_d->lost)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC; /* the last picture stays */
+	if (!image_layout(command, resource, &layout))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	vtr_saved_note_scanout(gpu->saved, scanout->id, command, sizeof(*command));
-	vtr_scanout_set(gpu, scanout, resource,
-	                &(struct vtr_scanout_layout){
-				.width = command->r.width,
-				.height = command->r.height,
-				.format = image->format,
-				.stride = image->stride,
-				.offset = (uint64_t)command->r.y * image->stride + (uint64_t)command->r.x * 4,
-				.x = command->r.x,
-				.y = command->r.y,
-			});
+	note_scanout(gpu, scanout, resource, command, sizeof(*command));
+	vtr_scanout_set(gpu, scanout, resource, &layout);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -265,9 +302,11 @@ uint32_t vtr_gpu_set_scanout_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 
 	if (!resource)
 		return response;
-	if (resource->image || !blob_layout(command, resource->size, &layout))
+	if (resource->three_d && resource->three_d->lost)
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (!resource->size || !blob_layout(command, resource->size, &layout))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	vtr_saved_note_scanout(gpu->saved, scanout->id, command, sizeof(*command));
+	note_scanout(gpu, scanout, resource, command, sizeof(*command));
 	vtr_scanout_set(gpu, scanout, resource, &layout);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

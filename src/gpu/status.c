@@ -66,5 +66,8 @@ void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status)
 		.hostmem = gpu->resources.hostmem,
 		.commands = gpu->commands,
 		.errors = gpu->errors,
+		.renderer = gpu->options.renderer ? vtr_renderer_description(gpu->options.renderer) : NULL,
+		.contexts = gpu->contexts.count,
+		.renderer_lost = gpu->rendering.lost,
 	};
 }

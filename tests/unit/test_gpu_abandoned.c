@@ -57,7 +57,7 @@ static void expect_nothing_left(struct gpu_bar *bench)
 	g_assert_cmpuint(resources->images, ==, 0);
 	g_assert_cmpuint(resources->buffers, ==, 0);
 	g_assert_null(vtr_memory_region(bench->machine.memory, 0));
-	g_assert_null(bench->machine.gpu->flushes.head);
+	g_assert_null(bench->machine.gpu->fences.global.head);
 }
 
 static void expect_last_picture(struct gpu_bar *bench, uint8_t value)
