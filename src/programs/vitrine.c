@@ -148,10 +148,6 @@ static int start_renderer(struct vitrine *vitrine, const struct options *options
 	}
 	if (vitrine->renderer && options->record)
 		vitrine->renderer = vtr_renderer_record(vitrine->renderer, options->record, &error);
-	if (vitrine->renderer && options->isolate && !vtr_renderer_pid(vitrine->renderer)) {
-		vtr_log(VTR_LOG_ERROR, "--3d virgl,isolate: this build runs virglrenderer in its own process only");
-		return -EOPNOTSUPP;
-	}
 	if (!vitrine->renderer) {
 		vtr_log(VTR_LOG_ERROR, "--3d virgl: %s", error.text);
 		return -error.code;

@@ -25,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "render/remote.h"
+
 /* What virglrenderer itself has once in a process. */
 static atomic_flag in_use = ATOMIC_FLAG_INIT;
 
@@ -201,6 +203,8 @@ struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_re
 {
 	struct vtr_virgl *virgl;
 
+	if (options->isolate)
+		return vtr_remote_create(loop, options, NULL, error);
 	if (atomic_flag_test_and_set(&in_use)) {
 		vtr_error_set(error, VTR_ERROR_HOST, EBUSY,
 		              "This process has a renderer already, and virglrenderer can be only one: start another process");

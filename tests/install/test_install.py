@@ -78,12 +78,24 @@ def main():
             environment = dict(os.environ, LD_LIBRARY_PATH=str(library))
             for program in ("vitrine", "vitrinectl", "vitrine-guest"):
                 expect("vitrine" in run([one_file(root, f"**/bin/{program}"), "--version"], env=environment), f"{program} --version")
+        with tap.case("what virglrenderer runs in is where the library looks for it"):
+            check_renderer(root)
         with tap.case("the units: socket-activated, and again after a crash"):
             check_units(pathlib.Path(work), root, environment)
         for kind in ("shared", "static"):
             with tap.case(f"a program built with pkg-config alone, {kind} library"):
                 build_program(pathlib.Path(work), root, arguments.cc, kind)
     return tap.finish()
+
+
+def check_renderer(root):
+    """Built with virglrenderer only."""
+    library = one_file(root, "**/libvitrine.so").read_bytes()
+    programs = list(root.glob("**/vitrine-renderer"))
+    expect(len(programs) == (b"/vitrine-renderer" in library), f"installed: {programs}")
+    for program in programs:
+        expect(f"/{program.relative_to(root)}\0".encode() in library, f"the library does not name /{program.relative_to(root)}")
+        expect("vitrine-renderer" in run([program, "--version"]), "vitrine-renderer --version")
 
 
 def activated(root, command, listener, environment):
