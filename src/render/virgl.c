@@ -52,24 +52,36 @@ static int (*const calls[VTR_RENDER_OPS])(struct vtr_virgl *virgl, struct vtr_re
 
 /* ---- calls ---- */
 
+void vtr_virgl_lose(struct vtr_virgl *virgl, enum vtr_virgl_loss loss)
+{
+	if (!virgl->loss)
+		virgl->loss = loss;
+}
+
 /* Tells of the loss, once, when nothing is under way any more. */
 static void tell_lost(struct vtr_virgl *virgl)
 {
+	static const char *const texts[] = {
+		[VTR_VIRGL_DISPLAY_GONE] = "3D is lost: the EGLDisplay that it was drawn with is gone (start the program again)",
+		[VTR_VIRGL_HANGS] =
+			"3D is lost: the GPU did not finish what a guest had drawn (isolate keeps that out of this process)",
+	};
 	struct vtr_error why;
 
-	if (virgl->lost || virgl->calls || !atomic_load(&virgl->gl.lost))
+	if (atomic_load(&virgl->gl.lost))
+		vtr_virgl_lose(virgl, VTR_VIRGL_DISPLAY_GONE);
+	if (virgl->lost || virgl->calls || !virgl->loss)
 		return;
 	virgl->lost = true;
 	vtr_virgl_fences_forget(virgl);
-	vtr_error_set(&why, VTR_ERROR_HOST, ENODEV,
-	              "3D is lost: the EGLDisplay that it was drawn with is gone (start the program again)");
+	vtr_error_set(&why, VTR_ERROR_HOST, ENODEV, "%s", texts[virgl->loss]);
 	if (virgl->base.listener)
 		virgl->base.listener->lost(virgl->base.listener_data, &why);
 }
 
 bool vtr_virgl_check(struct vtr_virgl *virgl)
 {
-	if (!virgl->lost && vtr_virgl_gl_enter(&virgl->gl))
+	if (!virgl->loss && vtr_virgl_gl_enter(&virgl->gl))
 		return true;
 	tell_lost(virgl);
 	return false;
@@ -83,7 +95,7 @@ static int call(struct vtr_renderer *renderer, struct vtr_render_call *call)
 	if (call->args.op >= VTR_RENDER_OPS)
 		return -EINVAL;
 	if (!vtr_virgl_check(virgl))
-		return -ENODEV;
+		return call->args.op == VTR_RENDER_RESET ? 0 : -ENODEV;
 	virgl->calls++;
 	code = calls[call->args.op](virgl, call);
 	virgl->calls--;
@@ -95,6 +107,8 @@ static int call(struct vtr_renderer *renderer, struct vtr_render_call *call)
 /* virgl_renderer_reset() forgets some of it only. */
 int vtr_virgl_reset(struct vtr_virgl *virgl, struct vtr_render_call *call)
 {
+	if (!vtr_virgl_fences_drain(virgl))
+		return 0; // it is lost, and nothing is left
 	vtr_virgl_destroy_contexts(virgl);
 	vtr_virgl_destroy_resources(virgl);
 	vtr_virgl_fences_forget(virgl);
@@ -144,16 +158,28 @@ static void debug(const char *format, va_list arguments)
 		vtr_log(VTR_LOG_DEBUG, "virglrenderer: %s", text);
 }
 
+/* False: virglrenderer cannot be called, not even to end. */
+static bool can_end(struct vtr_virgl *virgl)
+{
+	if (vtr_virgl_check(virgl) && vtr_virgl_fences_drain(virgl))
+		return true;
+	return virgl->loss == VTR_VIRGL_DISPLAY_GONE && vtr_virgl_gl_replace(&virgl->gl);
+}
+
+/* What virglrenderer still refers to when it cannot end stays: there will be no other renderer in this process. */
 static void destroy(struct vtr_renderer *renderer)
 {
 	struct vtr_virgl *virgl = vtr_virgl_from_base(renderer);
 
+	virgl->base.listener = NULL;
 	if (virgl->begun) {
-		if (!vtr_virgl_gl_enter(&virgl->gl))
-			virgl->lost = true;
+		bool can = can_end(virgl);
+
+		vtr_virgl_fences_finish(virgl);
+		if (!can)
+			return;
 		vtr_virgl_destroy_contexts(virgl);
 		vtr_virgl_destroy_resources(virgl);
-		vtr_virgl_fences_finish(virgl);
 		virgl_renderer_cleanup(virgl);
 	}
 	vtr_virgl_gl_finish(&virgl->gl);
@@ -189,8 +215,10 @@ static int begin(struct vtr_virgl *virgl, struct vtr_error *error)
 	virgl->begun = true;
 	add_capset(virgl, VIRTIO_GPU_CAPSET_VIRGL);
 	add_capset(virgl, VIRTIO_GPU_CAPSET_VIRGL2);
-	if (vtr_virgl_fences_init(virgl) < 0)
-		return vtr_error_set(error, VTR_ERROR_HOST, ENOMEM, "Out of memory or file descriptors");
+	code = vtr_virgl_fences_init(virgl);
+	if (code < 0)
+		return vtr_error_set(error, VTR_ERROR_HOST, -code, "%s draws, but does not say when it is done: %s",
+		                     virgl->base.description, strerror(-code));
 	return 0;
 }
 

@@ -54,6 +54,7 @@ struct vtr_virgl_gl {
 	EGLContext spare[VTR_VIRGL_MAX_SPARE];
 	unsigned n_spare;
 	atomic_bool lost; // a context could not be made current
+	bool replaced;    // all contexts are root
 	pthread_t thread; // the device thread: virglrenderer makes contexts current on one of its own, too
 };
 
@@ -64,6 +65,8 @@ void vtr_virgl_gl_finish(struct vtr_virgl_gl *gl);
 bool vtr_virgl_gl_enter(struct vtr_virgl_gl *gl);
 /* So many more contexts can be made for certain: virglrenderer cannot do without those that it asks for. 0 or -ENOMEM. */
 int vtr_virgl_gl_reserve(struct vtr_virgl_gl *gl, unsigned count);
+/* The display is gone: another of its own, with an empty context, for virglrenderer to clean up in. False: there is none. */
+bool vtr_virgl_gl_replace(struct vtr_virgl_gl *gl);
 /* root is current until virglrenderer's context 0 is again. False: the display is gone. */
 bool vtr_virgl_gl_begin(struct vtr_virgl_gl *gl);
 void vtr_virgl_gl_end(struct vtr_virgl_gl *gl);
@@ -79,9 +82,11 @@ void *vtr_virgl_get_egl_display(void *cookie);
 struct vtr_virgl_resource {
 	uint32_t id;
 	bool blob;
-	uint32_t target, nr_samples; // of CREATE_3D
-	uint64_t size;               // of a blob, bytes
-	struct iovec *backing;       // NULL: none
+	/* of CREATE_3D */
+	uint32_t target, nr_samples, width, height;
+	uint32_t pixel;        // bytes of one; 0: not known
+	uint64_t size;         // of a blob, bytes
+	struct iovec *backing; // NULL: none
 	int n_backing;
 	struct vtr_virgl_resource *next; // in its bucket
 };
@@ -123,13 +128,20 @@ struct vtr_virgl_context {
 	struct vtr_virgl_context *next;
 };
 
+enum vtr_virgl_loss {
+	VTR_VIRGL_NOT_LOST,
+	VTR_VIRGL_DISPLAY_GONE, // virglrenderer has nothing to draw with
+	VTR_VIRGL_HANGS,        // the GPU does not come to an end
+};
+
 struct vtr_virgl {
 	struct vtr_renderer base;
 	struct vtr_loop *loop;
 	struct virgl_renderer_callbacks callbacks; // virglrenderer refers to it
 	struct vtr_virgl_gl gl;
-	bool begun; // virgl_renderer_init()
-	bool lost;
+	bool begun;               // virgl_renderer_init()
+	enum vtr_virgl_loss loss; // what happened
+	bool lost;                // and the listener knows
 
 	struct vtr_virgl_resource *resources[VTR_VIRGL_BUCKETS];
 	unsigned n_resources;
@@ -152,6 +164,19 @@ static inline struct vtr_virgl *vtr_virgl_from_base(struct vtr_renderer *rendere
 
 /* Is a pixel of that format of virglrenderer's in memory what fourcc says, or the same without alpha? */
 bool vtr_virgl_same_layout(uint32_t format, uint32_t fourcc);
+/* True also for some that are not. */
+bool vtr_virgl_is_compressed(uint32_t format);
+
+/* ---- virgl_stream.c ---- */
+
+struct vtr_virgl_stream {
+	unsigned creates, destroys; // of sub-contexts
+};
+
+/* 0, or -EINVAL: virglrenderer must not see it. */
+int vtr_virgl_stream_check(const uint32_t *words, size_t count, struct vtr_virgl_stream *stream);
+/* Can virglrenderer reckon with it? */
+bool vtr_virgl_transfer_fits(const struct vtr_render_box *box, uint64_t offset, uint32_t stride, uint32_t layer_stride);
 
 /* ---- what all of them use ---- */
 
@@ -164,6 +189,9 @@ bool vtr_virgl_check(struct vtr_virgl *virgl);
 struct vtr_virgl_resource *vtr_virgl_resource(struct vtr_virgl *virgl, uint32_t id);
 struct vtr_virgl_context *vtr_virgl_context(struct vtr_virgl *virgl, uint32_t id);
 
+/* virglrenderer is not called any more; the listener is told at the end of the call. */
+void vtr_virgl_lose(struct vtr_virgl *virgl, enum vtr_virgl_loss loss);
+
 /* The spans as virglrenderer takes them; the caller frees *backing. 0, -EOPNOTSUPP (memory that the CPU cannot write), -EINVAL
  * (none) or -ENOMEM. */
 int vtr_virgl_backing_from_spans(const struct vtr_spans *spans, struct iovec **backing, int *count);
@@ -174,11 +202,11 @@ void vtr_virgl_backing_detach(struct vtr_virgl_resource *resource);
 void vtr_virgl_destroy_contexts(struct vtr_virgl *virgl);
 void vtr_virgl_destroy_resources(struct vtr_virgl *virgl);
 
-/* Watches for fences that pass. 0 or -ENOMEM. */
+/* Watches for fences that pass. 0, -EIO (none does) or another -errno. */
 int vtr_virgl_fences_init(struct vtr_virgl *virgl);
 void vtr_virgl_fences_finish(struct vtr_virgl *virgl);
-/* Those of a context that is no more have passed. */
-void vtr_virgl_fences_of_context_pass(struct vtr_virgl *virgl, uint32_t ctx_id);
+/* Waits until all have passed; they are told of later. False: they do not, and the renderer is lost. */
+bool vtr_virgl_fences_drain(struct vtr_virgl *virgl);
 void vtr_virgl_fences_forget(struct vtr_virgl *virgl);
 /* Tells the listener of those that passed. */
 void vtr_virgl_fences_tell(struct vtr_virgl *virgl);

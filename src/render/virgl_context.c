@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Contexts and their command streams. What a stream says is virglrenderer's to check; two things are seen to before it gets one:
- * that its commands end where it ends, and that the GL contexts which it asks for (sub-contexts, one for each context of the
- * guest's OpenGL) can be made, are not too many, and are made ahead.
+ * Contexts and their command streams. A context has sub-contexts, one for each context of the guest's OpenGL, and each is a GL
+ * context: they can be made before virglrenderer is asked for them, and are not too many.
+ *
+ * No context is destroyed while there are fences: virglrenderer frees those of the context, which the thread that waits for fences
+ * may be looking at, and forgets the one that it is waiting for, whosever it is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,10 +15,6 @@
 enum {
 	MAX_SUBS = 64,      /* of a context and in one stream */
 	MAX_ALL_SUBS = 512, /* a GL context each */
-
-	/* virglrenderer's protocol: a command's header says what it is, and how many words follow */
-	CCMD_CREATE_SUB_CTX = 29,
-	CCMD_DESTROY_SUB_CTX = 30,
 };
 
 int vtr_virgl_code(int result)
@@ -82,7 +80,6 @@ static void destroy(struct vtr_virgl *virgl, struct vtr_virgl_context **link)
 	struct vtr_virgl_context *context = *link;
 
 	virgl_renderer_context_destroy(context->id);
-	vtr_virgl_fences_of_context_pass(virgl, context->id);
 	*link = context->next;
 	virgl->n_contexts--;
 	virgl->n_subs -= context->subs;
@@ -97,6 +94,8 @@ int vtr_virgl_ctx_destroy(struct vtr_virgl *virgl, struct vtr_render_call *call)
 		link = &(*link)->next;
 	if (!*link)
 		return -ENOENT;
+	if (!vtr_virgl_fences_drain(virgl))
+		return -ENODEV;
 	destroy(virgl, link);
 	return 0;
 }
@@ -123,45 +122,30 @@ int vtr_virgl_ctx_detach_resource(struct vtr_virgl *virgl, struct vtr_render_cal
 	return 0;
 }
 
-/* ---- streams ---- */
-
-/* How many sub-contexts it asks for. False: its last command is cut off. */
-static bool scan(const uint32_t *words, size_t count, unsigned *creates, unsigned *destroys)
+/* As if all of the stream was done: one that failed may leave fewer, and the guest is the poorer. */
+static void count_subs(struct vtr_virgl *virgl, struct vtr_virgl_context *context, const struct vtr_virgl_stream *stream)
 {
-	size_t at = 0;
+	unsigned subs = context->subs + stream->creates, destroys = stream->destroys < subs ? stream->destroys : subs;
 
-	*creates = *destroys = 0;
-	while (at < count) {
-		uint32_t command = words[at] & 0xff, length = words[at] >> 16;
-
-		*creates += command == CCMD_CREATE_SUB_CTX;
-		*destroys += command == CCMD_DESTROY_SUB_CTX;
-		if (length >= count - at)
-			return false;
-		at += 1 + length;
-	}
-	return true;
+	virgl->n_subs += stream->creates - destroys;
+	context->subs = subs - destroys;
 }
 
 int vtr_virgl_submit(struct vtr_virgl *virgl, struct vtr_render_call *call)
 {
 	struct vtr_virgl_context *context = vtr_virgl_context(virgl, call->args.ctx_id);
+	struct vtr_virgl_stream stream;
 	size_t words = call->size / 4;
-	unsigned creates, destroys;
 
 	if (!context)
 		return -ENOENT;
-	if (call->size % 4 || call->size > VTR_MAX_SUBMIT || !scan(call->data, words, &creates, &destroys))
+	if (call->size % 4 || call->size > VTR_MAX_SUBMIT || vtr_virgl_stream_check(call->data, words, &stream) < 0)
 		return -EINVAL;
-	if (creates > MAX_SUBS || context->subs + creates > MAX_SUBS || virgl->n_subs + creates > MAX_ALL_SUBS ||
-	    vtr_virgl_gl_reserve(&virgl->gl, creates) < 0)
+	if (stream.creates > MAX_SUBS - context->subs || stream.creates > MAX_ALL_SUBS - virgl->n_subs ||
+	    vtr_virgl_gl_reserve(&virgl->gl, stream.creates) < 0)
 		return -ENOMEM;
 	/* it does not write to the stream: its prototype just has no const */
 	int code = vtr_virgl_code(virgl_renderer_submit_cmd((void *)call->data, (int)context->id, (int)words));
-	context->subs += creates;
-	virgl->n_subs += creates;
-	destroys = destroys < context->subs ? destroys : context->subs;
-	context->subs -= destroys;
-	virgl->n_subs -= destroys;
+	count_subs(virgl, context, &stream);
 	return code;
 }

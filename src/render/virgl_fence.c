@@ -12,12 +12,14 @@
  * The listener is told when virglrenderer has returned, because it may well ask for the next thing at once.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
 #include "render/virgl.h"
 
 enum { POLL_NS = 2000000 };
+#define DRAIN_NS UINT64_C(10000000000) // longer than what GPU drivers let a shader run
 
 static void poll_virgl(struct vtr_virgl *virgl)
 {
@@ -48,6 +50,19 @@ static void timer_due(void *data)
 	arm(virgl);
 }
 
+/* The first one, of which nobody is told: with it virglrenderer's thread finds the GL functions that it needs, for which the
+ * EGLDisplay has to be alive. */
+static int try_fence(struct vtr_virgl *virgl)
+{
+	struct vtr_render_call call = { .args.op = VTR_RENDER_FENCE };
+	int code = vtr_virgl_fence(virgl, &call);
+
+	if (!code && !vtr_virgl_fences_drain(virgl))
+		code = -EIO;
+	vtr_virgl_fences_forget(virgl);
+	return code;
+}
+
 int vtr_virgl_fences_init(struct vtr_virgl *virgl)
 {
 	int fd = virgl_renderer_get_poll_fd();
@@ -56,7 +71,7 @@ int vtr_virgl_fences_init(struct vtr_virgl *virgl)
 		virgl->poll_source = vtr_loop_add_fd(virgl->loop, fd, EPOLLIN, fd_readable, virgl);
 	else
 		virgl->poll_timer = vtr_loop_add_timer(virgl->loop, timer_due, virgl);
-	return virgl->poll_source || virgl->poll_timer ? 0 : -ENOMEM;
+	return virgl->poll_source || virgl->poll_timer ? try_fence(virgl) : -ENOMEM;
 }
 
 void vtr_virgl_fences_finish(struct vtr_virgl *virgl)
@@ -65,6 +80,33 @@ void vtr_virgl_fences_finish(struct vtr_virgl *virgl)
 	vtr_source_remove(virgl->poll_source);
 	vtr_source_remove(virgl->poll_timer);
 	virgl->poll_source = virgl->poll_timer = NULL;
+}
+
+static bool all_passed(const struct vtr_virgl *virgl)
+{
+	const struct vtr_virgl_fence *fence = virgl->fences;
+
+	while (fence && fence->passed)
+		fence = fence->next;
+	return !fence;
+}
+
+bool vtr_virgl_fences_drain(struct vtr_virgl *virgl)
+{
+	uint64_t deadline = vtr_now_ns() + DRAIN_NS;
+	struct pollfd pollfd = { .fd = virgl_renderer_get_poll_fd(), .events = POLLIN };
+
+	while (!all_passed(virgl)) {
+		virgl_renderer_poll();
+		if (all_passed(virgl))
+			break;
+		if (vtr_now_ns() > deadline) {
+			vtr_virgl_lose(virgl, VTR_VIRGL_HANGS);
+			return false;
+		}
+		poll(&pollfd, 1, pollfd.fd >= 0 ? 100 : 1);
+	}
+	return true;
 }
 
 /* ---- asking ---- */
@@ -117,11 +159,6 @@ void vtr_virgl_write_fence(void *cookie, uint32_t number)
 void vtr_virgl_write_context_fence(void *cookie, uint32_t ctx_id, uint32_t ring_idx, uint64_t number)
 {
 	pass(cookie, ctx_id, number);
-}
-
-void vtr_virgl_fences_of_context_pass(struct vtr_virgl *virgl, uint32_t ctx_id)
-{
-	pass(virgl, ctx_id, UINT64_MAX);
 }
 
 static struct vtr_virgl_fence *take_passed(struct vtr_virgl *virgl)

@@ -32,3 +32,9 @@ bool vtr_virgl_same_layout(uint32_t format, uint32_t fourcc)
 			return true;
 	return false;
 }
+
+bool vtr_virgl_is_compressed(uint32_t format)
+{
+	/* DXT and RGTC; from 225 on come ETC, BPTC and ASTC, between others */
+	return (format >= 105 && format <= 116) || format >= 225;
+}

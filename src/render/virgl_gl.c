@@ -11,7 +11,7 @@
  * makes a context current there, once.
  *
  * A context that cannot be made current means that the EGLDisplay is gone. What was current stays current then, and virglrenderer
- * draws into the wrong context until it returns; it is not called again.
+ * draws into the wrong context until it returns; it is called again to clean up only, with a context of another display.
  */
 #include <epoxy/gl.h>
 #include <errno.h>
@@ -131,6 +131,20 @@ void vtr_virgl_gl_finish(struct vtr_virgl_gl *gl)
 	gl->held = NULL;
 }
 
+/* Objects of the old contexts have names that mean nothing in the new one: GL ignores them. */
+bool vtr_virgl_gl_replace(struct vtr_virgl_gl *gl)
+{
+	struct vtr_virgl_display *old = gl->held;
+
+	gl->n_spare = 0; // gone with the display
+	gl->root = EGL_NO_CONTEXT;
+	gl->held = vtr_virgl_display_choose(&(struct vtr_renderer_options){ 0 }, try_display, gl, NULL);
+	vtr_virgl_display_let_go(old);
+	gl->current = gl->root;
+	gl->replaced = true;
+	return gl->held;
+}
+
 /* ---- what is current ---- */
 
 static bool enter(struct vtr_virgl_gl *gl, EGLContext context)
@@ -193,6 +207,8 @@ void vtr_virgl_destroy_gl_context(void *cookie, virgl_renderer_gl_context contex
 {
 	struct vtr_virgl_gl *gl = gl_of(cookie);
 
+	if (gl->replaced)
+		return;
 	if (context == gl->current)
 		gl->current = gl->root;
 	eglDestroyContext(gl->display, context);
@@ -202,6 +218,8 @@ int vtr_virgl_make_current(void *cookie, int scanout, virgl_renderer_gl_context 
 {
 	struct vtr_virgl_gl *gl = gl_of(cookie);
 
+	if (gl->replaced)
+		return 0;
 	if (!make_current(gl, context)) {
 		atomic_store(&gl->lost, true);
 		return -1;

@@ -21,7 +21,7 @@ enum {
 };
 
 #define MAX_BUFFER_BYTES (UINT64_C(1) << 30)
-#define MAX_TEXELS (UINT64_C(1) << 28) // as many as 16384x16384
+#define MAX_TEXELS (UINT64_C(1) << 27) // virglrenderer reckons in 32 bits: 16 bytes each still fit
 
 static struct vtr_virgl_resource **slot(struct vtr_virgl *virgl, uint32_t id)
 {
@@ -131,6 +131,17 @@ static bool is_valid(const struct vtr_render_args *args)
 	return layers && texture_is_valid(target, width, height, depth, layers);
 }
 
+/* Bytes; 0 where blocks of pixels are compressed. virglrenderer tells of a row only. */
+static uint32_t pixel_size(const struct vtr_virgl_resource *resource, uint32_t format)
+{
+	struct virgl_renderer_resource_info info;
+
+	if (vtr_virgl_is_compressed(format) || virgl_renderer_resource_get_info((int)resource->id, &info) ||
+	    info.stride % resource->width)
+		return 0;
+	return info.stride / resource->width;
+}
+
 int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call)
 {
 	const struct vtr_render_args *args = &call->args;
@@ -154,7 +165,12 @@ int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call)
 		return code;
 	resource->target = create.target;
 	resource->nr_samples = create.nr_samples;
-	return insert(virgl, resource, vtr_virgl_code(virgl_renderer_resource_create(&create, NULL, 0)));
+	resource->width = create.width;
+	resource->height = create.height;
+	code = vtr_virgl_code(virgl_renderer_resource_create(&create, NULL, 0));
+	if (!code)
+		resource->pixel = pixel_size(resource, create.format);
+	return insert(virgl, resource, code);
 }
 
 /* ---- RESOURCE_CREATE_BLOB ---- */
@@ -236,25 +252,73 @@ int vtr_virgl_detach_backing(struct vtr_virgl *virgl, struct vtr_render_call *ca
 	return 0;
 }
 
+static int transfer_to_host(const struct vtr_render_args *args)
+{
+	const struct vtr_render_box *from = &args->transfer.box;
+	struct virgl_box box = { from->x, from->y, from->z, from->w, from->h, from->d };
+
+	return vtr_virgl_code(virgl_renderer_transfer_write_iov(args->resource_id, args->ctx_id, (int)args->transfer.level,
+	                                                        args->transfer.stride, args->transfer.layer_stride, &box,
+	                                                        args->transfer.offset, NULL, 0));
+}
+
+static int transfer_from_host(const struct vtr_render_args *args)
+{
+	const struct vtr_render_box *from = &args->transfer.box;
+	struct virgl_box box = { from->x, from->y, from->z, from->w, from->h, from->d };
+
+	return vtr_virgl_code(virgl_renderer_transfer_read_iov(args->resource_id, args->ctx_id, args->transfer.level,
+	                                                       args->transfer.stride, args->transfer.layer_stride, &box,
+	                                                       args->transfer.offset, NULL, 0));
+}
+
+static uint32_t at_level(uint32_t size, uint32_t level)
+{
+	return size >> level ? size >> level : 1;
+}
+
+/* How far apart layers are in the backing; 0: not known (a format that has no pixels of its own). */
+static uint64_t layer_stride_of(const struct vtr_virgl_resource *resource, const struct vtr_render_args *args)
+{
+	uint32_t level = args->transfer.level;
+	uint64_t stride = args->transfer.stride;
+
+	if (args->transfer.layer_stride)
+		return args->transfer.layer_stride;
+	if (!stride)
+		stride = (uint64_t)at_level(resource->width, level) * resource->pixel;
+	return stride * at_level(resource->height, level);
+}
+
+/* What can be drawn to virglrenderer reads of one layer only, whatever the box says: so one after another. */
+static int transfer_layers_from_host(const struct vtr_virgl_resource *resource, const struct vtr_render_args *args)
+{
+	struct vtr_render_args layer = *args;
+	uint64_t apart = layer_stride_of(resource, args);
+	int code = 0;
+
+	if (args->transfer.box.d <= 1 || !apart)
+		return transfer_from_host(args);
+	layer.transfer.box.d = 1;
+	for (uint32_t i = 0; i < args->transfer.box.d && !code; i++) {
+		layer.transfer.box.z = args->transfer.box.z + i;
+		layer.transfer.offset = args->transfer.offset + i * apart;
+		code = transfer_from_host(&layer);
+	}
+	return code;
+}
+
 static int transfer(struct vtr_virgl *virgl, const struct vtr_render_args *args, bool to_host)
 {
 	const struct vtr_virgl_resource *resource = vtr_virgl_resource(virgl, args->resource_id);
-	const struct vtr_render_box *from = &args->transfer.box;
-	struct virgl_box box = { from->x, from->y, from->z, from->w, from->h, from->d };
-	uint32_t level = args->transfer.level, stride = args->transfer.stride, layer_stride = args->transfer.layer_stride;
-	int result;
 
 	if (!resource || (args->ctx_id && !vtr_virgl_context(virgl, args->ctx_id)))
 		return -ENOENT;
-	if (!resource->backing || level >= 32)
+	if (!resource->backing || args->transfer.level >= 32 ||
+	    !vtr_virgl_transfer_fits(&args->transfer.box, args->transfer.offset, args->transfer.stride,
+	                             args->transfer.layer_stride))
 		return -EINVAL;
-	if (to_host)
-		result = virgl_renderer_transfer_write_iov(args->resource_id, args->ctx_id, (int)level, stride, layer_stride, &box,
-		                                           args->transfer.offset, NULL, 0);
-	else
-		result = virgl_renderer_transfer_read_iov(args->resource_id, args->ctx_id, level, stride, layer_stride, &box,
-		                                          args->transfer.offset, NULL, 0);
-	return vtr_virgl_code(result);
+	return to_host ? transfer_to_host(args) : transfer_layers_from_host(resource, args);
 }
 
 int vtr_virgl_transfer_to_host(struct vtr_virgl *virgl, struct vtr_render_call *call)

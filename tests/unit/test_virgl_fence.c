@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Fences of virglrenderer: each once, in order, without a busy loop. */
+#include <errno.h>
+#include <poll.h>
+
+#include "virgl_fixture.h"
+
+static void clear(struct virgl_fixture *fixture, uint32_t ctx_id)
+{
+	struct virgl_stream stream = { .count = 0 };
+
+	stream_draw_to(&stream, 1000 + fixture->n_done, 5, FORMAT_B8G8R8A8, 0, 0);
+	for (int i = 0; i < 20; i++)
+		stream_clear(&stream, 1, 1, 1, 1);
+	g_assert_cmpint(virgl_submit(fixture, ctx_id, &stream), ==, 0);
+}
+
+static void init(struct virgl_fixture *fixture)
+{
+	struct vtr_render_args args = virgl_texture(5, FORMAT_B8G8R8A8, 512, 512);
+
+	virgl_fixture_init(fixture);
+	g_assert_cmpint(virgl_create(fixture, &args), ==, 0);
+	for (uint32_t ctx_id = 1; ctx_id <= 2; ctx_id++) {
+		g_assert_cmpint(virgl_create_context(fixture, ctx_id), ==, 0);
+		g_assert_cmpint(virgl_call(fixture, VTR_RENDER_CTX_ATTACH_RESOURCE, ctx_id, 5), ==, 0);
+	}
+	clear(fixture, 1);
+	clear(fixture, 2);
+}
+
+/* Three timelines, of no ring and of two contexts; ids beyond 32 bits. */
+static void test_order(void)
+{
+	enum { EACH = 20 };
+	const uint64_t base = UINT64_C(0x123456789abc);
+	uint64_t last[3] = { 0 };
+	struct virgl_fixture fixture;
+
+	init(&fixture);
+	for (uint64_t i = 0; i < 3 * EACH; i++)
+		g_assert_cmpint(virgl_fence(&fixture, base + i, (uint32_t)(i % 3)), ==, 0);
+	virgl_wait_fences(&fixture, 3 * EACH);
+	g_assert_cmpuint(fixture.n_done, ==, 3 * EACH);
+	for (unsigned i = 0; i < fixture.n_done; i++) {
+		uint64_t *of_ring = &last[(fixture.done[i] - base) % 3];
+
+		g_assert_cmpuint(fixture.done[i], >, *of_ring);
+		*of_ring = fixture.done[i];
+	}
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_cmpuint(last[i], ==, base + 3 * (EACH - 1) + i);
+	virgl_fixture_finish(&fixture);
+}
+
+static void test_quiet(void)
+{
+	struct virgl_fixture fixture;
+
+	init(&fixture);
+	g_assert_cmpint(virgl_fence(&fixture, 1, 0), ==, 0);
+	virgl_wait_fences(&fixture, 1);
+	for (int i = 0; i < 3; i++)
+		vtr_loop_dispatch(fixture.loop, 0);
+	struct pollfd loop = { .fd = vtr_loop_fd(fixture.loop), .events = POLLIN };
+	g_assert_cmpint(poll(&loop, 1, 100), ==, 0);
+	virgl_fixture_finish(&fixture);
+}
+
+/* Nobody waits for ever for a context that is gone: its fences have passed. */
+static void test_context_destroyed(void)
+{
+	struct virgl_fixture fixture;
+
+	init(&fixture);
+	g_assert_cmpint(virgl_fence(&fixture, 7, 1), ==, 0);
+	g_assert_cmpint(virgl_fence(&fixture, 8, 1), ==, 0);
+	g_assert_cmpint(virgl_call(&fixture, VTR_RENDER_CTX_DESTROY, 1, 0), ==, 0);
+	g_assert_cmpuint(fixture.n_done, ==, 2);
+	g_assert_cmpuint(fixture.done[0], ==, 7);
+	g_assert_cmpuint(fixture.done[1], ==, 8);
+	g_assert_cmpint(virgl_fence(&fixture, 9, 1), ==, -ENOENT);
+	g_assert_cmpint(virgl_fence(&fixture, 10, 0), ==, 0);
+	virgl_wait_fences(&fixture, 3);
+	g_assert_cmpuint(fixture.done[2], ==, 10);
+	virgl_fixture_finish(&fixture);
+}
+
+static void test_reset(void)
+{
+	struct virgl_fixture fixture;
+
+	init(&fixture);
+	g_assert_cmpint(virgl_fence(&fixture, 1, 0), ==, 0);
+	g_assert_cmpint(virgl_fence(&fixture, 2, 2), ==, 0);
+	g_assert_cmpint(virgl_call(&fixture, VTR_RENDER_RESET, 0, 0), ==, 0);
+	g_assert_cmpint(virgl_fence(&fixture, 3, 0), ==, 0);
+	virgl_wait_fences(&fixture, 1);
+	g_assert_cmpuint(fixture.n_done, ==, 1);
+	g_assert_cmpuint(fixture.done[0], ==, 3);
+	virgl_fixture_finish(&fixture);
+}
+
+/* The listener asks for the next fence from inside. */
+struct asking {
+	struct virgl_fixture fixture;
+	unsigned told;
+};
+
+static void ask_again(void *data, uint64_t id)
+{
+	struct asking *asking = data;
+
+	g_assert_cmpuint(id, ==, ++asking->told);
+	if (asking->told < 50)
+		g_assert_cmpint(virgl_fence(&asking->fixture, id + 1, id % 2 ? 1 : 0), ==, 0);
+}
+
+static void test_from_inside(void)
+{
+	static const struct vtr_renderer_listener listener = { .fence_done = ask_again };
+	uint64_t deadline = vtr_now_ns() + UINT64_C(60000000000);
+	struct asking asking = { .told = 0 };
+
+	init(&asking.fixture);
+	vtr_renderer_set_listener(asking.fixture.renderer, &listener, &asking);
+	g_assert_cmpint(virgl_fence(&asking.fixture, 1, 0), ==, 0);
+	while (asking.told < 50) {
+		g_assert_cmpint(vtr_loop_dispatch(asking.fixture.loop, 1000), ==, 0);
+		g_assert_cmpuint(vtr_now_ns(), <, deadline);
+	}
+	virgl_fixture_finish(&asking.fixture);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/unit/virgl/fence/order", test_order);
+	g_test_add_func("/unit/virgl/fence/quiet", test_quiet);
+	g_test_add_func("/unit/virgl/fence/context-destroyed", test_context_destroyed);
+	g_test_add_func("/unit/virgl/fence/reset", test_reset);
+	g_test_add_func("/unit/virgl/fence/from-inside", test_from_inside);
+	return g_test_run();
+}
