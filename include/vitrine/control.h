@@ -11,6 +11,7 @@
 #include <vitrine/input.h>
 #include <vitrine/loop.h>
 #include <vitrine/memory.h>
+#include <vitrine/renderer.h>
 #include <vitrine/transport.h>
 #include <vitrine/vfio.h>
 
@@ -30,6 +31,7 @@ struct vtr_control_subject {
 	struct vtr_vfio_user_server *vfio_user;
 	struct vtr_vhost_user_server *vhost_user;
 	struct vtr_input *input;
+	struct vtr_renderer *renderer; /* NULL: no 3D */
 	const char *transport; /* "vfio-user PATH" */
 	/* The display of that name, started when it is not there yet; NULL: the one that new outputs go to. NULL with *error. The
 	 * member may be NULL: outputs are not added or moved then. */

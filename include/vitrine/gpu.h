@@ -81,7 +81,9 @@ struct vtr_gpu_status {
 
 	const char *renderer;   /* vtr_renderer_description(); NULL: no 3D */
 	uint32_t contexts;      /* 3D, alive or lost with their renderer and not destroyed yet */
-	uint32_t renderer_lost; /* so often */
+	uint32_t resources_3d;  /* of resources: what the renderer draws into, or reads */
+	uint32_t renderer_lost; /* so often, */
+	const char *lost_why;   /* the last time because of this; "" */
 };
 VTR_API void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status);
 

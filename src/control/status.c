@@ -210,6 +210,17 @@ static json_t *scanouts(const struct vtr_control_subject *subject)
 	return list;
 }
 
+/* pid: null while it has no process of its own */
+static json_t *renderer(const struct vtr_renderer *renderer, const struct vtr_gpu_status *gpu)
+{
+	int pid = vtr_renderer_pid(renderer);
+
+	return json_pack("{s:o, s:b, s:o, s:I, s:I, s:o, s:o}", "description", vtr_control_text(vtr_renderer_description(renderer)),
+	                 "isolated", pid != 0, "pid", pid > 0 ? json_integer(pid) : json_null(), "contexts",
+	                 (json_int_t)gpu->contexts, "resources", (json_int_t)gpu->resources_3d, "lost", number(gpu->renderer_lost),
+	                 "lost_reason", gpu->renderer_lost ? vtr_control_text(gpu->lost_why) : json_null());
+}
+
 static json_t *leds(uint32_t lit)
 {
 	static const char *const names[] = { [LED_NUML] = "num", [LED_CAPSL] = "caps", [LED_SCROLLL] = "scroll" };
@@ -255,6 +266,8 @@ json_t *vtr_control_status(const struct vtr_control_subject *subject)
 		json_object_set_new(reply, "vfio_user", connection(subject));
 	if (reply && subject->vhost_user)
 		json_object_set_new(reply, "vhost_user", front_end(subject));
+	if (reply && subject->renderer)
+		json_object_set_new(reply, "renderer", renderer(subject->renderer, &gpu));
 	if (reply && subject->input)
 		json_object_set_new(reply, "input", input(subject->input));
 	return reply;

@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gpu/gpu.h"
@@ -257,6 +258,7 @@ static void lost(void *data, const struct vtr_error *why)
 	struct vtr_gpu *gpu = data;
 
 	gpu->rendering.lost++;
+	snprintf(gpu->rendering.lost_why, sizeof(gpu->rendering.lost_why), "%s", why->text);
 	vtr_log_limited(
 		&gpu->rendering.log, VTR_LOG_WARN,
 		"the guest's 3D is lost: %s; its %u contexts are gone, the pictures stay, 2D goes on, and programs that are "

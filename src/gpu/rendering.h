@@ -69,7 +69,8 @@ struct vtr_rendering {
 	struct vtr_source *later; /* event */
 	uint64_t last_fence;      /* id */
 	bool used;                /* since the last reset, so that there is something to reset */
-	uint32_t lost;            /* so often */
+	uint32_t lost;            /* so often, */
+	char lost_why[256];       /* the last time because of this */
 	struct vtr_log_limit log;
 };
 

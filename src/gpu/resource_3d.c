@@ -265,3 +265,13 @@ void vtr_resources_lost(struct vtr_gpu *gpu)
 				vtr_scanouts_tell_frozen(gpu, resource);
 			}
 }
+
+uint32_t vtr_resources_count_rendered(const struct vtr_gpu *gpu)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; gpu->rendering.used && i < VTR_RESOURCE_BUCKETS; i++)
+		for (const struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+			count += resource->rendered;
+	return count;
+}

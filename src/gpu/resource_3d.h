@@ -54,4 +54,7 @@ void vtr_resources_left(struct vtr_gpu *gpu); /* all of them */
 /* The renderer is lost. */
 void vtr_resources_lost(struct vtr_gpu *gpu);
 
+/* How many resources the renderer has. */
+uint32_t vtr_resources_count_rendered(const struct vtr_gpu *gpu);
+
 #endif

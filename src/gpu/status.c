@@ -68,6 +68,8 @@ void vtr_gpu_status(const struct vtr_gpu *gpu, struct vtr_gpu_status *status)
 		.errors = gpu->errors,
 		.renderer = gpu->options.renderer ? vtr_renderer_description(gpu->options.renderer) : NULL,
 		.contexts = gpu->contexts.count,
+		.resources_3d = vtr_resources_count_rendered(gpu),
 		.renderer_lost = gpu->rendering.lost,
+		.lost_why = gpu->rendering.lost_why,
 	};
 }

@@ -332,6 +332,7 @@ static int start_control(struct vitrine *vitrine, const struct options *options)
 		.vfio_user = vitrine->vfio_user,
 		.vhost_user = vitrine->vhost_user,
 		.input = vitrine->input,
+		.renderer = vitrine->renderer,
 		.transport = vitrine->transport,
 		.display = open_display,
 		.quit = quit,
