@@ -2,7 +2,8 @@
 /*
  * Fuzz target: commands to the gpu device. The input is a list of steps. One machine lives for the whole run and is reset for every
  * input: what a reset leaves behind is found, too. An assigned device (unit/fake_vfio.h, which holds the device model to the rules
- * of the kernel) has BAR 0 at 0xfe000000, announced without an fd, and BAR 2 at 0x800000000, announced as a dmabuf.
+ * of the kernel) has BAR 0 at 0xfe000000, announced without an fd, and BAR 2 at 0x800000000, announced as a dmabuf. 3D is drawn by
+ * nobody (strict_renderer.h, which holds the device model to what renderer.h wants of it).
  *
  *   step: u8 what, u8 response bytes / 8, u16 length, then length bytes
  *   what & 7: 0 control queue, 1 cursor queue, 2 the last control request again, 3 something goes or comes (struct toggle), 4 queue
@@ -18,6 +19,7 @@
 #include "fake_vfio.h"
 #include "gpu/gpu.h"
 #include "gpu_machine.h"
+#include "strict_renderer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int fstatfs(int fd, struct statfs *info);
@@ -111,6 +113,11 @@ static void assign(bool wanted)
 	assigned.device = NULL;
 }
 
+static struct {
+	struct strict_renderer *renderer;
+	bool later, exports;
+} three_d;
+
 /* What a fuzzing step 3 does, by its upper bits. */
 enum toggle {
 	PIXELS, /* guest RAM below the rings */
@@ -122,6 +129,11 @@ enum toggle {
 	IMPORT_FAILS,    /* for any reason but */
 	IMPORT_REVOKED,  /* this one */
 	DISPLAY_CHANGES, /* it is another one */
+	ANSWERS_LATER,   /* the renderer, from now on, or at once again */
+	RENDERER_FAILS,  /* at its next call */
+	RENDERER_ANSWERS,
+	RENDERER_LOST,
+	EXPORTS, /* the renderer gives dmabufs, or does not */
 	TOGGLES,
 };
 
@@ -156,6 +168,23 @@ static void toggle(enum toggle what)
 	case DISPLAY_CHANGES:
 		vtr_scanout_display_changed(machine.gpu, &machine.gpu->scanouts[0]);
 		break;
+	case ANSWERS_LATER:
+		three_d.later = !three_d.later;
+		strict_answer_later(three_d.renderer, three_d.later);
+		break;
+	case RENDERER_FAILS:
+		strict_fail(three_d.renderer, -EINVAL);
+		break;
+	case RENDERER_ANSWERS:
+		strict_answer(three_d.renderer, 1);
+		break;
+	case RENDERER_LOST:
+		strict_lose(three_d.renderer);
+		break;
+	case EXPORTS:
+		three_d.exports = !three_d.exports;
+		strict_export(three_d.renderer, three_d.exports);
+		break;
 	case TOGGLES:
 		break;
 	}
@@ -171,6 +200,10 @@ static void settle(void)
 	map_bar(2, true);
 	gpu_machine_map_pixels(&machine, true);
 	atomic_store(&machine.display.refuse, 0);
+	three_d.later = three_d.exports = false;
+	strict_answer_later(three_d.renderer, false);
+	strict_export(three_d.renderer, false);
+	strict_fail(three_d.renderer, 0);
 }
 
 /* ---- the steps ---- */
@@ -238,6 +271,7 @@ static void step(uint8_t what, uint32_t room, const uint8_t *bytes, uint16_t len
 
 static void create(void)
 {
+	struct vtr_gpu_options options = { .max_hostmem = 64 << 20 };
 	struct stat file;
 
 	vtr_log_set_level(VTR_LOG_ERROR);
@@ -246,8 +280,10 @@ static void create(void)
 	g_assert_cmpint(ftruncate(assigned.window, BAR2_SIZE), ==, 0);
 	g_assert_cmpint(fstat(assigned.window, &file), ==, 0);
 	assigned.inode = file.st_ino;
-	gpu_machine_create(&machine, &(struct vtr_gpu_options){ .max_hostmem = 64 << 20, .devices = assigned.list }, 2,
-	                   VTR_DEMAND_NONE);
+	three_d.renderer = strict_create();
+	options.renderer = strict_renderer(three_d.renderer);
+	options.devices = assigned.list;
+	gpu_machine_create(&machine, &options, 2, VTR_DEMAND_NONE);
 	machine.gpu->now_ns = slow_clock;
 	vtr_memory_set_remote(machine.memory, &nothing, NULL);
 }
@@ -273,7 +309,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 4u + length;
 	}
 	vtr_virtio_reset(machine.device);
+	strict_answer(three_d.renderer, UINT_MAX);
 	gpu_machine_settle(&machine);
+	g_assert_cmpuint(strict_alive(three_d.renderer), ==, 0);
 	vtr_gpu_status(machine.gpu, &status);
 	g_assert_true(status.resources == 0 && status.entries == 0 && status.hostmem == 0);
 	g_assert_cmpuint(machine.gpu->resources.buffers, ==, 0);

@@ -12,8 +12,8 @@ def step(what, body=b"", room=OK_ROOM):
     return struct.pack("<BBH", what, room, len(body)) + body
 
 
-def command(kind, body=b"", flags=0, fence=0):
-    return struct.pack("<IIQII", kind, flags, fence, 0, 0) + body
+def command(kind, body=b"", flags=0, fence=0, ctx=0, ring=0):
+    return struct.pack("<IIQII", kind, flags, fence, ctx, ring) + body
 
 
 def rect(x, y, w, h):
@@ -65,6 +65,61 @@ def cursor(kind, resource, x=5, y=6):
     return command(kind, struct.pack("<IIII", 0, x, y, 0) + struct.pack("<IIII", resource, 1, 2, 0))
 
 
+# ---- 3D ----
+
+FENCE, RING = 1, 2  # flags
+
+
+def ctx_create(ctx, init=0, name=b"fuzz"):
+    return command(0x200, struct.pack("<II64s", len(name), init, name), ctx=ctx)
+
+
+def ctx_destroy(ctx):
+    return command(0x201, ctx=ctx)
+
+
+def ctx_attach(ctx, resource):
+    return command(0x202, struct.pack("<II", resource, 0), ctx=ctx)
+
+
+def ctx_detach(ctx, resource):
+    return command(0x203, struct.pack("<II", resource, 0), ctx=ctx)
+
+
+def create_3d(resource, fmt=2, w=64, h=64, target=2, bind=1 << 1 | 1 << 3 | 1 << 18, levels=0, flags=1, depth=1, layers=1):
+    return command(0x204, struct.pack("<12I", resource, target, fmt, bind, w, h, depth, layers, levels, 0, flags, 0))
+
+
+def transfer_3d(kind, resource, box, offset=0, level=0, stride=0, layer_stride=0, ctx=0, flags=0, fence=0):
+    return command(kind, struct.pack("<6IQ4I", *box, offset, resource, level, stride, layer_stride), flags, fence, ctx)
+
+
+def to_host(resource, *box, **more):
+    return transfer_3d(0x205, resource, box or (0, 0, 0, 64, 64, 1), **more)
+
+
+def from_host(resource, *box, **more):
+    return transfer_3d(0x206, resource, box or (0, 0, 0, 64, 64, 1), **more)
+
+
+def submit(ctx, words, flags=0, fence=0, ring=0, size=None):
+    stream = struct.pack(f"<{len(words)}I", *words)
+    return command(0x207, struct.pack("<II", len(stream) if size is None else size, 0) + stream, flags, fence, ctx, ring)
+
+
+def create_host_blob(resource, mem, flags, size, blob_id, *list_of, ctx=0):
+    body = struct.pack("<IIIIQQ", resource, mem, flags, len(list_of), blob_id, size) + entries(*list_of)
+    return command(0x10C, body, ctx=ctx)
+
+
+def map_blob(resource, offset=0):
+    return command(0x208, struct.pack("<IIQ", resource, 0, offset))
+
+
+def unmap_blob(resource):
+    return command(0x209, struct.pack("<II", resource, 0))
+
+
 def toggle(number):
     return step(3 | number << 3)
 
@@ -79,6 +134,14 @@ FLUSH = [step(0, flush(1, 0, 0, 64, 64))] + TIME
 KILLED = step(7 | 1 << 3, struct.pack("<Q", 15))
 BLOB = [step(0, create_blob(1, 16384, (0, 8192), (65536, 8192))), step(0, set_scanout_blob(0, 1, 64, 64, 256))]
 IMAGE = [step(0, create_2d(1)), step(0, attach(1, (4096, 16384))), step(0, transfer(1, 0, 0, 64, 64)), step(0, set_scanout(0, 1, 0, 0, 64, 64))]
+
+
+THREE_D = step(7, struct.pack("<Q", 0x1F))
+ANSWERS_LATER, RENDERER_FAILS, RENDERER_ANSWERS, RENDERER_LOST, EXPORTS = map(toggle, range(9, 14))
+CLEAR = [7 | 8 << 16, 4, 0x3E800000, 0x3F000000, 0x3F400000, 0x3F800000, 0, 0, 0]
+CONTEXT = [THREE_D, step(0, ctx_create(1, 2))]
+DRAWN = CONTEXT + [step(0, create_3d(1)), step(0, attach(1, (4096, 16384))), step(0, ctx_attach(1, 1))]
+SHOWN = DRAWN + [step(0, set_scanout(0, 1, 0, 0, 64, 64)), step(0, submit(1, CLEAR, FENCE, 1)), step(0, flush(1, 0, 0, 64, 64, 2))]
 
 SEEDS = {
     "info": [step(0, command(0x100)), step(0, command(0x10A, struct.pack("<II", 0, 0))), step(0, command(0x10A, struct.pack("<II", 7, 0)))],
@@ -118,6 +181,47 @@ SEEDS = {
     "no-blob": [step(7, struct.pack("<Q", 2))] + BLOB,
     "short": [step(0, command(0x10C)[:20]), step(0, command(0x103)), step(0, b"")],
     "no-room": [step(0, command(0x100), 0), step(0, command(0x100), 3), step(0, command(0x100), 2)],
+    "3d-capsets": [THREE_D] + [step(0, command(0x108, struct.pack("<II", i, 0))) for i in range(4)]
+    + [step(0, command(0x109, struct.pack("<II", i, v))) for i, v in ((1, 1), (2, 2), (2, 0), (2, 9), (7, 0))],
+    "3d-contexts": CONTEXT + [step(0, ctx_create(1)), step(0, ctx_create(0)), step(0, ctx_create(2, 9)), step(0, ctx_create(3, 0, b"n" * 64)),
+                              step(0, ctx_destroy(3)), step(0, ctx_destroy(3)), step(0, ctx_destroy(1))],
+    "3d-resources": CONTEXT + [step(0, create_3d(1)), step(0, create_3d(1)), step(0, create_3d(0)), step(0, create_3d(2, 67, 16384, 16384)),
+                               step(0, create_3d(3, 64, 4096, 1, 0, 1 << 4)), step(0, create_3d(4, 67, 64, 64, 2, 8, 6)),
+                               step(0, create_3d(5, 67, 32, 32, 3, 8, 0, 0, 32)), step(0, unref(1)), step(0, unref(4))],
+    "3d-attach": DRAWN + [step(0, ctx_attach(1, 1)), step(0, ctx_attach(1, 9)), step(0, ctx_attach(9, 1)), step(0, ctx_detach(1, 1)),
+                          step(0, ctx_detach(1, 1)), step(0, unref(1)), step(0, ctx_destroy(1))],
+    "3d-twin": CONTEXT + IMAGE + [step(0, ctx_attach(1, 1)), step(0, transfer(1, 3, 4, 5, 6)), step(0, submit(1, CLEAR)), step(0, flush(1, 0, 0, 64, 64)),
+                                  step(0, ctx_detach(1, 1)), step(0, unref(1))] + TIME,
+    "3d-transfers": DRAWN + [step(0, to_host(1, ctx=1, flags=FENCE, fence=1)), step(0, from_host(1, ctx=1)), step(0, to_host(1, 3, 4, 0, 5, 6, 1, stride=256)),
+                             step(0, to_host(1, 0, 0, 0, 65, 64, 1)), step(0, to_host(1, offset=16000)), step(0, from_host(1, 0, 0, 0, 0, 0, 0)),
+                             step(0, to_host(1, 63, 63, 0, 1, 1, 1, offset=2**64 - 4)), step(0, from_host(1, level=3, layer_stride=0xFFFFFFFF))],
+    "3d-submit": DRAWN + [step(0, submit(1, CLEAR, FENCE, 5)), step(0, submit(1, CLEAR, size=4)), step(0, submit(1, CLEAR, size=0x7FFFFFFF)),
+                          step(0, submit(1, CLEAR, size=37)), step(0, submit(1, [])), step(0, submit(9, CLEAR)), step(0, submit(1, [0xDEADBEEF]))],
+    "3d-shown": SHOWN + TIME + [step(0, submit(1, CLEAR)), step(0, flush(1, 5, 6, 7, 8)), PIXELS] + FLUSH,
+    "3d-shown-texture": [DMABUFS] + SHOWN + TIME + [step(0, flush(1, 0, 0, 64, 64))] + TIME + [step(0, unref(1))] + TIME,
+    "3d-shown-refused": [DMABUFS, toggle(6)] + SHOWN + TIME + [toggle(6)] + FLUSH,
+    "3d-exports": [DMABUFS, EXPORTS] + SHOWN + TIME + [EXPORTS] + FLUSH + [toggle(8)] + FLUSH,
+    "3d-cursor": DRAWN + [step(0, submit(1, CLEAR)), step(1, cursor(0x300, 1), 0), step(1, cursor(0x301, 1, 9, 9), 3), step(0, unref(1))] + TIME,
+    "3d-rings": CONTEXT + [step(0, submit(1, [], FENCE | RING, 7, 1)), step(0, submit(1, [], FENCE | RING, 3, 63)), step(0, submit(1, [], FENCE | RING, 3, 64)),
+                           step(0, submit(1, [], FENCE, 9))] + TIME,
+    "3d-later": DRAWN[:2] + [ANSWERS_LATER] + DRAWN[2:] + [step(0, submit(1, CLEAR, FENCE, 1)), RENDERER_ANSWERS] * 3
+    + [step(0, from_host(1, ctx=1, flags=FENCE, fence=2)), RENDERER_ANSWERS, step(0, detach(1)), step(0, unref(1)), RENDERER_ANSWERS],
+    "3d-later-shown": [ANSWERS_LATER] + SHOWN[:1] + sum(([s, RENDERER_ANSWERS] for s in SHOWN[1:]), []) + FLUSH + [RENDERER_ANSWERS] * 4 + TIME,
+    "3d-later-reset": [ANSWERS_LATER] + DRAWN[:3] + [step(4), THREE_D] + DRAWN[1:] + [step(7, struct.pack("<Q", 15)), RENDERER_ANSWERS],
+    "3d-later-memory-goes": [ANSWERS_LATER] + sum(([s, RENDERER_ANSWERS] for s in DRAWN), []) + [step(0, to_host(1)), toggle(0), RENDERER_ANSWERS, toggle(0)] + FLUSH,
+    "3d-memory-goes": SHOWN + [toggle(0), step(0, to_host(1)), step(0, submit(1, CLEAR)), toggle(0), step(0, to_host(1))] + FLUSH,
+    "3d-device-memory": CONTEXT + [step(0, create_3d(1)), step(0, attach(1, (BAR2, 16384))), step(0, to_host(1)), step(0, detach(1)),
+                                   step(0, attach(1, (BAR0, 16384))), step(0, to_host(1))],
+    "3d-fails": CONTEXT + sum(([RENDERER_FAILS, s, s] for s in DRAWN[2:] + [step(0, submit(1, CLEAR, FENCE, 1)), step(0, to_host(1)), step(0, detach(1))]), []),
+    "3d-lost": SHOWN + [RENDERER_LOST] + FLUSH + [step(0, submit(1, CLEAR, FENCE, 3)), step(0, ctx_destroy(1)), step(0, unref(1))] + SHOWN[1:] + FLUSH,
+    "3d-lost-later": [ANSWERS_LATER] + DRAWN[:3] + [RENDERER_LOST, RENDERER_ANSWERS] + SHOWN[1:] + [RENDERER_ANSWERS, RENDERER_LOST] + FLUSH,
+    "3d-blob-host": CONTEXT + [step(0, create_host_blob(1, 2, 1, 16384, 5, ctx=1)), step(0, map_blob(1)), step(0, map_blob(1, 4096)), step(0, unmap_blob(1)),
+                               step(0, unmap_blob(1)), step(0, set_scanout_blob(0, 1, 64, 64, 256))] + FLUSH + [step(0, unref(1))],
+    "3d-blob-host-guest": CONTEXT + [step(0, create_host_blob(1, 3, 3, 16384, 6, (0, 8192), (65536, 8192), ctx=1)), step(0, ctx_attach(1, 1)),
+                                     step(0, detach(1)), step(0, attach(1, (0, 16384))), step(0, unref(1))],
+    "3d-blob-guest": CONTEXT + BLOB + [step(0, ctx_attach(1, 1)), step(0, submit(1, CLEAR)), step(0, detach(1)), step(0, ctx_detach(1, 1))],
+    "3d-vmm-dies": SHOWN + [KILLED] + SHOWN + FLUSH + [KILLED],
+    "3d-not-offered": [step(0, ctx_create(1)), step(0, create_3d(1)), step(0, submit(1, CLEAR)), step(0, to_host(1)), step(0, map_blob(1))],
     "3d": [step(0, command(kind, bytes(64))) for kind in (0x108, 0x109, 0x200, 0x207, 0x208)],
 }
 
