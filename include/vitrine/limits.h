@@ -66,6 +66,10 @@ enum {
 /* Host memory of 2D resources and of the pixels copied for displays together, unless --max-hostmem says otherwise. */
 #define VTR_DEFAULT_MAX_HOSTMEM (UINT64_C(1) << 30)
 
+/* The region in which a guest has blobs of the host's mapped: address space, no memory. Guest programs map a few buffers each, of a
+ * few MiB; a BAR of that size finds a place also in guests whose firmware puts all of them below 4 GiB. A power of two. */
+#define VTR_HOST_VISIBLE_SIZE (UINT64_C(256) << 20)
+
 /* Staging images of all outputs together: a 16384x16384 picture is 1 GiB, three 4K images of 16 outputs are 1.5 GiB. */
 #define VTR_MAX_STAGING (UINT64_C(2) << 30)
 

@@ -53,6 +53,9 @@ static const struct vtr_gpu_command {
 	ROW(TRANSFER_TO_HOST_3D, CONTROLQ, virtio_gpu_transfer_host_3d, HEADER, BIT(VIRGL), vtr_gpu_transfer_to_host_3d),
 	ROW(TRANSFER_FROM_HOST_3D, CONTROLQ, virtio_gpu_transfer_host_3d, HEADER, BIT(VIRGL), vtr_gpu_transfer_from_host_3d),
 	ROW(SUBMIT_3D, CONTROLQ, virtio_gpu_cmd_submit, HEADER, BIT(VIRGL), vtr_gpu_submit_3d),
+	ROW(RESOURCE_MAP_BLOB, CONTROLQ, virtio_gpu_resource_map_blob, virtio_gpu_resp_map_info, BIT(RESOURCE_BLOB),
+	    vtr_gpu_resource_map_blob),
+	ROW(RESOURCE_UNMAP_BLOB, CONTROLQ, virtio_gpu_resource_unmap_blob, HEADER, BIT(RESOURCE_BLOB), vtr_gpu_resource_unmap_blob),
 	ROW(UPDATE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_update_cursor),
 	ROW(MOVE_CURSOR, CURSORQ, virtio_gpu_update_cursor, HEADER, 0, vtr_gpu_move_cursor),
 #undef ROW

@@ -47,6 +47,8 @@ struct vtr_gpu_request {
 		struct virtio_gpu_resource_create_3d create_3d;
 		struct virtio_gpu_transfer_host_3d transfer_3d;
 		struct virtio_gpu_cmd_submit submit;
+		struct virtio_gpu_resource_map_blob map_blob;
+		struct virtio_gpu_resource_unmap_blob unmap_blob;
 	} command;
 	union {
 		struct virtio_gpu_ctrl_hdr hdr;
@@ -54,12 +56,13 @@ struct vtr_gpu_request {
 		struct virtio_gpu_resp_edid edid;
 		struct virtio_gpu_resp_resource_uuid uuid;
 		struct virtio_gpu_resp_capset_info capset_info;
+		struct virtio_gpu_resp_map_info map_info;
 	} response;
 };
 
 /* In the place of a response type: guest memory cannot be read just now (vtr_virtqueue_is_transient). The request goes back into
  * its queue and is run again from its beginning, so a handler returns this only while nothing came of it. Where a translation has
- * to come first the queue waits for it (vtr_virtqueue_wait()). */
+ * to come first the queue waits for it (vtr_virtqueue_wait()); or for a kick, after vtr_virtqueue_hold(). */
 enum { VTR_GPU_AGAIN = 0 };
 
 /* Mem entries of the control queue's first command, copied out of the request: they wait for their translations, and the command,
@@ -120,5 +123,7 @@ uint32_t vtr_gpu_submit_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 uint32_t vtr_gpu_resource_create_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 uint32_t vtr_gpu_transfer_to_host_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 uint32_t vtr_gpu_transfer_from_host_3d(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_map_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
+uint32_t vtr_gpu_resource_unmap_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *request);
 
 #endif

@@ -108,6 +108,13 @@ static int gpu_export_object(struct vtr_virtio_device *device, const uint8_t uui
 	return vtr_shared_export(vtr_gpu_from_device(device), uuid);
 }
 
+static uint64_t gpu_shm_size(const struct vtr_virtio_device *device, uint8_t shmid)
+{
+	const struct vtr_gpu *gpu = (const struct vtr_gpu *)((const char *)device - offsetof(struct vtr_gpu, base));
+
+	return shmid == VIRTIO_GPU_SHM_ID_HOST_VISIBLE ? vtr_hostmem_size(gpu) : 0;
+}
+
 static void gpu_reset(struct vtr_virtio_device *device)
 {
 	struct vtr_gpu *gpu = vtr_gpu_from_device(device);
@@ -118,6 +125,7 @@ static void gpu_reset(struct vtr_virtio_device *device)
 		vtr_scanout_disable(gpu, &gpu->scanouts[i]);
 		vtr_output_set_cursor(gpu->scanouts[i].output, NULL, 0, 0);
 	}
+	vtr_hostmem_reset(gpu);
 	/* the renderer lets go of the guest's memory first */
 	vtr_contexts_destroy_all(gpu);
 	vtr_rendering_reset(gpu);
@@ -133,6 +141,7 @@ static void gpu_abandoned(struct vtr_virtio_device *device)
 
 	stop_saving(gpu);
 	reset_queues(device);
+	vtr_hostmem_reset(gpu);
 	vtr_contexts_destroy_all(gpu);
 	vtr_resources_abandon(gpu);
 	gpu->config.base.events_read = 0;
@@ -146,6 +155,7 @@ static const struct vtr_virtio_device_impl device_impl = {
 	.queue_reset = gpu_queue_reset,
 	.drain = gpu_drain,
 	.export_object = gpu_export_object,
+	.shm_size = gpu_shm_size,
 	.reset = gpu_reset,
 	.saved_size = vtr_saved_size,
 	.save = gpu_save,
@@ -275,6 +285,7 @@ void vtr_gpu_destroy(struct vtr_gpu *gpu)
 	vtr_source_remove(gpu->again);
 	vtr_source_remove(gpu->output_events);
 	vtr_questions_finish(gpu);
+	vtr_hostmem_finish(gpu);
 	vtr_rendering_finish(gpu);
 	vtr_fences_finish(gpu);
 	vtr_virtio_device_finish(&gpu->base);

@@ -13,6 +13,7 @@
 #include "gpu/context.h"
 #include "gpu/fence.h"
 #include "gpu/flush.h"
+#include "gpu/hostmem.h"
 #include "gpu/ladder.h"
 #include "gpu/questions.h"
 #include "gpu/rendering.h"
@@ -53,6 +54,7 @@ struct vtr_gpu {
 	struct vtr_questions questions;
 	struct vtr_rendering rendering;
 	struct vtr_context_table contexts;
+	struct vtr_hostmem hostmem;
 	struct vtr_saved *saved; /* what a successor has to know; NULL: nobody asked for that */
 
 	uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC for back-offs; tests have a clock of their own */

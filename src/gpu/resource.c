@@ -209,6 +209,7 @@ void vtr_resource_destroy(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	*link = resource->next;
 	gpu->resources.count--;
 	vtr_shared_withdraw(gpu, resource);
+	vtr_hostmem_forget(gpu, resource);
 	drop_derived(gpu, resource);
 	vtr_resource_detach(gpu, resource);
 	vtr_resource_left(gpu, resource);

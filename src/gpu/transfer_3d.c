@@ -95,6 +95,8 @@ uint32_t vtr_gpu_create_host_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 		return error != VIRTIO_GPU_RESP_OK_NODATA ? error : VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	}
 	resource->size = command->size;
+	resource->three_d->mappable =
+		command->blob_mem == VIRTIO_GPU_BLOB_MEM_HOST3D && command->blob_flags & VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE;
 	if (n_entries)
 		vtr_resource_attach(gpu, resource, entries, n_entries, spans);
 	resource->rendered = true;

@@ -158,7 +158,7 @@ static void serve_queue(struct vtr_virtio_device *device, unsigned index)
 		serve_later(device, index);
 		return;
 	}
-	queue->drained = queue->retry = false;
+	queue->drained = queue->retry = queue->held = false;
 	vtr_virtqueue_disable_notify(queue);
 	device->impl->notify(device, index);
 	more = vtr_virtqueue_enable_notify(queue);

@@ -269,7 +269,7 @@ void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain)
 {
 	if (chain->epoch == queue->epoch) {
 		untake(queue, chain);
-		queue->retry = !vtr_virtqueue_waits(queue);
+		queue->retry = !vtr_virtqueue_waits(queue) && !queue->held;
 	}
 	vtr_chain_free(chain);
 }

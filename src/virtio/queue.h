@@ -35,6 +35,7 @@ struct vtr_virtqueue {
 	bool drained;         /* the last pop found the ring empty */
 	bool resumed;         /* used_idx is not known yet: the used ring says */
 	bool retry;           /* an access could not be made now: whoever serves the queue clears this, and serves it again */
+	bool held;            /* the chain that goes back waits for something of the device's own: vtr_virtqueue_hold() */
 	struct vtr_memory_waiter waiter; /* for a translation; ready is set by who serves the queue */
 	uint32_t in_flight;              /* chains popped and not pushed, at most size */
 	uint32_t epoch;                  /* counts starts and resets: chains of an earlier one are dead */
@@ -113,7 +114,7 @@ void vtr_virtqueue_reset(struct vtr_virtqueue *queue);
 int vtr_virtqueue_pop(struct vtr_virtqueue *queue, struct vtr_chain **chain);
 
 /* Gives back the chain that was popped last, before anything came of it: it is freed, and the next pop finds it again. queue->retry
- * is set unless the queue waits. */
+ * is set unless the queue waits, or is held. */
 void vtr_virtqueue_unpop(struct vtr_virtqueue *queue, struct vtr_chain *chain);
 
 /* Returns the chain to the driver with `written` bytes, at most chain->in_size; frees it but for -EAGAIN. 0; -ECANCELED (the queue
@@ -153,6 +154,13 @@ static inline void vtr_virtqueue_wait(struct vtr_virtqueue *queue)
 static inline bool vtr_virtqueue_waits(const struct vtr_virtqueue *queue)
 {
 	return vtr_memory_waits(&queue->waiter);
+}
+
+/* The chain that is about to be given back (vtr_virtqueue_unpop()) is not tried again by itself: whoever it waits for kicks the
+ * queue. */
+static inline void vtr_virtqueue_hold(struct vtr_virtqueue *queue)
+{
+	queue->held = true;
 }
 
 void vtr_chain_free(struct vtr_chain *chain); /* NULL is fine */
