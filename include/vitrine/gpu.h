@@ -99,7 +99,10 @@ struct vtr_scanout_view {
  * the resource. What the guest draws shows at once, flushed or not. Valid until the next call of any function of the library on the
  * device thread: when the memory goes, so does the view, before the VMM's unmapping is answered; when it comes back, so does the
  * view. 0, or -errno with *error (may be NULL): -ENOENT (no such scanout, or the guest shows nothing), REVOKED EFAULT (its memory
- * is not there now), UNSUPPORTED EOPNOTSUPP (memory that came without a mappable fd), or an error of vtr_view_create(). */
+ * is not there now), UNSUPPORTED EOPNOTSUPP (memory that came without a mappable fd), or an error of vtr_view_create().
+ *
+ * Of what a renderer drew it is a copy, as of the last flush: what was flushed since the last call is read back, which is waited
+ * for. HOST when that fails. */
 VTR_API int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t scanout, struct vtr_scanout_view *view, struct vtr_error *error);
 
 /* Called on the device thread after a scanout's frame count changed (a frame was shown or dropped). One listener; NULL removes. */

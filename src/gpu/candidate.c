@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ways to a dmabuf of a resource's pixels.
+ * Ways to a buffer of a resource's pixels.
  *
  * Each is a row of one table. A provider returns an fd and where in it the pixels begin; what it was given are the spans, and what
  * it says about them is checked again: a dmabuf that is shorter than the pixels is not handed on, because neither the guest's
@@ -9,6 +9,8 @@
  *   vfio-dmabuf   ranges of an assigned device's BAR, made on a duplicate of its VFIO fd
  *   vfio-window   a contiguous frame inside the one dmabuf that the VMM sent for the whole memory region: no device fd is needed
  *   udmabuf       pages of the guest's RAM, and of 2D images
+ *   virgl         what the renderer has: a texture for displays with its EGLDisplay, a dmabuf, or both; asked for once a resource.
+ *                 The renderer may answer later: the scanouts are presented again then
  *
  * Each dmabuf is an fd, of which a process has few: those of resources that are not shown give way.
  */
@@ -87,7 +89,7 @@ static int make_udmabuf(struct vtr_gpu *gpu, const struct vtr_spans *pixels, uin
 
 static const struct provider {
 	enum vtr_path path;
-	unsigned memory; /* it is for pixels in such memory */
+	unsigned memory; /* it is for pixels in such memory; 0: in the renderer */
 	/* Of spans that are not empty: an fd (CLOEXEC) the caller owns and the pixels' offset in it (0 when it is left alone), or
 	 * -errno with *error filled. */
 	int (*make)(struct vtr_gpu *gpu, const struct vtr_spans *pixels, uint64_t *offset, struct vtr_error *error);
@@ -95,6 +97,7 @@ static const struct provider {
 	{ VTR_PATH_VFIO_DMABUF, VTR_IN_DEVICE, make_vfio_dmabuf },
 	{ VTR_PATH_VFIO_WINDOW, VTR_IN_DEVICE, make_vfio_window },
 	{ VTR_PATH_UDMABUF, VTR_IN_RAM, make_udmabuf },
+	{ VTR_PATH_VIRGL, 0, NULL },
 };
 
 _Static_assert(sizeof(providers) / sizeof(providers[0]) == VTR_CANDIDATES, "a provider more or less");
@@ -105,6 +108,16 @@ static const struct provider *find_provider(enum vtr_path path)
 		if (providers[i].path == path)
 			return &providers[i];
 	return NULL;
+}
+
+static struct vtr_candidate *get(struct vtr_resource *resource, enum vtr_path path)
+{
+	return &resource->candidates[find_provider(path) - providers];
+}
+
+const struct vtr_candidate *vtr_candidate_of(const struct vtr_resource *resource, enum vtr_path path)
+{
+	return get((struct vtr_resource *)resource, path);
 }
 
 unsigned vtr_pixel_memory(const struct vtr_spans *pixels)
@@ -120,7 +133,9 @@ bool vtr_candidate_applies(const struct vtr_resource *resource, enum vtr_path pa
 {
 	const struct provider *provider = find_provider(path);
 
-	return provider && resource->memory & provider->memory;
+	if (!provider)
+		return false;
+	return resource->three_d ? !provider->memory : resource->memory & provider->memory;
 }
 
 /* ---- making ---- */
@@ -179,26 +194,86 @@ static struct vtr_buffer *make(struct vtr_gpu *gpu, const struct provider *provi
 	return fd < 0 ? NULL : wrap(provider, pixels, fd, offset, error);
 }
 
+/* ---- the renderer's ---- */
+
+static void answer(struct vtr_gpu *gpu, struct vtr_candidate *candidate, const struct vtr_render_call *call)
+{
+	struct vtr_error error = call->why;
+
+	candidate->waiting = false;
+	if (!call->code) {
+		candidate->buffer = call->exported;
+		candidate->no_dmabuf = call->why;
+		candidate->failure = (struct vtr_backoff){ 0 };
+		gpu->resources.buffers++;
+		return;
+	}
+	if (error.owner == VTR_ERROR_NONE)
+		vtr_error_set(&error, call->code == -EOPNOTSUPP ? VTR_ERROR_UNSUPPORTED : VTR_ERROR_HOST, -call->code,
+		              "the renderer does not share the picture: %s", strerror(-call->code));
+	vtr_backoff_failed(&candidate->failure, &error, gpu->now_ns());
+}
+
+/* The resource may be gone, or another one. */
+static void exported(struct vtr_gpu *gpu, const struct vtr_render_call *call)
+{
+	struct vtr_resource *resource = vtr_resource_find(gpu, call->args.resource_id);
+	struct vtr_candidate *candidate = resource ? get(resource, VTR_PATH_VIRGL) : NULL;
+
+	if (candidate && candidate->waiting) {
+		answer(gpu, candidate, call);
+		vtr_scanouts_continue(gpu, resource);
+	} else if (!call->code) {
+		vtr_buffer_drop(call->exported);
+	}
+}
+
+static void ask_renderer(struct vtr_gpu *gpu, struct vtr_resource *resource, struct vtr_candidate *candidate)
+{
+	const struct vtr_render_call call = { .args = { .op = VTR_RENDER_EXPORT, .resource_id = resource->id } };
+
+	if (candidate->waiting || resource->three_d->lost)
+		return;
+	if (gpu->resources.buffers >= VTR_MAX_BUFFERS)
+		drop_unshown(gpu);
+	candidate->waiting = true;
+	vtr_gpu_render_aside(gpu, &call, exported);
+}
+
+static void try_to_make(struct vtr_gpu *gpu, struct vtr_resource *resource, const struct provider *provider,
+                        struct vtr_candidate *candidate)
+{
+	struct vtr_error error;
+
+	if (!provider->make) {
+		ask_renderer(gpu, resource, candidate);
+		return;
+	}
+	candidate->buffer = make(gpu, provider, vtr_resource_pixels(resource), &error);
+	gpu->resources.buffers += candidate->buffer != NULL;
+	if (candidate->buffer)
+		candidate->failure = (struct vtr_backoff){ 0 };
+	else
+		vtr_backoff_failed(&candidate->failure, &error, gpu->now_ns());
+}
+
 struct vtr_buffer *vtr_candidate_buffer(struct vtr_gpu *gpu, struct vtr_resource *resource, enum vtr_path path, bool try,
                                         struct vtr_error *why)
 {
-	const struct provider *provider = find_provider(path);
-	struct vtr_candidate *candidate = &resource->candidates[provider - providers];
+	struct vtr_candidate *candidate = get(resource, path);
 	bool failed = vtr_backoff_has_failed(&candidate->failure);
-	uint64_t now = gpu->now_ns();
-	struct vtr_error error;
 
-	if (!candidate->buffer && (!failed || (try && vtr_backoff_due(&candidate->failure, now)))) {
-		candidate->buffer = make(gpu, provider, vtr_resource_pixels(resource), &error);
-		gpu->resources.buffers += candidate->buffer != NULL;
-		if (candidate->buffer)
-			candidate->failure = (struct vtr_backoff){ 0 };
-		else
-			vtr_backoff_failed(&candidate->failure, &error, now);
-	}
-	if (!candidate->buffer)
-		*why = candidate->failure.error;
-	return candidate->buffer;
+	if (!candidate->buffer && (!failed || (try && vtr_backoff_due(&candidate->failure, gpu->now_ns()))))
+		try_to_make(gpu, resource, find_provider(path), candidate);
+	if (candidate->buffer)
+		return candidate->buffer;
+	*why = candidate->failure.error;
+	if (candidate->waiting)
+		vtr_error_set(why, VTR_ERROR_HOST, EINPROGRESS,
+		              "the renderer was asked to share the picture, and has not answered");
+	else if (why->owner == VTR_ERROR_NONE)
+		vtr_error_set(why, VTR_ERROR_HOST, ENODEV, "the renderer is lost, and has not shared the picture before");
+	return NULL;
 }
 
 /* ---- forgetting ---- */

@@ -217,8 +217,7 @@ static uint32_t show(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* The renderer has drawn what the guest flushes. */
-static uint32_t drawn(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
+uint32_t vtr_flush_drawn(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
 {
 	struct vtr_resource *resource = vtr_resource_find(gpu, request->command.flush.resource_id);
 
@@ -256,7 +255,7 @@ uint32_t vtr_gpu_resource_flush(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 		return VIRTIO_GPU_RESP_ERR_UNSPEC; /* the last picture stays */
 	/* A display never waits for a renderer. */
 	if (resource->three_d && resource->shown)
-		return vtr_gpu_render_fence(gpu, request, drawn);
+		return vtr_readback_flush(gpu, request, resource);
 	/* A picture that nobody can translate now is not shown later either: nothing but the guest tells us when. */
 	if (resource->shown && vtr_resource_is_blob(resource) && resource->entries && vtr_memory_is_translated(gpu->base.memory)) {
 		uint32_t error = vtr_resource_await(gpu, resource, request->queue);

@@ -6,6 +6,8 @@
 
 struct vtr_awaited_frames;
 struct vtr_gpu;
+struct vtr_gpu_request;
+struct vtr_render_call;
 struct vtr_scanout;
 
 /* A display showed the scanout's frame with that number, and is done with all before it. */
@@ -15,6 +17,9 @@ void vtr_flush_frame_dropped(struct vtr_gpu *gpu, struct vtr_scanout *scanout, u
 
 /* A frame stands in for another: flushes that wait for that wait for this one. */
 void vtr_flush_frame_replaced(struct vtr_gpu *gpu, uint32_t scanout, uint64_t sequence, uint64_t replacement);
+
+/* A flush that waited for the renderer goes on: call says what came of that. */
+uint32_t vtr_flush_drawn(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call);
 
 /* ---- for fence.c ---- */
 

@@ -16,6 +16,7 @@
 #include "gpu/hostmem.h"
 #include "gpu/ladder.h"
 #include "gpu/questions.h"
+#include "gpu/readback.h"
 #include "gpu/rendering.h"
 #include "gpu/resource.h"
 #include "gpu/resource_3d.h"
@@ -53,6 +54,7 @@ struct vtr_gpu {
 	struct vtr_fences fences;
 	struct vtr_questions questions;
 	struct vtr_rendering rendering;
+	struct vtr_reading *readings;
 	struct vtr_context_table contexts;
 	struct vtr_hostmem hostmem;
 	struct vtr_saved *saved; /* what a successor has to know; NULL: nobody asked for that */

@@ -17,6 +17,9 @@
  * Nothing is tried for the sake of trying: only a frame that is to be presented anyway goes up. The same holds for pixels that the
  * VMM was asked for in vain: while it is asked the device does nothing else.
  *
+ * What a renderer drew has rungs of its own: it is shared as it is (virgl), or read back into host memory (readback), which then is
+ * handed on as guest memory is, by a udmabuf or in rows. The other rungs are for guest memory only, and these two are not for that.
+ *
  * Revoked: when the device's configuration space, the kernel or the display says that the memory of a device is away (decoding off,
  * in reset, asleep), no other rung is tried. They would read the same memory, by a mapping that faults or by a request that the VMM
  * cannot answer well. The last picture stays.
@@ -33,6 +36,7 @@ enum verdict {
 	USABLE,
 	REFUSED,
 	REVOKED, /* and no rung below can do better */
+	WAITING, /* for the renderer's answer: no rung below is asked before */
 };
 
 /* What one look at the ladder is about. */
@@ -41,6 +45,12 @@ struct look {
 	struct vtr_scanout *scanout;
 	bool try; /* what failed before, when it is due */
 };
+
+static enum verdict refuse(struct vtr_error *why, const char *reason)
+{
+	vtr_error_set(why, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s", reason);
+	return REFUSED;
+}
 
 /* ---- zero copy ---- */
 
@@ -116,6 +126,9 @@ static bool picture_fits(const struct vtr_scanout_layout *layout, const struct v
 static enum verdict can_import(const struct look *look, enum vtr_path path, struct vtr_choice *choice, struct vtr_error *why)
 {
 	const struct vtr_scanout *scanout = look->scanout;
+
+	if (!vtr_resource_pixels(scanout->resource)->count) /* only when this path is forced */
+		return refuse(why, "a renderer draws the picture: it is not in the guest's memory");
 	struct vtr_import_kind kind = import_kind(look, path);
 	enum verdict verdict = ask_device(look, why);
 
@@ -134,6 +147,129 @@ static enum verdict can_import(const struct look *look, enum vtr_path path, stru
 	}
 	choice->buffer = buffer;
 	choice->kind = kind;
+	choice->place = (struct vtr_placement_in_buffer){
+		.offset = vtr_buffer_offset(buffer) + scanout->layout.offset,
+		.modifier = DRM_FORMAT_MOD_LINEAR,
+		.stride = scanout->layout.stride,
+	};
+	return USABLE;
+}
+
+/* ---- what a renderer drew ---- */
+
+/* The whole resource is shown, not a part. */
+static bool shows_all(const struct vtr_scanout *scanout, uint32_t width, uint32_t height)
+{
+	const struct vtr_scanout_layout *layout = &scanout->layout;
+
+	return !layout->x && !layout->y && layout->width == width && layout->height == height;
+}
+
+/* As a dmabuf. A part of it can be named only where it is known how it lies there. */
+static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const struct vtr_buffer *buffer, struct vtr_choice *choice,
+                                     struct vtr_error *why)
+{
+	const struct vtr_buffer_layout *layout = vtr_buffer_layout(buffer);
+	const struct vtr_scanout_layout *shown = &scanout->layout;
+	const struct vtr_resource_3d *three_d = scanout->resource->three_d;
+	bool linear = layout->modifier == DRM_FORMAT_MOD_LINEAR, blob = !three_d->width;
+
+	if (!vtr_output_accepts(scanout->output, shown->format, layout->modifier, why))
+		return REFUSED;
+	if (!linear && !(blob ? !shown->x && !shown->y : shows_all(scanout, three_d->width, three_d->height)))
+		return refuse(
+			why, "the guest shows a part of what was drawn, and the GPU's layout of that (modifier) is its own affair");
+	uint32_t row = three_d->y_0_top ? three_d->height - shown->y - shown->height : shown->y;
+	choice->place = (struct vtr_placement_in_buffer){
+		.offset = layout->offset + (linear ? (uint64_t)row * layout->stride + (uint64_t)shown->x * 4 : 0),
+		.modifier = layout->modifier,
+		.stride = layout->stride,
+		.flipped = three_d->y_0_top,
+	};
+	return USABLE;
+}
+
+/* As a texture, by a display that draws with the same EGLDisplay. */
+static enum verdict can_sample(const struct vtr_scanout *scanout, const struct vtr_buffer *buffer, struct vtr_choice *choice,
+                               struct vtr_error *why)
+{
+	const struct vtr_buffer_texture *texture = vtr_buffer_texture(buffer);
+	const struct vtr_scanout_layout *shown = &scanout->layout;
+
+	if (!texture)
+		return refuse(why, "the renderer shares no textures");
+	if (!vtr_output_accepts_texture(scanout->output, texture->egl_display, why))
+		return REFUSED;
+	if (!vtr_range_fits(shown->x, shown->width, texture->width) || !vtr_range_fits(shown->y, shown->height, texture->height))
+		return refuse(why, "the picture ends beyond its texture");
+	choice->place = (struct vtr_placement_in_buffer){
+		.modifier = DRM_FORMAT_MOD_INVALID,
+		.x = shown->x,
+		.y = shown->y,
+		.flipped = scanout->resource->three_d->y_0_top,
+	};
+	return USABLE;
+}
+
+/* Either will do; when neither does, both reasons count. */
+static enum verdict can_hand_on(const struct look *look, const struct vtr_buffer *buffer, struct vtr_choice *choice,
+                                struct vtr_error *why)
+{
+	const struct vtr_candidate *candidate = vtr_candidate_of(look->scanout->resource, VTR_PATH_VIRGL);
+	struct vtr_error no_texture, no_dmabuf = candidate->no_dmabuf;
+
+	if (can_sample(look->scanout, buffer, choice, &no_texture) == USABLE)
+		return USABLE;
+	if (vtr_buffer_fd(buffer) >= 0 && vtr_buffer_layout(buffer) &&
+	    can_import_drawn(look->scanout, buffer, choice, &no_dmabuf) == USABLE)
+		return USABLE;
+	if (no_dmabuf.owner == VTR_ERROR_NONE)
+		refuse(&no_dmabuf, "the renderer exports no dmabufs");
+	vtr_error_set(why, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "%s; %s", no_texture.text, no_dmabuf.text);
+	return REFUSED;
+}
+
+static enum verdict can_share(const struct look *look, enum vtr_path path, struct vtr_choice *choice, struct vtr_error *why)
+{
+	const struct vtr_scanout *scanout = look->scanout;
+	struct vtr_choice shared = *choice;
+
+	if (!scanout->resource->three_d)
+		return refuse(why, "the picture is in memory of the guest's: no renderer draws it");
+	struct vtr_buffer *buffer = vtr_candidate_buffer(look->gpu, scanout->resource, path, look->try, why);
+	if (!buffer)
+		return why->code == EINPROGRESS ? WAITING : REFUSED;
+	if (can_hand_on(look, buffer, &shared, why) != USABLE)
+		return REFUSED;
+	if (shared.place.flipped && !vtr_output_accepts_flipped(scanout->output, why))
+		return REFUSED;
+	shared.buffer = buffer;
+	shared.kind = (struct vtr_import_kind){
+		.path = path,
+		.format = scanout->layout.format,
+		.width = scanout->layout.width,
+		.height = scanout->layout.height,
+		.stride = shared.place.stride,
+		.origin = shared.place.modifier,
+	};
+	enum verdict verdict = ask_imports(look, &shared.kind, why);
+	if (verdict == USABLE)
+		*choice = shared;
+	return verdict;
+}
+
+/* The copy is handed on like memory of the guest's, as soon as there is one. */
+static enum verdict can_read_back(const struct look *look, enum vtr_path path, struct vtr_choice *choice, struct vtr_error *why)
+{
+	struct vtr_resource *resource = look->scanout->resource;
+	struct vtr_error no_udmabuf;
+
+	if (!resource->three_d)
+		return refuse(why, "the picture is in memory of the guest's: no renderer draws it");
+	if (!vtr_readback_possible(look->gpu, resource, look->try, why))
+		return REFUSED;
+	if (resource->image)
+		can_import(look, VTR_PATH_UDMABUF, choice, &no_udmabuf);
 	return USABLE;
 }
 
@@ -165,11 +301,12 @@ static enum verdict can_fetch(const struct look *look, enum vtr_path path, struc
 static const struct rung {
 	enum vtr_path path;
 	bool zero_copy;
-	/* Fills choice's buffer and kind when it is USABLE and zero_copy, else *why. */
+	/* Fills choice's buffer, kind and place when it is USABLE and has one, else *why. */
 	enum verdict (*ask)(const struct look *look, enum vtr_path path, struct vtr_choice *choice, struct vtr_error *why);
 } ladder[] = {
-	{ VTR_PATH_VFIO_DMABUF, true, can_import }, { VTR_PATH_VFIO_WINDOW, true, can_import },
-	{ VTR_PATH_UDMABUF, true, can_import },     { VTR_PATH_MAPPED, false, can_map },
+	{ VTR_PATH_VFIO_DMABUF, true, can_import },  { VTR_PATH_VFIO_WINDOW, true, can_import },
+	{ VTR_PATH_UDMABUF, true, can_import },      { VTR_PATH_VIRGL, true, can_share },
+	{ VTR_PATH_READBACK, false, can_read_back }, { VTR_PATH_MAPPED, false, can_map },
 	{ VTR_PATH_FETCHED, false, can_fetch },
 };
 
@@ -178,18 +315,32 @@ enum { RUNGS = sizeof(ladder) / sizeof(ladder[0]) };
 /* Rungs for memory of another kind are neither asked nor missed, unless it is just that rung that the user wants. */
 static bool is_missed(const struct look *look, const struct rung *rung)
 {
-	return !rung->zero_copy || look->gpu->options.force_path == rung->path ||
-	       vtr_candidate_applies(look->scanout->resource, rung->path);
+	const struct vtr_resource *resource = look->scanout->resource;
+
+	if (look->gpu->options.force_path == rung->path)
+		return true;
+	if (rung->zero_copy)
+		return vtr_candidate_applies(resource, rung->path);
+	return (rung->path == VTR_PATH_READBACK) == (resource->three_d != NULL);
 }
 
-/* --path leaves one rung. What the host holds itself (2D images) cannot be fetched: mapped stands in. */
+/* Copies that the CPU makes of different memory, of which each resource has one kind. */
+static bool stands_in(const struct look *look, enum vtr_path path, enum vtr_path forced)
+{
+	const struct vtr_resource *resource = look->scanout->resource;
+
+	if (resource->three_d)
+		return path == VTR_PATH_READBACK && (forced == VTR_PATH_MAPPED || forced == VTR_PATH_FETCHED);
+	return path == VTR_PATH_MAPPED && (forced == VTR_PATH_READBACK || (resource->image && forced == VTR_PATH_FETCHED));
+}
+
+/* --path leaves one rung. What the host holds itself (2D images) cannot be fetched, and what a renderer drew is not mapped: the
+ * other copy stands in. */
 static bool is_allowed(const struct look *look, const struct rung *rung, struct vtr_error *why)
 {
 	enum vtr_path forced = look->gpu->options.force_path;
 
-	if (forced == VTR_PATH_NONE || forced == rung->path)
-		return true;
-	if (look->scanout->resource->image && forced == VTR_PATH_FETCHED && rung->path == VTR_PATH_MAPPED)
+	if (forced == VTR_PATH_NONE || forced == rung->path || stands_in(look, rung->path, forced))
 		return true;
 	vtr_error_set(why, VTR_ERROR_HOST, EPERM, "left out by --path %s", vtr_path_name(forced));
 	return false;
@@ -200,7 +351,7 @@ static struct vtr_choice climb(const struct look *look, struct vtr_path_refusal 
 	struct vtr_choice choice = { .path = VTR_PATH_NONE };
 	struct vtr_error why;
 
-	for (size_t i = 0; i < RUNGS && !choice.revoked; i++) {
+	for (size_t i = 0; i < RUNGS && !choice.revoked && !choice.waiting; i++) {
 		const struct rung *rung = &ladder[i];
 
 		if (!is_missed(look, rung))
@@ -211,6 +362,7 @@ static struct vtr_choice climb(const struct look *look, struct vtr_path_refusal 
 			break;
 		}
 		choice.revoked = verdict == REVOKED;
+		choice.waiting = verdict == WAITING;
 		if (!refusals)
 			continue;
 		refusals[*n].path = rung->path;
@@ -244,6 +396,10 @@ enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout
 	struct look look = { .gpu = gpu, .scanout = scanout, .try = true };
 	struct vtr_error why;
 
+	if (scanout->resource->three_d)
+		return choice->path == VTR_PATH_NONE || !vtr_readback_possible(gpu, scanout->resource, true, &why)
+		               ? VTR_PATH_NONE
+		               : VTR_PATH_READBACK;
 	if (!choice->buffer)
 		return choice->path;
 	if (vtr_resource_pixels(scanout->resource)->cpu)
@@ -271,13 +427,13 @@ void vtr_ladder_log(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_p
 	if (scanout->logged_path == path)
 		return;
 	struct vtr_choice choice = vtr_ladder_look(gpu, scanout, refusals, &n);
-	if (scanout->logged_path == choice.path) /* what failed before is only being tried */
+	if (scanout->logged_path == choice.path || choice.waiting) /* what failed before is only being tried */
 		return;
 	path = scanout->logged_path = choice.path;
 	const struct vtr_path_refusal *refusal = main_refusal(gpu, path, refusals, n);
 	if (vtr_scanout_frozen(scanout))
-		vtr_log_limited(&scanout->log, VTR_LOG_INFO,
-		                "output %s: the guest's memory is not there now; the last picture stays", name);
+		vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: %s; the last picture stays", name,
+		                scanout->resource->three_d ? "the renderer is lost" : "the guest's memory is not there now");
 	else if (choice.revoked)
 		vtr_log_limited(&scanout->log, VTR_LOG_INFO, "output %s: the last picture stays: %s", name, refusals[n - 1].reason);
 	else if (n)

@@ -145,9 +145,12 @@ static void attach_buffer(struct vtr_scanout *scanout, struct vtr_frame *frame, 
 {
 	frame->content = VTR_FRAME_BUFFER;
 	frame->buffer = vtr_buffer_lock(choice->buffer);
-	frame->offset = vtr_buffer_offset(choice->buffer) + scanout->layout.offset;
-	frame->modifier = DRM_FORMAT_MOD_LINEAR;
-	frame->stride = scanout->layout.stride;
+	frame->offset = choice->place.offset;
+	frame->modifier = choice->place.modifier;
+	frame->stride = choice->place.stride;
+	frame->flipped = choice->place.flipped;
+	frame->x = choice->place.x;
+	frame->y = choice->place.y;
 	vtr_imports_note(&scanout->imports, &(struct vtr_import_frame){
 						    .sequence = frame->sequence,
 						    .kind = choice->kind,
@@ -162,14 +165,16 @@ static void attach_content(struct vtr_gpu *gpu, struct vtr_scanout *scanout, str
 	struct vtr_choice choice = vtr_ladder_choose(gpu, scanout);
 
 	scanout->revoked = choice.revoked;
+	scanout->waiting |= choice.waiting;
 	frame->path = choice.path;
-	if (choice.buffer && demand == VTR_DEMAND_DMABUF) {
+	bool handed_on = choice.buffer && demand == VTR_DEMAND_DMABUF;
+	if (handed_on && (choice.path == VTR_PATH_VIRGL || vtr_readback_update(gpu, scanout))) {
 		attach_buffer(scanout, frame, &choice); /* the path goes to the log when the display has taken it */
 		return;
 	}
-	if (choice.path != VTR_PATH_NONE && demand != VTR_DEMAND_NONE) {
+	if (!handed_on && choice.path != VTR_PATH_NONE && demand != VTR_DEMAND_NONE) {
 		frame->path = vtr_ladder_pixels(gpu, scanout, &choice);
-		if (frame->path != VTR_PATH_NONE)
+		if (frame->path != VTR_PATH_NONE && vtr_readback_update(gpu, scanout))
 			attach_pixels(gpu, scanout, frame);
 	}
 	vtr_ladder_log(gpu, scanout, choice.path);
@@ -265,7 +270,8 @@ static void look_for_memory(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 
 uint64_t vtr_scanout_present(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const pixman_region32_t *damage, uint64_t flushed_ns)
 {
-	if (vtr_scanout_frozen(scanout))
+	scanout->waiting = false;
+	if (vtr_scanout_frozen(scanout) && !scanout->resource->three_d)
 		look_for_memory(gpu, scanout);
 	if (damage) {
 		vtr_region_add(&scanout->unread, damage);
@@ -280,6 +286,8 @@ static bool can_read(struct vtr_gpu *gpu, struct vtr_scanout *scanout, bool may_
 	struct vtr_choice choice = vtr_ladder_choose(gpu, scanout);
 	enum vtr_path path = vtr_ladder_pixels(gpu, scanout, &choice);
 
+	if (path == VTR_PATH_READBACK)
+		return vtr_readback_update_now(gpu, scanout);
 	return path == VTR_PATH_MAPPED || (path == VTR_PATH_FETCHED && may_fetch);
 }
 
@@ -326,6 +334,27 @@ void vtr_scanouts_present_later(struct vtr_gpu *gpu)
 	vtr_event_raise(gpu->again);
 }
 
+void vtr_scanouts_continue(struct vtr_gpu *gpu, const struct vtr_resource *resource)
+{
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (gpu->scanouts[i].resource == resource && gpu->scanouts[i].waiting)
+			read_again(gpu, &gpu->scanouts[i]);
+}
+
+void vtr_scanouts_lost(struct vtr_gpu *gpu, const struct vtr_resource *resource)
+{
+	vtr_scanouts_tell_frozen(gpu, resource);
+	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
+		if (gpu->scanouts[i].resource == resource)
+			read_again(gpu, &gpu->scanouts[i]);
+}
+
+/* A picture that nobody has read, and nobody can any more. */
+static bool is_nowhere(const struct vtr_scanout *scanout)
+{
+	return scanout->resource && scanout->resource->three_d && vtr_scanout_frozen(scanout) && scanout->behind;
+}
+
 void vtr_scanouts_present_again(struct vtr_gpu *gpu)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
@@ -333,7 +362,9 @@ void vtr_scanouts_present_again(struct vtr_gpu *gpu)
 		bool again = scanout->again;
 
 		scanout->again = false;
-		if (again)
+		if (again && is_nowhere(scanout))
+			vtr_scanout_disable(gpu, scanout);
+		else if (again)
 			vtr_scanout_present(gpu, scanout, NULL, 0);
 	}
 }

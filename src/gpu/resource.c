@@ -186,7 +186,8 @@ static void forget_image(struct vtr_gpu *gpu, struct vtr_resource *resource)
 		return;
 	gpu->resources.images--;
 	gpu->resources.hostmem -= resource->image->pixels.length;
-	vtr_image_destroy(resource->image);
+	if (!vtr_readback_keeps(gpu, resource->image))
+		vtr_image_destroy(resource->image);
 	resource->image = NULL;
 }
 

@@ -20,13 +20,14 @@ struct vtr_gpu;
  * cursor), and stays when the renderer is lost.
  */
 struct vtr_resource_3d {
-	uint32_t width, height;  /* of level 0; 0: a blob, of which SET_SCANOUT_BLOB says what it looks like */
-	uint32_t format;         /* DRM fourcc, 0: no picture that could be shown */
-	bool y_0_top;            /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP: the texture's first row is the picture's bottom one */
-	bool lost;               /* the renderer that had it is gone */
-	bool mappable;           /* a blob of the host's alone, which the guest may have mapped (hostmem.c) */
-	uint64_t bytes;          /* what it is counted as in hostmem */
-	pixman_region32_t stale; /* where the copy is older than what was drawn */
+	uint32_t width, height;        /* of level 0; 0: a blob, of which SET_SCANOUT_BLOB says what it looks like */
+	uint32_t format;               /* DRM fourcc, 0: no picture that could be shown */
+	bool y_0_top;                  /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP: the texture's first row is the picture's bottom one */
+	bool lost;                     /* the renderer that had it is gone */
+	bool mappable;                 /* a blob of the host's alone, which the guest may have mapped (hostmem.c) */
+	uint64_t bytes;                /* what it is counted as in hostmem */
+	pixman_region32_t stale;       /* where the copy is older than what was drawn */
+	struct vtr_backoff unreadable; /* it could not be read back */
 };
 
 /*

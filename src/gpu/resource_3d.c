@@ -262,7 +262,7 @@ void vtr_resources_lost(struct vtr_gpu *gpu)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
 			if (resource->three_d) {
 				resource->three_d->lost = true;
-				vtr_scanouts_tell_frozen(gpu, resource);
+				vtr_scanouts_lost(gpu, resource);
 			}
 }
 

@@ -46,7 +46,7 @@ static void unbind(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	if (scanout->resource)
 		scanout->resource->shown &= ~(1u << scanout->id);
 	scanout->resource = NULL;
-	scanout->revoked = scanout->awaited = false;
+	scanout->revoked = scanout->awaited = scanout->waiting = false;
 	scanout->binding++;
 }
 
@@ -58,6 +58,7 @@ void vtr_scanout_set(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vt
 	scanout->layout = *layout;
 	resource->shown |= 1u << scanout->id;
 	vtr_scanout_all_unread(scanout);
+	vtr_readback_all_stale(resource);
 	forget_pieces(scanout);
 }
 
@@ -85,14 +86,20 @@ bool vtr_scanout_frozen(const struct vtr_scanout *scanout)
 
 	if (!resource)
 		return false;
-	if (resource->three_d && !resource->image)
-		return resource->three_d->lost;
+	if (resource->three_d)
+		return resource->three_d->lost && !vtr_readback_is_there(resource) &&
+		       !vtr_candidate_of(resource, VTR_PATH_VIRGL)->buffer;
 	return !vtr_resource_pixels(resource)->count || resource->unfilled;
+}
+
+bool vtr_scanout_lost(const struct vtr_scanout *scanout)
+{
+	return scanout->resource && scanout->resource->three_d && scanout->resource->three_d->lost;
 }
 
 void vtr_scanout_tell_frozen(const struct vtr_scanout *scanout)
 {
-	vtr_output_set_frozen(scanout->output, vtr_scanout_frozen(scanout) || scanout->revoked);
+	vtr_output_set_frozen(scanout->output, vtr_scanout_frozen(scanout) || scanout->revoked || vtr_scanout_lost(scanout));
 }
 
 void vtr_scanouts_tell_frozen(struct vtr_gpu *gpu, const struct vtr_resource *resource)
@@ -120,6 +127,21 @@ void vtr_scanout_lift_revoked(struct vtr_scanout *scanout)
 	vtr_candidates_lift_revoked(scanout->resource);
 }
 
+/* The memory that a view is of, or a copy that is up to date; false with *error. */
+static bool have_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, struct vtr_error *error)
+{
+	if (!scanout->resource->three_d) {
+		vtr_resource_resolve(gpu, scanout->resource, true);
+		return true; /* the view says what is missing */
+	}
+	if (!vtr_readback_possible(gpu, scanout->resource, true, error))
+		return false;
+	if (vtr_readback_update_now(gpu, scanout))
+		return true;
+	vtr_error_set(error, VTR_ERROR_HOST, EIO, "what the renderer drew cannot be read back");
+	return false;
+}
+
 int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout_view *view, struct vtr_error *error)
 {
 	struct vtr_scanout *scanout = id < gpu->n_scanouts ? &gpu->scanouts[id] : NULL;
@@ -127,8 +149,7 @@ int vtr_gpu_scanout_view(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout_vi
 
 	if (!scanout || !scanout->resource)
 		return vtr_error_set(error, VTR_ERROR_GUEST, ENOENT, "the guest shows nothing on scanout %u", id);
-	vtr_resource_resolve(gpu, scanout->resource, true);
-	const uint8_t *data = vtr_resource_view(scanout->resource, &failure);
+	const uint8_t *data = have_pixels(gpu, scanout, &failure) ? vtr_resource_view(scanout->resource, &failure) : NULL;
 	if (!data) {
 		if (error)
 			*error = failure;

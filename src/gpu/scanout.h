@@ -52,6 +52,7 @@ struct vtr_scanout {
 	uint64_t tick_ns;       /* of frames that nobody sees: the last tick, or the next when tick_sequence is not 0 */
 	uint64_t tick_sequence; /* what is answered then */
 
+	bool waiting;                    /* for the renderer's answer: then again */
 	bool again;                      /* to be presented once more, from the loop */
 	struct vtr_memory_waiter waiter; /* for the resource's memory, where no command waits for it: then again */
 	bool awaited;                    /* restored, and not presented yet: its memory is not there */
@@ -78,8 +79,12 @@ void vtr_scanout_disable(struct vtr_gpu *gpu, struct vtr_scanout *scanout);
 /* The display answers, or is another one: no flush has to go on without it. */
 void vtr_scanout_end_stall(struct vtr_scanout *scanout);
 
-/* True when the guest shows something whose memory is not there: the last picture stays. */
+/* True when the guest shows something whose memory is not there, or whose renderer is lost with all that it had drawn: the last
+ * picture stays. */
 bool vtr_scanout_frozen(const struct vtr_scanout *scanout);
+
+/* True when its renderer is lost: nothing new comes, whether or not the last picture can still be had. */
+bool vtr_scanout_lost(const struct vtr_scanout *scanout);
 
 /* The resource's memory is about to go: what was not read of it is read now, so that the last picture stays right. Memory that can
  * only be had by request is read only when may_fetch: not while the VMM waits for us. */
@@ -106,6 +111,12 @@ void vtr_scanout_present_restored(struct vtr_gpu *gpu, struct vtr_scanout *scano
 
 /* The guest flushes the scanout, or its memory came back: what was revoked is worth another try. */
 void vtr_scanout_lift_revoked(struct vtr_scanout *scanout);
+
+/* The renderer has answered about the resource: scanouts that wait for that are presented again, from the loop. */
+void vtr_scanouts_continue(struct vtr_gpu *gpu, const struct vtr_resource *resource);
+
+/* The renderer of the resource is lost: what outputs have of it stays; from the loop, those that have none of it go blank. */
+void vtr_scanouts_lost(struct vtr_gpu *gpu, const struct vtr_resource *resource);
 
 /* All scanouts are presented again, from the loop. */
 void vtr_scanouts_present_later(struct vtr_gpu *gpu);

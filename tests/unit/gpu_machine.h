@@ -48,6 +48,9 @@ struct gpu_display {
 	atomic_uint buffers;                           /* frames with a dmabuf */
 	atomic_uint tried[VTR_PATH_COUNT];             /* of these */
 	_Atomic uint64_t offset;                       /* the last one's */
+	struct vtr_display_impl impl;                  /* its own, so that a test may change it before it begins */
+	_Atomic(void *) egl_display;                   /* whose textures it takes; NULL: none */
+	struct vtr_frame last;                         /* as it came; nothing that it points to is there any more */
 	_Atomic uint32_t pixel[VTR_MAX_SCANOUTS];      /* the first one of the last frame that was shown, */
 	_Atomic uint32_t last_pixel[VTR_MAX_SCANOUTS]; /* and the last one */
 	_Atomic uint32_t damaged;                      /* rows from the first to the last one that it damaged */
@@ -63,6 +66,8 @@ static inline uint32_t gpu_display_read(const struct vtr_frame *frame, uint64_t 
 {
 	uint32_t pixel = 0;
 
+	if (frame->content == VTR_FRAME_BUFFER && vtr_buffer_fd(frame->buffer) < 0)
+		return 0; /* a texture */
 	if (frame->content == VTR_FRAME_PIXELS)
 		memcpy(&pixel, (const uint8_t *)frame->pixels + offset, sizeof(pixel));
 	else if (pread(vtr_buffer_fd(frame->buffer), &pixel, sizeof(pixel), (off_t)(frame->offset + offset)) != sizeof(pixel))
@@ -105,6 +110,7 @@ static inline void gpu_display_frame(struct vtr_display *base, struct vtr_output
 
 	if (!frame)
 		return;
+	display->last = *frame;
 	while (atomic_load(&display->asleep))
 		g_usleep(1000);
 	if (atomic_load(&display->hidden) & 1u << output->index) {
@@ -145,6 +151,12 @@ static inline bool gpu_display_accepts(struct vtr_display *base, const struct vt
 	return !atomic_load(&gpu_display_from(base)->no_dmabuf);
 }
 
+static inline bool gpu_display_accepts_texture(struct vtr_display *base, void *egl_display, struct vtr_error *error)
+{
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "no such textures");
+	return egl_display == atomic_load(&gpu_display_from(base)->egl_display);
+}
+
 static inline void gpu_display_destroy(struct vtr_display *base)
 {
 	/* embedded in the machine */
@@ -157,6 +169,8 @@ static const struct vtr_display_impl gpu_display_impl = {
 	.frame = gpu_display_frame,
 	.capture = gpu_display_capture,
 	.accepts = gpu_display_accepts,
+	.accepts_texture = gpu_display_accepts_texture,
+	.flips = true,
 	.destroy = gpu_display_destroy,
 };
 
@@ -210,7 +224,8 @@ static inline void gpu_machine_create(struct gpu_machine *machine, const struct 
 	                0);
 	gpu_machine_map_pixels(machine, true);
 	atomic_store(&machine->display.demand, demand);
-	g_assert_cmpint(vtr_display_init(&machine->display.base, &gpu_display_impl), ==, 0);
+	machine->display.impl = gpu_display_impl;
+	g_assert_cmpint(vtr_display_init(&machine->display.base, &machine->display.impl), ==, 0);
 	machine->outputs = vtr_outputs_create();
 	for (unsigned i = 0; i < outputs; i++)
 		g_assert_nonnull(vtr_outputs_add(machine->outputs, &machine->display.base, &mode, NULL));

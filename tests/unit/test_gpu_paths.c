@@ -8,10 +8,9 @@
 
 enum { OTHER = 0x20000 };
 
-/* The last way to a dmabuf. */
 static struct vtr_candidate *udmabuf_of(struct gpu_machine *machine, uint32_t id)
 {
-	return &vtr_resource_find(machine->gpu, id)->candidates[VTR_CANDIDATES - 1];
+	return (struct vtr_candidate *)vtr_candidate_of(vtr_resource_find(machine->gpu, id), VTR_PATH_UDMABUF);
 }
 
 static void give_buffer(struct gpu_machine *machine, uint32_t id)

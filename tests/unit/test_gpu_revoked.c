@@ -80,7 +80,8 @@ static void test_import_of_others(void)
 
 	gpu_bar_show(&bench, 2, FRAME_RAM, 0x40);
 	g_assert_false(gpu_bar_status(&bench).revoked); /* that was the other one's memory */
-	vtr_resource_find(bench.machine.gpu, 2)->candidates[VTR_CANDIDATES - 1].buffer =
+	struct vtr_resource *resource = vtr_resource_find(bench.machine.gpu, 2);
+	((struct vtr_candidate *)vtr_candidate_of(resource, VTR_PATH_UDMABUF))->buffer =
 		vtr_buffer_create(VTR_PATH_UDMABUF, dup(bench.machine.ram.fd), 0, PICTURE_PAGES * PAGE);
 	bench.machine.gpu->resources.buffers++;
 	gpu_bar_flush(&bench, 2);
