@@ -166,6 +166,18 @@ static void complete(struct vtr_gpu *gpu, struct vtr_timeline *timeline)
 		answer_head(gpu, timeline);
 }
 
+/* The renderer cannot make the fence. What a lost one had to draw is over; otherwise the guest has named what there is not. */
+static void refuse(struct vtr_fence *fence, int code)
+{
+	struct virtio_gpu_ctrl_hdr *response = (struct virtio_gpu_ctrl_hdr *)fence->response;
+
+	fence->drawing = 0;
+	if (code == -ENOENT)
+		response->type = VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+	else if (code != -ENODEV)
+		response->type = vtr_gpu_render_error(code);
+}
+
 /* The call for the renderer's fence is done. */
 static void asked(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 {
@@ -173,12 +185,8 @@ static void asked(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 		return;
 	for (struct vtr_timeline *timeline = &gpu->fences.global; timeline; timeline = timeline->next)
 		for (struct vtr_fence *fence = timeline->head; fence; fence = fence->next)
-			if (fence->drawing == call->args.fence.id) {
-				fence->drawing = 0;
-				/* a ring that there is not, for example; what a lost renderer had to draw is over */
-				if (call->code != -ENODEV)
-					((struct virtio_gpu_ctrl_hdr *)fence->response)->type = vtr_gpu_render_error(call->code);
-			}
+			if (fence->drawing == call->args.fence.id)
+				refuse(fence, call->code);
 }
 
 static void ask_renderer(struct vtr_gpu *gpu, const struct virtio_gpu_ctrl_hdr *hdr, struct vtr_fence *fence)

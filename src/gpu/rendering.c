@@ -259,11 +259,9 @@ static void lost(void *data, const struct vtr_error *why)
 
 	gpu->rendering.lost++;
 	snprintf(gpu->rendering.lost_why, sizeof(gpu->rendering.lost_why), "%s", why->text);
-	vtr_log_limited(
-		&gpu->rendering.log, VTR_LOG_WARN,
-		"the guest's 3D is lost: %s; its %u contexts are gone, the pictures stay, 2D goes on, and programs that are "
-		"started anew draw again",
-		why->text, gpu->contexts.count);
+	vtr_log_limited(&gpu->rendering.log, VTR_LOG_WARN,
+	                "%s; the guest's 3D contexts are gone (%u), its pictures stay, and 2D goes on", why->text,
+	                gpu->contexts.count);
 	vtr_contexts_lost(gpu);
 	vtr_resources_lost(gpu);
 	vtr_fences_lost(gpu);
