@@ -282,7 +282,8 @@ void vtr_rendering_drain(struct vtr_gpu *gpu, unsigned queue, bool answer)
 	while (held->active) {
 		if (held->in_progress)
 			wait_for(gpu, &held->call);
-		if (!is_ready(held)) /* the fence of what is drawn: there is no waiting for that */
+		/* a fence of what is drawn: there is no waiting for that, and early is better than never */
+		if (!is_ready(held) && !answer)
 			held->call.code = -ECANCELED;
 		complete(gpu, queue, answer);
 	}
