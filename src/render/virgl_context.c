@@ -53,6 +53,13 @@ static int create(const struct vtr_render_args *args)
 	              : virgl_renderer_context_create(args->ctx_id, length, name);
 }
 
+/* Making and destroying a context leaves another GL context current than the one that virglrenderer remembers: the next stream
+ * would be drawn with it, and its objects would be there. */
+static void forget_current(void)
+{
+	virgl_renderer_force_ctx_0();
+}
+
 int vtr_virgl_ctx_create(struct vtr_virgl *virgl, struct vtr_render_call *call)
 {
 	const struct vtr_render_args *args = &call->args;
@@ -65,6 +72,7 @@ int vtr_virgl_ctx_create(struct vtr_virgl *virgl, struct vtr_render_call *call)
 	if (!context)
 		return -ENOMEM;
 	int code = vtr_virgl_code(create(args));
+	forget_current();
 	if (code) {
 		free(context);
 		return code;
@@ -80,6 +88,7 @@ static void destroy(struct vtr_virgl *virgl, struct vtr_virgl_context **link)
 	struct vtr_virgl_context *context = *link;
 
 	virgl_renderer_context_destroy(context->id);
+	forget_current();
 	*link = context->next;
 	virgl->n_contexts--;
 	virgl->n_subs -= context->subs;
