@@ -19,17 +19,30 @@ def missing():
     return None if program.exists() else f"{program} is missing: run tests/vm/kit.sh peer"
 
 
-class BackEnd:
-    """A running vhost-user-gpu without a render node; it serves one front-end and ends with it."""
+def _software_gl(tree):
+    """Its own Mesa, and nothing of the machine's."""
+    libraries = tree / "usr/lib/x86_64-linux-gnu"
+    return {**os.environ, "__EGL_VENDOR_LIBRARY_DIRS": str(tree / "usr/share/glvnd/egl_vendor.d"), "LIBGL_DRIVERS_PATH": str(libraries / "dri"),
+            "GBM_BACKENDS_PATH": str(libraries / "gbm"), "GBM_ALWAYS_SOFTWARE": "1", "LP_NATIVE_VECTOR_WIDTH": "128"}
 
-    def __init__(self, directory):
+
+class BackEnd:
+    """A running vhost-user-gpu; it serves one front-end and ends with it.
+
+    virgl: it draws by software. It does so by GBM only, which wants a device file of some kind: it gets /dev/null for its render node, and
+    Mesa, which finds no driver for that, draws by itself.
+    """
+
+    def __init__(self, directory, virgl=False):
         tree = _tree()
         self.socket = pathlib.Path(directory) / "peer.sock"
         self.log_path = pathlib.Path(directory) / "peer.log"
         command = [tree / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", tree / "usr/lib/x86_64-linux-gnu",
-                   tree / "usr/lib/qemu/vhost-user-gpu", f"--socket-path={self.socket}"]
+                   tree / "usr/lib/qemu/vhost-user-gpu", f"--socket-path={self.socket}",
+                   *(["--virgl", "--render-node=/dev/null"] if virgl else [])]
         with self.log_path.open("w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=_software_gl(tree))
         deadline = time.monotonic() + START_SECONDS
         while not self.socket.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

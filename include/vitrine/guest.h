@@ -101,6 +101,7 @@ struct vtr_guest_check {
 	const char *filter; /* glob over "family/name", with the extended patterns of glibc (!(a|b)); NULL: all */
 	bool list;          /* print the names only */
 	bool tap;           /* TAP version 13 in place of PASS and FAIL lines */
+	bool three_d;       /* contexts, streams and what they draw, too: the device has to offer VIRGL */
 };
 /* Runs the conformance suite, a line for each check. With a control socket pictures are compared pixel by pixel; without one those
  * checks are skipped and say so. */

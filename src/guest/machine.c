@@ -38,11 +38,13 @@ enum {
 	PAGE = 4096,
 };
 
-/* What this driver knows how to use; more is never accepted. */
+/* What a driver without 3D knows how to use; more is never accepted. */
 static const uint64_t known_features = UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC |
                                        UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_RING_RESET |
                                        UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM | UINT64_C(1) << VIRTIO_GPU_F_EDID |
                                        UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_UUID | UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB;
+/* And one with it (guest->three_d). */
+static const uint64_t known_3d_features = UINT64_C(1) << VIRTIO_GPU_F_VIRGL | UINT64_C(1) << VIRTIO_GPU_F_CONTEXT_INIT;
 
 int vtr_guest_fail(struct vtr_guest *guest, int code, const char *format, ...)
 {
@@ -250,7 +252,7 @@ static int choose_features(struct vtr_guest *guest, uint64_t wanted, uint64_t *f
 		return result;
 	if (!(offered & version_1))
 		return vtr_guest_fail(guest, EPROTO, "the device does not offer VERSION_1");
-	*features = offered & known_features & (wanted | version_1);
+	*features = offered & (known_features | (guest->three_d ? known_3d_features : 0)) & (wanted | version_1);
 	if (!guest->options.iommu && guest->options.vhost_user)
 		*features &= ~platform; /* there would be nobody to translate */
 	if (!guest->options.iommu)

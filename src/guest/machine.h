@@ -34,6 +34,7 @@ struct vtr_guest {
 	struct vtr_guest_queue queues[VTR_GUEST_QUEUES];
 	uint64_t config_events;   /* configuration interrupts seen so far */
 	uint64_t features;        /* negotiated */
+	bool three_d;             /* this driver knows contexts: accepts VIRGL and CONTEXT_INIT, too */
 	uint16_t queue_limit;     /* entries of a ring at most, a power of two; 0: VTR_GUEST_RING_MAX */
 	uint64_t fence;           /* last fence id used */
 	uint64_t dma_bytes;       /* read and written by requests of the device */

@@ -51,6 +51,7 @@ static const char usage[] =
 	"  --filter GLOB        only checks whose family/name matches\n"
 	"  --list               print the names\n"
 	"  --tap                print TAP\n"
+	"  --3d                 contexts, command streams and what they draw, too: for a device that offers VIRGL\n"
 	"events                 print what the input devices (--input) send\n"
 	"  --devices LIST       only these: keyboard,tablet,mouse,touch\n"
 	"  --seconds S          stop after S seconds; else when standard input ends\n"
@@ -93,6 +94,7 @@ enum option_id {
 	OPTION_FILTER,
 	OPTION_LIST,
 	OPTION_TAP,
+	OPTION_3D,
 	OPTION_DEVICES,
 	OPTION_ROUND_TRIPS,
 	OPTION_HELP,
@@ -125,6 +127,7 @@ static const struct option options[] = {
 	{ "filter", required_argument, NULL, OPTION_FILTER },
 	{ "list", no_argument, NULL, OPTION_LIST },
 	{ "tap", no_argument, NULL, OPTION_TAP },
+	{ "3d", no_argument, NULL, OPTION_3D },
 	{ "devices", required_argument, NULL, OPTION_DEVICES },
 	{ "round-trips", no_argument, NULL, OPTION_ROUND_TRIPS },
 	{ "help", no_argument, NULL, OPTION_HELP },
@@ -244,6 +247,8 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 		return arguments->check.list = true;
 	case OPTION_TAP:
 		return arguments->check.tap = true;
+	case OPTION_3D:
+		return arguments->check.three_d = true;
 	case OPTION_DEVICES:
 		arguments->events.devices = value;
 		return true;

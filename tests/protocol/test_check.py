@@ -3,14 +3,17 @@
 """The conformance suite of vitrine-guest against vitrine: TAP of all checks, and that the device ends well afterwards.
 
     test_check.py VITRINE VITRINE_GUEST [--path PATH] [--filter GLOB] [--assign KIND] [--vhost-user [--iommu] [--without NAMES] [--display-socket]]
+                  [--3d virgl|virgl,isolate]
 
 --display-socket: pictures are compared on the VMM's console, by pixels.
+--3d: of a device that draws this way; the guest's driver knows 3D in the families 3d-* and in no other.
 --assign: with a device of vfio_device.py assigned to the guest, its BAR in memory of this kind. --iommu, --without: as for vitrine-guest.
 
 The device runs in a temporary directory with a control socket, so that pictures are compared. Everything has a time-out.
 """
 import argparse
 import contextlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -20,6 +23,8 @@ import threading
 import vfio_device
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "ui"))
+from desktop import sanitizer_options  # pylint: disable=wrong-import-position
 from device import END_SECONDS, Device  # pylint: disable=wrong-import-position
 
 SUITE_SECONDS = 600
@@ -36,7 +41,8 @@ def run_suite(arguments, device, assigned):
                *(["--display-socket"] if arguments.display_socket else ["--control", str(device.control)]),
                "--input", str(device.input), *(["--iommu"] if arguments.iommu else []),
                *(["--without", arguments.without] if arguments.without else []),
-               *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter]
+               *(["--assign", f"vfio-user={assigned.path}"] if assigned else []), "check", "--tap", "--filter", arguments.filter,
+               *(["--3d"] if arguments.three_d else [])]
     count, planned = 0, 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as suite:
         alarm = threading.Timer(SUITE_SECONDS, suite.kill)
@@ -69,12 +75,14 @@ def main():
     parser.add_argument("--iommu", action="store_true")
     parser.add_argument("--without")
     parser.add_argument("--display-socket", action="store_true")
+    parser.add_argument("--3d", dest="three_d", choices=["virgl", "virgl,isolate"])
     arguments = parser.parse_args()
 
     problems = []
     with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
         device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]),
-                        transport=transport(arguments), **({"display": CONSOLE} if arguments.display_socket else {}))
+                        *(["--3d", arguments.three_d] if arguments.three_d else []), transport=transport(arguments),
+                        env={**os.environ, **sanitizer_options()} if arguments.three_d else None, **({"display": CONSOLE} if arguments.display_socket else {}))
         count, finished = 0, False
         with contextlib.closing(device), contextlib.ExitStack() as stack:
             assigned = vfio_device.Process(name, "--bar", arguments.assign) if arguments.assign else None

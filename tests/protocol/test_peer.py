@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """vitrine-guest with somebody else's back-end: each check that applies to QEMU's vhost-user-gpu, in TAP.
 
-    test_peer.py VITRINE_GUEST
+    test_peer.py VITRINE_GUEST [--3d]
 
 Each check gets a back-end of its own, since many end it. What it is known to get wrong is in FAILURES: such a check may fail, every
 other has to pass. That it passes is a check of our front-end.
@@ -44,12 +44,27 @@ FAILURES = {
     "vhost/enable-nonsense": "anything is taken",
     "vhost/memory-*": "it ends, or takes memory that cannot be",
     "vhost/unknown-request": "it ends",
+    "3d-capset/index-beyond": "capsets of no size",
+    "3d-capset/wrong-version": "any version is taken",
+    "3d-context/ids": "nothing that virglrenderer refuses is an error to the guest",
+    "3d-context/destroy-unknown": "the same",
+    "3d-context/attach-*": "the same",
+    "3d-context/too-many": "there is no limit",
+    "3d-context/res*": "errors are not told; contexts outlive a reset",
+    "3d-resource/*": "what virglrenderer refuses counts as made; there is no limit; backing twice",
+    "3d-transfer/[!1-9]*": "what virglrenderer refuses counts as done",
+    "3d-transfer/3d-s*": "of several slices the first is read",
+    "3d-submit/*": "errors are not told",
+    "3d-fence/flush-among-them": "it ends when a 3D resource is shown of which there is no dmabuf",
+    "3d-fence/on-errors": "errors are not told",
+    "3d-fence/reset-with-pending": "it ends when a 3D resource is shown",
+    "3d-scanout/*": "it ends when a 3D resource is shown of which there is no dmabuf, as without a GPU",
 }
 
 
-def run(program, *options, directory):
+def run(program, *options, directory, virgl=False):
     """One run of the guest against a back-end of its own: exit status and standard output."""
-    with contextlib.closing(peer.BackEnd(directory)) as back_end:
+    with contextlib.closing(peer.BackEnd(directory, virgl)) as back_end:
         command = [program, "--vhost-user", str(back_end.socket), "--display-socket", "--timeout", "5", *options]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
                                 timeout=CHECK_SECONDS)
@@ -57,8 +72,9 @@ def run(program, *options, directory):
 
 
 def check(program, name):
+    virgl = name.startswith("3d-")
     with tempfile.TemporaryDirectory(prefix="vitrine-peer-") as directory:
-        output = run(program, "check", "--filter", name, directory=directory)[1]
+        output = run(program, "check", "--filter", name, *(["--3d"] if virgl else []), directory=directory, virgl=virgl)[1]
     return (output.splitlines() or [f"FAIL {name}: no output"])[0]
 
 
@@ -67,11 +83,13 @@ def excuse(name):
 
 
 def main():
-    program = sys.argv[1]
+    program, three_d = sys.argv[1], "--3d" in sys.argv[2:]
     if peer.missing():
         print(f"1..0 # SKIP {peer.missing()}")
         return 0
-    names = subprocess.run([program, "--vhost-user", "none", "check", "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    names = subprocess.run([program, "--vhost-user", "none", "check", "--list", *(["--3d"] if three_d else [])], stdout=subprocess.PIPE,
+                           text=True, check=True).stdout.split()
+    names = [name for name in names if name.startswith("3d-") or not three_d]
     with tempfile.TemporaryDirectory(prefix="vitrine-peer-") as directory:
         status, output = run(program, "probe", directory=directory)
     print(f"{'ok' if status == 0 and '1280x800' in output else 'not ok'} 1 probe")

@@ -37,7 +37,7 @@ need_tool() {
 }
 
 have_tree() { [ -x "$kit/tree/usr/bin/qemu-system-x86_64" ] && [ -x "$kit/tree/usr/bin/busybox" ]; }
-have_peer() { [ -x "$kit/peer/usr/lib/qemu/vhost-user-gpu" ]; }
+have_peer() { [ -x "$kit/peer/usr/lib/qemu/vhost-user-gpu" ] && [ -e "$kit/peer/usr/lib/x86_64-linux-gnu/libEGL_mesa.so.0" ]; }
 have_desktop() { [ -x "$kit/desktop/usr/bin/weston" ]; }
 have_gl() { [ -f "$kit/gl/disk.img" ]; }
 have_kernel() { [ -f "$kit/kernel/vmlinuz" ] && [ -f "$(echo "$kit"/kernel/lib/modules/*/modules.dep)" ]; }
@@ -130,8 +130,9 @@ make_peer() {
 	say "downloading QEMU's vhost-user-gpu"
 	(cd "$work/apt/archives" && apt-get -qq download qemu-system-gui) >&2 ||
 		fail "qemu-system-gui cannot be downloaded" "check the network and the space in $work, then run this again"
-	unpack_closure "$work/peer" libglib2.0-0t64 libpixman-1-0 libgbm1 libepoxy0 libvirglrenderer1
+	unpack_closure "$work/peer" libglib2.0-0t64 libpixman-1-0 libgbm1 libepoxy0 libvirglrenderer1 libegl1 libegl-mesa0 libopengl0 libgl1-mesa-dri
 	without_papers "$work/peer"
+	rm -rf "$kit/peer"
 	rm -rf "$kit/peer"
 	mv "$work/peer" "$kit/peer"
 }

@@ -18,9 +18,11 @@
 #include "util/fd.h"
 
 static const struct vtr_check_family *const families[] = {
-	&vtr_check_pci,         &vtr_check_setup,    &vtr_check_display, &vtr_check_2d,     &vtr_check_blob,
-	&vtr_check_scanout,     &vtr_check_cursor,   &vtr_check_fence,   &vtr_check_memory, &vtr_check_bad_ring,
-	&vtr_check_bad_command, &vtr_check_assigned, &vtr_check_input,   &vtr_check_vhost,  &vtr_check_iotlb,
+	&vtr_check_pci,         &vtr_check_setup,      &vtr_check_display,     &vtr_check_2d,          &vtr_check_blob,
+	&vtr_check_scanout,     &vtr_check_cursor,     &vtr_check_fence,       &vtr_check_memory,      &vtr_check_bad_ring,
+	&vtr_check_bad_command, &vtr_check_assigned,   &vtr_check_input,       &vtr_check_vhost,       &vtr_check_iotlb,
+	&vtr_check_3d_capset,   &vtr_check_3d_context, &vtr_check_3d_resource, &vtr_check_3d_transfer, &vtr_check_3d_submit,
+	&vtr_check_3d_draw,     &vtr_check_3d_fence,   &vtr_check_3d_scanout,  &vtr_check_3d_blob,
 };
 
 enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
@@ -54,7 +56,8 @@ static bool chosen(const struct suite *suite, const struct vtr_check_family *fam
 
 	if ((family->links && !(family->links & links)) || (c->links && !(c->links & links)))
 		return false;
-	if ((family->assigned && !suite->options->assign) || (family->input && !suite->options->input))
+	if ((family->assigned && !suite->options->assign) || (family->input && !suite->options->input) ||
+	    (family->three_d && !suite->choice->three_d))
 		return false;
 	return !suite->choice->filter || !fnmatch(suite->choice->filter, name, FNM_EXTMATCH);
 }
@@ -114,13 +117,14 @@ static bool run_prepared(struct vtr_check *check, const struct vtr_check_case *c
 }
 
 /* False when the device is gone. */
-static bool run_case(struct suite *suite, const char *name, const struct vtr_check_case *c)
+static bool run_case(struct suite *suite, const char *name, const struct vtr_check_family *family, const struct vtr_check_case *c)
 {
 	struct vtr_check *check = &suite->check;
 
 	if (!connect_device(suite))
 		return false;
 	check->failure[0] = 0;
+	check->guest->three_d = family->three_d;
 	if (c->features & ~suite->offered)
 		report(suite, SKIPPED, name, "the device does not offer the feature");
 	else if (c->pictures && !suite->options->control && !suite->options->display_socket)
@@ -139,7 +143,7 @@ static bool run_all(struct suite *suite)
 	for (size_t i = 0; i < VTR_CHECK_COUNT(families); i++)
 		for (size_t j = 0; j < families[i]->n_cases; j++)
 			if (chosen(suite, families[i], &families[i]->cases[j], name) &&
-			    !run_case(suite, name, &families[i]->cases[j]))
+			    !run_case(suite, name, families[i], &families[i]->cases[j]))
 				return false;
 	return true;
 }
@@ -175,6 +179,15 @@ static bool control_is_there(const struct vtr_guest_options *options)
 	return true;
 }
 
+/* Nor is 3D something to find out about a hundred times. */
+static bool three_d_is_there(struct suite *suite)
+{
+	if (!suite->choice->three_d || !connect_device(suite) || suite->offered & VTR_FEATURE(VIRTIO_GPU_F_VIRGL))
+		return true; /* a device that is not there is told of by whoever needs it next */
+	vtr_log(VTR_LOG_ERROR, "the device does not offer VIRGL, which --3d is about; start it with: vitrine --3d virgl");
+	return false;
+}
+
 int vtr_guest_check(const struct vtr_guest_options *options, const struct vtr_guest_check *choice, FILE *out)
 {
 	struct suite suite = { .options = options, .choice = choice, .out = out };
@@ -188,6 +201,10 @@ int vtr_guest_check(const struct vtr_guest_options *options, const struct vtr_gu
 		return VTR_GUEST_OK;
 	if (!control_is_there(options))
 		return VTR_GUEST_GONE;
+	if (!three_d_is_there(&suite)) {
+		vtr_guest_close(suite.check.guest);
+		return VTR_GUEST_FAILED;
+	}
 	if (choice->tap)
 		fprintf(out, "TAP version 13\n1..%u\n", count);
 

@@ -44,6 +44,7 @@ struct vtr_check_family {
 	size_t n_cases;
 	bool assigned;  /* there only with a device that is assigned to the guest */
 	bool input;     /* there only with input devices */
+	bool three_d;   /* there only with --3d; the driver accepts VIRGL and CONTEXT_INIT */
 	unsigned links; /* as of each of its cases */
 };
 
@@ -52,7 +53,9 @@ struct vtr_check_family {
 
 extern const struct vtr_check_family vtr_check_pci, vtr_check_setup, vtr_check_display, vtr_check_2d, vtr_check_blob,
 	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command,
-	vtr_check_assigned, vtr_check_input, vtr_check_vhost, vtr_check_iotlb;
+	vtr_check_assigned, vtr_check_input, vtr_check_vhost, vtr_check_iotlb, vtr_check_3d_capset, vtr_check_3d_context,
+	vtr_check_3d_resource, vtr_check_3d_transfer, vtr_check_3d_submit, vtr_check_3d_draw, vtr_check_3d_fence,
+	vtr_check_3d_scanout, vtr_check_3d_blob;
 
 /* ---- expectations ---- */
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VTR_GUEST_VIRGL_PROTOCOL_H
+#define VTR_GUEST_VIRGL_PROTOCOL_H
+
+/*
+ * The command streams of SUBMIT_3D to a virgl context, as far as this guest speaks them; names and numbers are virglrenderer's
+ * (virgl_protocol.h, virgl_hw.h), those of states and bindings Gallium's (p_defines.h). A stream is 32-bit words in little endian:
+ * a header VIRGL_CMD0(command, object type, length) and `length` words, again and again.
+ */
+#define VIRGL_CMD0(command, object, length) ((uint32_t)(command) | (uint32_t)(object) << 8 | (uint32_t)(length) << 16)
+
+enum {
+	VIRGL_CCMD_NOP = 0,
+	VIRGL_CCMD_CREATE_OBJECT = 1,
+	VIRGL_CCMD_BIND_OBJECT = 2,
+	VIRGL_CCMD_DESTROY_OBJECT = 3,
+	VIRGL_CCMD_SET_VIEWPORT_STATE = 4,
+	VIRGL_CCMD_SET_FRAMEBUFFER_STATE = 5,
+	VIRGL_CCMD_SET_VERTEX_BUFFERS = 6,
+	VIRGL_CCMD_CLEAR = 7,
+	VIRGL_CCMD_DRAW_VBO = 8,
+	VIRGL_CCMD_RESOURCE_INLINE_WRITE = 9,
+	VIRGL_CCMD_RESOURCE_COPY_REGION = 17,
+	VIRGL_CCMD_BIND_SHADER = 31,
+	VIRGL_CCMD_PIPE_RESOURCE_CREATE = 48,
+};
+
+enum {
+	VIRGL_OBJECT_NULL = 0,
+	VIRGL_OBJECT_BLEND = 1,
+	VIRGL_OBJECT_RASTERIZER = 2,
+	VIRGL_OBJECT_DSA = 3,
+	VIRGL_OBJECT_SHADER = 4,
+	VIRGL_OBJECT_VERTEX_ELEMENTS = 5,
+	VIRGL_OBJECT_SURFACE = 8,
+};
+
+enum {
+	VIRGL_MAX_COLOR_BUFS = 8,
+	VIRGL_OBJ_BLEND_SIZE = VIRGL_MAX_COLOR_BUFS + 3,
+	VIRGL_OBJ_DSA_SIZE = 5,
+	VIRGL_OBJ_RS_SIZE = 9,
+	VIRGL_OBJ_SURFACE_SIZE = 5,
+	VIRGL_OBJ_SHADER_HDR_SIZE = 5, /* without stream output */
+	VIRGL_OBJ_CLEAR_SIZE = 8,
+	VIRGL_DRAW_VBO_SIZE = 12,
+	VIRGL_RESOURCE_IW_SIZE = 11, /* before the data */
+	VIRGL_CMD_RCR_SIZE = 13,
+};
+
+/* Bits of the first words of states. */
+#define VIRGL_OBJ_BLEND_S2_RT_COLORMASK(mask) ((uint32_t)(mask) << 27)
+#define VIRGL_OBJ_RS_S0_DEPTH_CLIP (UINT32_C(1) << 1)
+#define VIRGL_OBJ_RS_S0_HALF_PIXEL_CENTER (UINT32_C(1) << 29)
+
+/* Gallium: textures, shaders, primitives, what is cleared, what a resource is used for. */
+enum {
+	PIPE_BUFFER,
+	PIPE_TEXTURE_1D,
+	PIPE_TEXTURE_2D,
+	PIPE_TEXTURE_3D,
+	PIPE_TEXTURE_CUBE,
+	PIPE_TEXTURE_RECT,
+	PIPE_TEXTURE_1D_ARRAY,
+	PIPE_TEXTURE_2D_ARRAY,
+	PIPE_TEXTURE_CUBE_ARRAY,
+	PIPE_MAX_TEXTURE_TYPES
+};
+enum { PIPE_SHADER_VERTEX = 0, PIPE_SHADER_FRAGMENT = 1 };
+enum { PIPE_PRIM_TRIANGLES = 4 };
+enum { PIPE_CLEAR_COLOR0 = 1 << 2 };
+enum {
+	VIRGL_BIND_DEPTH_STENCIL = 1 << 0,
+	VIRGL_BIND_RENDER_TARGET = 1 << 1,
+	VIRGL_BIND_SAMPLER_VIEW = 1 << 3,
+	VIRGL_BIND_VERTEX_BUFFER = 1 << 4,
+	VIRGL_BIND_CURSOR = 1 << 16,
+	VIRGL_BIND_CUSTOM = 1 << 17,
+	VIRGL_BIND_SCANOUT = 1 << 18,
+};
+enum { VIRGL_RESOURCE_FLAG_MAP_PERSISTENT = 1 << 1, VIRGL_RESOURCE_FLAG_MAP_COHERENT = 1 << 2 };
+enum {
+	VIRGL_FORMAT_B8G8R8A8_UNORM = 1,
+	VIRGL_FORMAT_B8G8R8X8_UNORM = 2,
+	VIRGL_FORMAT_R32G32B32A32_FLOAT = 31,
+	VIRGL_FORMAT_R8_UNORM = 64,
+	VIRGL_FORMAT_R8G8B8A8_UNORM = 67,
+	VIRGL_FORMAT_R8G8B8X8_UNORM = 134,
+};
+
+#endif
