@@ -40,7 +40,7 @@
 
 const struct vtr_remote_settings vtr_remote_settings = {
 	.answer_ns = UINT64_C(10000000000),
-	.wait_ns = UINT64_C(5000000000),
+	.wait_ns = UINT64_C(4000000000), /* VMMs wait 5 s for the answer that may wait for this */
 	.fence_ns = UINT64_C(30000000000),
 	.backoff_ns = UINT64_C(1000000000),
 	.max_backoff_ns = UINT64_C(60000000000),
@@ -147,13 +147,10 @@ void vtr_remote_lose(struct vtr_remote *remote, const char *what)
 	if (!what)
 		what = remote->child ? vtr_remote_child_cause(remote->child, 100) : "has closed its connection";
 	vtr_error_set(&remote->why, VTR_ERROR_HOST, ENODEV, "the renderer process (pid %d) %s", pid, what);
-	double pause = (double)back_off(remote, vtr_now_ns()) / 1e9;
-	if (remote->known)
-		vtr_log(VTR_LOG_WARN,
-		        "%s: the guest's 3D contexts and resources are lost, 2D goes on; its next context starts another one, in "
-		        "%g s "
-		        "at the earliest",
-		        remote->why.text, pause);
+	const uint64_t pause = back_off(remote, vtr_now_ns());
+	if (remote->known) /* the listener says what that means */
+		vtr_log(VTR_LOG_INFO, "%s: the next 3D context gets another one, in %g s at the earliest", remote->why.text,
+		        (double)pause / 1e9);
 	vtr_remote_stop(remote);
 	remote->sent = remote->queued;
 	while (remote->answered < remote->queued)

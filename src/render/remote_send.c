@@ -36,8 +36,10 @@ static int check_spans(struct vtr_remote *remote, const struct vtr_spans *spans)
 
 		if (region == checked)
 			continue;
-		if (!region->mapped || region->fd < 0)
-			return refuse_memory(remote, region, region->mapped ? "it came without a file" : "it was taken away");
+		if (!region->mapped)
+			return -EOPNOTSUPP;
+		if (region->fd < 0)
+			return refuse_memory(remote, region, "it came without a file");
 		if (region->kind != VTR_REGION_RAM)
 			return refuse_memory(remote, region, "it is memory of a device");
 		if (!region->writable)

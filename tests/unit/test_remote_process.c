@@ -15,7 +15,7 @@
 #include "util/fd.h"
 #include "virgl_fixture.h"
 
-enum { KILLS = 100, PATIENCE_S = 60 };
+enum { PATIENCE_S = 60 };
 
 #define MS UINT64_C(1000000)
 
