@@ -198,7 +198,8 @@ static bool handle_chain(struct vtr_gpu *gpu, unsigned queue, struct vtr_chain *
 	}
 	if (queue == VTR_GPU_CONTROLQ)
 		vtr_gpu_forget_incoming(gpu);
-	vtr_saved_commit(gpu->saved, queue, head, ticket, type == VIRTIO_GPU_RESP_OK_NODATA);
+	if (!vtr_gpu_rendering(gpu, queue)) /* else it is not carried out yet */
+		vtr_saved_commit(gpu->saved, queue, head, ticket, type == VIRTIO_GPU_RESP_OK_NODATA);
 	gpu->commands++;
 	if (request.chain) /* else it waits for a display, or for the renderer */
 		vtr_gpu_respond(gpu, &request, type);

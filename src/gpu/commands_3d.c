@@ -176,12 +176,10 @@ uint32_t vtr_gpu_ctx_detach_resource(struct vtr_gpu *gpu, struct vtr_gpu_request
  * good is the stream's problem. */
 static uint32_t await_resources(struct vtr_gpu *gpu, const struct vtr_context *context, unsigned queue)
 {
-	if (!gpu->resources.unlent)
-		return VIRTIO_GPU_RESP_OK_NODATA;
-	for (uint32_t i = 0; i < context->count; i++) {
+	for (uint32_t i = 0; gpu->resources.missed && i < context->count; i++) {
 		struct vtr_resource *resource = vtr_resource_find(gpu, context->resources[i]);
 
-		if (resource && resource->entries && vtr_resource_await(gpu, resource, queue) == VTR_GPU_AGAIN)
+		if (resource && resource->missed && vtr_resource_await(gpu, resource, queue) == VTR_GPU_AGAIN)
 			return VTR_GPU_AGAIN;
 	}
 	return VIRTIO_GPU_RESP_OK_NODATA;

@@ -110,8 +110,12 @@ static void complete(struct vtr_gpu *gpu, unsigned queue, bool answer)
 {
 	struct vtr_held *held = &gpu->rendering.held[queue];
 	struct vtr_gpu_request request = held->request;
+	const uint64_t ticket = request.chain->ticket;
+	const uint16_t head = request.chain->head;
 	uint32_t type = finish(held, &request);
 
+	if (!held->active && type != VTR_GPU_AGAIN)
+		vtr_saved_commit(gpu->saved, queue, head, ticket, type == VIRTIO_GPU_RESP_OK_NODATA);
 	if (request.chain && !answer) {
 		vtr_chain_free(request.chain);
 		free(request.answer);

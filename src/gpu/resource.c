@@ -147,6 +147,7 @@ static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->was_resolved = true;
 	if (resource->unfilled)
 		fill_image(gpu, resource);
+	vtr_resource_set_missed(gpu, resource, false);
 	vtr_resource_lend(gpu, resource);
 	if (!vtr_resource_is_blob(resource))
 		return;
@@ -168,6 +169,7 @@ void vtr_resource_attach(struct vtr_gpu *gpu, struct vtr_resource *resource, str
 
 static void forget_entries(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
+	vtr_resource_set_missed(gpu, resource, false);
 	gpu->resources.entries -= resource->n_entries;
 	free(resource->entries);
 	resource->entries = NULL;
@@ -351,7 +353,7 @@ void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *regio
 	for (size_t i = 0; region->spans && i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
 			if (resource->backing.count && vtr_spans_use(&resource->backing, region)) {
-				gpu->resources.unlent |= resource->rendered;
+				vtr_resource_set_missed(gpu, resource, resource->lent);
 				lose_spans(gpu, resource, false);
 			}
 }

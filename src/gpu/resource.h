@@ -49,6 +49,7 @@ struct vtr_resource {
 
 	bool rendered;       /* the renderer has it, under its id: a 3D resource, or one that contexts work with as well */
 	bool lent;           /* and its backing: memory that the renderer reads and writes */
+	bool missed;         /* the memory went that it was lent: it gets that again when it is back */
 	uint64_t twin_bytes; /* 2D, and rendered: what the renderer's copy is counted as in hostmem */
 
 	bool was_resolved; /* at least once: memory that is missing now was there */
@@ -79,7 +80,7 @@ struct vtr_resource_table {
 	uint64_t entries; /* of all resources */
 	uint64_t spans;   /* that they resolve to; may be more, where one entry lies in many regions */
 	uint64_t hostmem; /* bytes of all 2D images, and of what the renderer has */
-	bool unlent;      /* memory went of a resource that the renderer has: it gets that again when it is back */
+	uint32_t missed;  /* how many `missed` resources */
 	uint32_t images;  /* how many of them, */
 	uint32_t buffers; /* and how many dmabufs: each holds an fd */
 };

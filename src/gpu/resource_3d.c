@@ -120,17 +120,20 @@ void vtr_resource_take_back(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	resource->lent = false;
 }
 
+void vtr_resource_set_missed(struct vtr_gpu *gpu, struct vtr_resource *resource, bool missed)
+{
+	gpu->resources.missed += (uint32_t)missed - (uint32_t)resource->missed;
+	resource->missed = missed;
+}
+
 void vtr_resources_lend_again(struct vtr_gpu *gpu)
 {
-	bool missing = false;
-
-	if (!gpu->resources.unlent)
+	if (vtr_memory_is_translated(gpu->base.memory)) /* nothing is asked for before it is used */
 		return;
-	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+	for (size_t i = 0; gpu->resources.missed && i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
-			if (resource->rendered && resource->entries && !resource->backing.count)
-				missing |= vtr_resource_resolve(gpu, resource, false) < 0;
-	gpu->resources.unlent = missing;
+			if (resource->missed)
+				vtr_resource_resolve(gpu, resource, false);
 }
 
 /* ---- twins ---- */
@@ -242,6 +245,7 @@ uint32_t vtr_resource_join_renderer(struct vtr_gpu *gpu, struct vtr_resource *re
 
 void vtr_resource_left(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
+	vtr_resource_set_missed(gpu, resource, false);
 	gpu->resources.hostmem -= resource->twin_bytes;
 	resource->twin_bytes = 0;
 	resource->rendered = resource->lent = false;
@@ -252,7 +256,6 @@ void vtr_resources_left(struct vtr_gpu *gpu)
 	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
 			vtr_resource_left(gpu, resource);
-	gpu->resources.unlent = false;
 }
 
 void vtr_resources_lost(struct vtr_gpu *gpu)

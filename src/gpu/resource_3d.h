@@ -30,6 +30,8 @@ bool vtr_resource_is_lendable(struct vtr_gpu *gpu, uint32_t id, const struct vtr
 void vtr_resource_lend(struct vtr_gpu *gpu, struct vtr_resource *resource);
 /* The backing is about to go: the renderer gives it back, which is waited for. */
 void vtr_resource_take_back(struct vtr_gpu *gpu, struct vtr_resource *resource);
+/* The memory went that the renderer was lent, or that is over. */
+void vtr_resource_set_missed(struct vtr_gpu *gpu, struct vtr_resource *resource, bool missed);
 /* Memory came: what went of the renderer's resources may be among it. */
 void vtr_resources_lend_again(struct vtr_gpu *gpu);
 

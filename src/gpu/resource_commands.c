@@ -206,6 +206,7 @@ static uint32_t unreferenced(struct vtr_gpu *gpu, struct vtr_gpu_request *reques
 	struct vtr_resource *resource = vtr_resource_find(gpu, call->args.resource_id);
 
 	if (resource) {
+		vtr_saved_note_destroyed(gpu->saved, resource);
 		vtr_resource_left(gpu, resource);
 		vtr_resource_destroy(gpu, resource);
 	}
@@ -221,11 +222,11 @@ uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (resource->shown & 1u << i)
 			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
-	vtr_saved_note_destroyed(gpu->saved, resource);
 	if (resource->rendered)
 		return vtr_gpu_render(gpu, request,
 		                      &(struct vtr_render_call){ .args = { .op = VTR_RENDER_UNREF, .resource_id = resource->id } },
 		                      unreferenced);
+	vtr_saved_note_destroyed(gpu->saved, resource);
 	vtr_resource_destroy(gpu, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -252,6 +253,10 @@ uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	}
 	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
+	if (resource->rendered && !resource->image && !resource->lent) {
+		vtr_resource_detach(gpu, resource); /* the renderer has refused it */
+		return VIRTIO_GPU_RESP_ERR_UNSPEC;
+	}
 	vtr_saved_note_attached(gpu->saved, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }

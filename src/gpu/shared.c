@@ -23,6 +23,8 @@ static struct vtr_buffer *find_dmabuf(struct vtr_gpu *gpu, struct vtr_resource *
 	static const enum vtr_path paths[] = { VTR_PATH_VFIO_DMABUF, VTR_PATH_VFIO_WINDOW, VTR_PATH_UDMABUF };
 	struct vtr_error why;
 
+	if (resource->three_d) /* its memory is the renderer's: what is here is a copy at best */
+		return NULL;
 	if (!resource->image && vtr_resource_resolve(gpu, resource, false) < 0)
 		return NULL;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The device behind an IOMMU: commands wait for translations, queues not for each other, and nobody for ever. */
-#include "gpu_machine.h"
+#include "gpu_3d.h"
 #include "memory/iommu.h"
 
 enum { PAGE = 4096, PIXELS = 0x10000 };
@@ -60,16 +60,20 @@ static void release(struct vmm *vmm)
 	vtr_event_raise(vmm->event);
 }
 
-static void set_up(struct vmm *vmm)
+static void set_up_options(struct vmm *vmm, const struct vtr_gpu_options *options, uint64_t features)
 {
 	*vmm = (struct vmm){ 0 };
-	gpu_machine_create(&vmm->machine, &(struct vtr_gpu_options){ .max_hostmem = VTR_DEFAULT_MAX_HOSTMEM }, 1,
-	                   VTR_DEMAND_PIXELS);
+	gpu_machine_create(&vmm->machine, options, 1, VTR_DEMAND_PIXELS);
 	vmm->event = vtr_loop_add_event(vmm->machine.loop, answer, vmm);
 	g_assert_cmpint(vtr_memory_set_iommu(vmm->machine.memory, vmm->machine.loop, &impl, vmm), ==, 0);
 	vmm->file = vtr_memory_open(vmm->machine.memory, dup(vmm->machine.ram.fd), 0, GPU_RAM);
 	g_assert_nonnull(vmm->file);
-	gpu_machine_start(&vmm->machine, gpu_features);
+	gpu_machine_start(&vmm->machine, features);
+}
+
+static void set_up(struct vmm *vmm)
+{
+	set_up_options(vmm, &(struct vtr_gpu_options){ .max_hostmem = VTR_DEFAULT_MAX_HOSTMEM }, gpu_features);
 }
 
 static void tear_down(struct vmm *vmm)
@@ -441,6 +445,101 @@ static void test_invalidated_all_the_time(void)
 	tear_down(&vmm);
 }
 
+/* ---- 3D ---- */
+
+static void set_up_3d(struct vmm *vmm, struct fake_renderer *fake)
+{
+	set_up_options(vmm, &(struct vtr_gpu_options){ .renderer = &fake->base }, gpu_3d_features);
+}
+
+/* A texture over PIXELS, attached to context 1. */
+static void make_texture(struct vmm *vmm)
+{
+	struct virtio_gpu_ctx_create context = gpu_3d_ctx_create(1);
+	struct virtio_gpu_resource_create_3d create = gpu_3d_create_3d(1);
+	struct gpu_3d_attach attach = gpu_3d_attach_backing(1, PIXELS);
+	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 1);
+
+	GPU_ASSERT_OK(&vmm->machine, context);
+	GPU_ASSERT_OK(&vmm->machine, create);
+	GPU_ASSERT_OK(&vmm->machine, attach);
+	GPU_ASSERT_OK(&vmm->machine, join);
+}
+
+/* What an invalidation took of a texture comes back before a stream that may use it, or a transfer that does. */
+static void test_3d_invalidated(gconstpointer data)
+{
+	struct virtio_gpu_transfer_host_3d transfer = gpu_3d_transfer(VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, 1);
+	struct gpu_3d_submit submit = gpu_3d_submit(1, 0);
+	const bool stream = GPOINTER_TO_INT(data);
+	struct fake_renderer *fake = fake_renderer_create();
+	struct vmm vmm;
+	uint64_t response;
+
+	set_up_3d(&vmm, fake);
+	make_texture(&vmm);
+	g_assert_true(fake_renderer_is_lent(fake, 1));
+	invalidate_pixels(&vmm);
+	g_assert_false(fake_renderer_is_lent(fake, 1));
+	vmm.hold = true;
+	if (stream)
+		response = post_waiting(&vmm, &submit, sizeof(submit));
+	else
+		response = post_waiting(&vmm, &transfer, sizeof(transfer));
+	g_assert_cmpuint(fake_renderer_count(fake, VTR_RENDER_SUBMIT) + fake_renderer_count(fake, VTR_RENDER_TRANSFER_TO_HOST), ==,
+	                 0);
+	release(&vmm);
+	assert_answer(&vmm, response, VIRTIO_GPU_RESP_OK_NODATA);
+	g_assert_true(fake_renderer_is_lent(fake, 1));
+	g_assert_cmpuint(vmm.machine.gpu->resources.missed, ==, 0);
+	tear_down(&vmm);
+	vtr_renderer_destroy(&fake->base);
+}
+
+/* It does not come back: the transfer cannot be done, and the stream is the renderer's to judge. */
+static void test_3d_gone(void)
+{
+	struct virtio_gpu_transfer_host_3d transfer = gpu_3d_transfer(VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, 1);
+	struct gpu_3d_submit submit = gpu_3d_submit(1, 0);
+	struct fake_renderer *fake = fake_renderer_create();
+	struct vmm vmm;
+
+	set_up_3d(&vmm, fake);
+	make_texture(&vmm);
+	invalidate_pixels(&vmm);
+	vmm.refuse = true;
+	g_assert_cmphex(GPU_CALL(&vmm.machine, transfer)->type, ==, UNSPEC);
+	GPU_ASSERT_OK(&vmm.machine, submit);
+	g_assert_false(fake_renderer_is_lent(fake, 1));
+	vmm.refuse = false;
+	GPU_ASSERT_OK(&vmm.machine, transfer);
+	tear_down(&vmm);
+	vtr_renderer_destroy(&fake->base);
+}
+
+/* A blob's memory is asked for when a context wants the blob. */
+static void test_3d_guest_blob(void)
+{
+	struct virtio_gpu_ctx_create context = gpu_3d_ctx_create(1);
+	struct gpu_blob_request blob = gpu_create_blob(2, PIXELS);
+	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 2);
+	struct fake_renderer *fake = fake_renderer_create();
+	struct vmm vmm;
+
+	set_up_3d(&vmm, fake);
+	GPU_ASSERT_OK(&vmm.machine, context);
+	GPU_ASSERT_OK(&vmm.machine, blob);
+	invalidate_pixels(&vmm);
+	vmm.hold = true;
+	uint64_t response = post_waiting(&vmm, &join, sizeof(join));
+	g_assert_false(fake_renderer_has(fake, 2));
+	release(&vmm);
+	assert_answer(&vmm, response, VIRTIO_GPU_RESP_OK_NODATA);
+	g_assert_true(fake_renderer_is_lent(fake, 2));
+	tear_down(&vmm);
+	vtr_renderer_destroy(&fake->base);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -458,5 +557,9 @@ int main(int argc, char **argv)
 	ADD_ROWS("/gpu_iommu/ended-while-waiting/", endings, test_ended_while_waiting);
 	g_test_add_func("/gpu_iommu/ring-refused", test_ring_refused);
 	g_test_add_func("/gpu_iommu/invalidated-all-the-time", test_invalidated_all_the_time);
+	g_test_add_data_func("/unit/gpu/iommu/3d-stream-after-invalidation", GINT_TO_POINTER(true), test_3d_invalidated);
+	g_test_add_data_func("/unit/gpu/iommu/3d-transfer-after-invalidation", GINT_TO_POINTER(false), test_3d_invalidated);
+	g_test_add_func("/unit/gpu/iommu/3d-memory-is-gone", test_3d_gone);
+	g_test_add_func("/unit/gpu/iommu/3d-guest-blob", test_3d_guest_blob);
 	return g_test_run();
 }

@@ -10,7 +10,7 @@
 #include "gpu/gpu.h"
 #include "gpu/saved_layout.h"
 
-#include "gpu_machine.h"
+#include "gpu_3d.h"
 #include "single_step.h"
 
 /* ---- memory that outlives a device ---- */
@@ -123,14 +123,17 @@ static void save(struct fixture *f, bool restore)
 	g_assert_cmpint(f->machine.device->impl->save(f->machine.device, &f->kept.base, restore), ==, 0);
 }
 
+static void set_up_options(struct fixture *f, const struct vtr_gpu_options *options, uint64_t features)
+{
+	kept_init(&f->kept);
+	gpu_machine_create(&f->machine, options, 2, VTR_DEMAND_PIXELS);
+	gpu_machine_start(&f->machine, features);
+	save(f, false);
+}
+
 static void set_up(struct fixture *f)
 {
-	struct vtr_gpu_options options = { 0 };
-
-	kept_init(&f->kept);
-	gpu_machine_create(&f->machine, &options, 2, VTR_DEMAND_PIXELS);
-	gpu_machine_start(&f->machine, gpu_features);
-	save(f, false);
+	set_up_options(f, &(struct vtr_gpu_options){ 0 }, gpu_features);
 }
 
 static void tear_down(struct fixture *f)
@@ -142,7 +145,7 @@ static void tear_down(struct fixture *f)
 /* The device forgets everything, as one that is started has nothing, and goes on with what was saved. */
 static void successor(struct fixture *f)
 {
-	gpu_machine_start(&f->machine, gpu_features);
+	gpu_machine_start(&f->machine, f->machine.device->driver_features);
 	save(f, true);
 	gpu_machine_settle(&f->machine);
 }
@@ -224,6 +227,77 @@ static void test_memory_later(void)
 	gpu_machine_map_pixels(&f.machine, true);
 	GPU_WAIT(&f.machine, shown_pixel(&f, 0) == 0x55555555);
 	tear_down(&f);
+}
+
+/* What a renderer had is gone with the process: its names mean nothing, the rest is there. */
+static void test_3d_is_not_kept(void)
+{
+	struct virtio_gpu_ctx_create context = gpu_3d_ctx_create(1);
+	struct virtio_gpu_resource_create_3d texture = gpu_3d_create_3d(3), other = gpu_3d_create_3d(4);
+	struct virtio_gpu_resource_create_2d flat = gpu_create_2d(2);
+	struct attach_request backing = attach(3, GPU_BYTES);
+	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 2);
+	struct virtio_gpu_set_scanout set = set_scanout(1, 3);
+	struct virtio_gpu_resource_assign_uuid name = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID, .resource_id = 3 };
+	struct virtio_gpu_resource_unref unref = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .resource_id = 4 };
+	struct gpu_3d_submit submit = gpu_3d_submit(1, 0);
+	struct fake_renderer *fake = fake_renderer_create();
+	struct fixture f;
+
+	set_up_options(&f, &(struct vtr_gpu_options){ .renderer = &fake->base }, gpu_3d_features);
+	gpu_machine_paint(&f.machine, 0, 0x66);
+	gpu_machine_show_blob(&f.machine, 0, 1, 0);
+	GPU_ASSERT_OK(&f.machine, context);
+	GPU_ASSERT_OK(&f.machine, flat);
+	GPU_ASSERT_OK(&f.machine, join);
+	GPU_ASSERT_OK(&f.machine, texture);
+	GPU_ASSERT_OK(&f.machine, backing);
+	GPU_ASSERT_OK(&f.machine, other);
+	GPU_ASSERT_OK(&f.machine, unref);
+	g_assert_cmphex(GPU_CALL(&f.machine, name)->type, ==, VIRTIO_GPU_RESP_OK_RESOURCE_UUID);
+	GPU_ASSERT_OK(&f.machine, set);
+
+	successor(&f);
+	g_autofree char *after = describe(f.machine.gpu);
+	g_assert_cmpstr(after, ==, "blob 1 8192 entries 1 first 0 last 0; 2d 2 64x32; scanout 0 shows 1 64x32; ");
+	GPU_WAIT(&f.machine, shown_pixel(&f, 0) == 0x66666666);
+	g_assert_cmphex(GPU_CALL(&f.machine, submit)->type, ==, CONTEXT);
+	g_assert_cmphex(GPU_CALL(&f.machine, set)->type, ==, RESOURCE);
+	GPU_ASSERT_OK(&f.machine, context); /* begins anew */
+	GPU_ASSERT_OK(&f.machine, join);
+	GPU_ASSERT_OK(&f.machine, texture);
+	GPU_ASSERT_OK(&f.machine, set);
+	tear_down(&f);
+	vtr_renderer_destroy(&fake->base);
+}
+
+/* The backing of a blob that the renderer has goes when the renderer has let go of it, and from then on for a successor, too. */
+static void test_3d_detached_later(void)
+{
+	struct virtio_gpu_ctx_create context = gpu_3d_ctx_create(1);
+	struct gpu_blob_request blob = gpu_create_blob(2, GPU_BYTES);
+	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 2);
+	struct virtio_gpu_resource_detach_backing detach = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, .resource_id = 2 };
+	struct fake_renderer *fake = fake_renderer_create();
+	struct fixture f;
+
+	set_up_options(&f, &(struct vtr_gpu_options){ .renderer = &fake->base }, gpu_3d_features);
+	GPU_ASSERT_OK(&f.machine, context);
+	GPU_ASSERT_OK(&f.machine, blob);
+	GPU_ASSERT_OK(&f.machine, join);
+	const uint64_t before = area_of(&f.kept)->header.committed;
+	fake->later = true;
+	uint64_t at = gpu_machine_post(&f.machine, 0, &detach, sizeof(detach), sizeof(detach.hdr));
+	gpu_machine_settle(&f.machine);
+	g_assert_cmpuint(area_of(&f.kept)->header.committed, ==, before);
+	fake_renderer_answer(fake, 1);
+	gpu_machine_settle(&f.machine);
+	g_assert_cmphex(((const struct virtio_gpu_ctrl_hdr *)gpu_machine_at(&f.machine, at))->type, ==, OK);
+	g_assert_cmpuint(area_of(&f.kept)->header.committed, ==, before + 1);
+	fake->later = false;
+	assert_same_after(&f);
+	tear_down(&f);
+	vtr_renderer_destroy(&fake->base);
 }
 
 /* The guest goes on with what it had: every command finds it. */
@@ -707,6 +781,8 @@ int main(int argc, char **argv)
 	vtr_log_set_level(VTR_LOG_ERROR); /* a thousand times that a guest goes on */
 	g_test_add_func("/saved/picture-back", test_picture_back);
 	g_test_add_func("/saved/memory-later", test_memory_later);
+	g_test_add_func("/saved/3d-is-not-kept", test_3d_is_not_kept);
+	g_test_add_func("/saved/3d-detached-later", test_3d_detached_later);
 	g_test_add_func("/saved/guest-goes-on", test_guest_goes_on);
 	g_test_add_func("/saved/uuid", test_uuid);
 	g_test_add_func("/saved/slots-used-again", test_reuse);
