@@ -13,10 +13,10 @@
  * queue waits with it, and keeps its order; both waits have an end, the renderer's (a renderer that does not answer is lost) and
  * the transport's deadline.
  *
- * The VMM deals with our requests in order. So a range is free for the next blob when its unmapping is sent. What is under way and
- * not wanted any more (the resource is gone, the device was reset) is unmapped behind that, and stays in the list, without a
- * resource, until it has ended. That goes for a VMM that did not answer in time, too: it may do so later. A reset ends what is
- * placed, at both ends.
+ * The VMM deals with our requests in order. So a range is free for the next blob when its unmapping is sent. A reset ends what is
+ * placed, at both ends; but what was under way then may be placed after it, and a device whose queues are stopped has to be silent.
+ * So a mapping that nobody wants any more and that may be there is left in the list, without a resource: it is unmapped when its
+ * place is wanted, and forgotten with the next reset. A VMM that does not answer in time is asked to undo what it may do later.
  *
  * A mapping outlives the renderer's loss. The memory is the VMM's by then, nobody draws from it, and a guest's program that writes
  * there must not find a hole. It goes when the guest unmaps it or gives up the resource.
@@ -43,8 +43,9 @@ struct vtr_hostmem_mapping {
 	struct vtr_hostmem_mapping *next;
 	struct vtr_gpu *gpu;
 	uint32_t resource_id;
-	bool left; /* by its resource: it goes when what is under way has ended */
-	bool told; /* the guest knows that it is there */
+	bool left;   /* by its resource: nobody wants it any more */
+	bool undone; /* its unmapping is sent: it goes when what is under way has ended */
+	bool told;   /* the guest knows that it is there */
 	enum mapping_state state;
 	struct vtr_virtio_shm_range range;
 	uint32_t map_info; /* VIRTIO_GPU_MAP_CACHE_* */
@@ -97,7 +98,7 @@ static struct vtr_hostmem_mapping *add_mapping(struct vtr_gpu *gpu, uint32_t res
 	return mapping;
 }
 
-/* Is nothing there, or was the VMM asked to take it away? */
+/* Is nothing there that a resource has, or was the VMM asked to take it away? */
 static bool is_free(const struct vtr_gpu *gpu, uint64_t offset, uint64_t size)
 {
 	for (const struct vtr_hostmem_mapping *mapping = gpu->hostmem.first; mapping; mapping = mapping->next)
@@ -152,15 +153,16 @@ static void placed(int result, void *data)
 
 	if (result) {
 		tell_failure(mapping, why_not(result));
-		if (result == -ETIMEDOUT && !mapping->left) /* else that was done before */
+		if (result == -ETIMEDOUT && !mapping->undone)
 			vtr_virtio_shm_unmap(&mapping->gpu->base, &mapping->range, NULL, NULL);
 	}
-	if (result || mapping->left) {
+	if (result || mapping->undone) {
 		end(mapping, VIRTIO_GPU_RESP_ERR_UNSPEC);
 		return;
 	}
 	mapping->state = PLACED;
-	go_on(mapping);
+	if (!mapping->left)
+		go_on(mapping);
 }
 
 static void removed(int result, void *data)
@@ -181,6 +183,10 @@ static void place(struct vtr_hostmem_mapping *mapping, const struct vtr_render_c
 	if (call->mapped.offset % page == 0 && call->mapped.size >= mapping->range.size)
 		error = vtr_virtio_shm_map(&mapping->gpu->base, &mapping->range, call->mapped.fd, call->mapped.offset, true, placed,
 		                           mapping);
+	if (error == -EAGAIN) { /* the command is run again when its queue goes on, and begins anew */
+		remove_mapping(mapping);
+		return;
+	}
 	if (error) {
 		tell_failure(mapping, why_not(error));
 		end(mapping, VIRTIO_GPU_RESP_ERR_UNSPEC);
@@ -207,18 +213,34 @@ static void exported(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 	vtr_fd_close(&fd);
 }
 
-/* Nobody wants it any more. forgotten: the VMM, too, has nothing of what was placed. */
-static void leave(struct vtr_hostmem_mapping *mapping, bool forgotten)
+/* The VMM is asked to unmap what it has mapped, or was asked to; if that cannot be now, it stays to be done. */
+static void undo(struct vtr_hostmem_mapping *mapping)
 {
-	const bool under_way = mapping->state == EXPORTING || mapping->state == PLACING || mapping->state == REMOVING;
-
-	if (mapping->left)
+	if (mapping->undone || vtr_virtio_shm_unmap(&mapping->gpu->base, &mapping->range, NULL, NULL))
 		return;
-	if (mapping->state == PLACING || (mapping->state == PLACED && !forgotten))
-		vtr_virtio_shm_unmap(&mapping->gpu->base, &mapping->range, NULL, NULL);
-	mapping->left = true;
-	if (!under_way)
+	mapping->undone = true;
+	if (mapping->state == PLACED)
 		remove_mapping(mapping);
+}
+
+static void leave(struct vtr_hostmem_mapping *mapping)
+{
+	mapping->left = true;
+	if (mapping->state == PLACED)
+		undo(mapping);
+	else if (mapping->state == ENDED)
+		remove_mapping(mapping);
+}
+
+/* Takes away what is left of others where a new mapping is to be. */
+static void clear(struct vtr_gpu *gpu, uint64_t offset, uint64_t size)
+{
+	for (struct vtr_hostmem_mapping *mapping = gpu->hostmem.first, *next; mapping; mapping = next) {
+		next = mapping->next;
+		if (mapping->left && (mapping->state == PLACING || mapping->state == PLACED) &&
+		    vtr_ranges_overlap(mapping->range.offset, mapping->range.size, offset, size))
+			undo(mapping);
+	}
 }
 
 void vtr_hostmem_forget(struct vtr_gpu *gpu, const struct vtr_resource *resource)
@@ -226,14 +248,17 @@ void vtr_hostmem_forget(struct vtr_gpu *gpu, const struct vtr_resource *resource
 	struct vtr_hostmem_mapping *mapping = find(gpu, resource->id);
 
 	if (mapping)
-		leave(mapping, false);
+		leave(mapping);
 }
 
 void vtr_hostmem_reset(struct vtr_gpu *gpu)
 {
 	for (struct vtr_hostmem_mapping *mapping = gpu->hostmem.first, *next; mapping; mapping = next) {
 		next = mapping->next;
-		leave(mapping, true);
+		if (mapping->state == PLACED) /* the VMM has forgotten it, too */
+			remove_mapping(mapping);
+		else
+			leave(mapping);
 	}
 }
 
@@ -287,6 +312,7 @@ static uint32_t begin(struct vtr_gpu *gpu, const struct virtio_gpu_resource_map_
 
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
+	clear(gpu, command->offset, size);
 	if (!add_mapping(gpu, command->resource_id, command->offset, size))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	vtr_gpu_render_aside(
@@ -309,9 +335,9 @@ uint32_t vtr_gpu_resource_map_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *
 			return error;
 		mapping = find(gpu, command->resource_id);
 	}
-	if (mapping->state == ENDED)
+	if (mapping && mapping->state == ENDED)
 		return take_response(mapping);
-	if (mapping->state != PLACED)
+	if (!mapping || mapping->state != PLACED)
 		return wait(gpu, request);
 	mapping->told = true;
 	request->response.map_info.map_info = mapping->map_info;

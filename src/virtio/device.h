@@ -131,8 +131,9 @@ void vtr_virtio_object_added(struct vtr_virtio_device *device, const uint8_t uui
 void vtr_virtio_object_removed(struct vtr_virtio_device *device, const uint8_t uuid[16]);
 /* The guest sees range.size bytes at fd_offset of fd (not taken) in that range of a shared memory region, when done has been called
  * with 0. The VMM deals with requests in the order in which they were made, forgets all mappings when the device is reset, and
- * keeps them when we are gone. 0: done is called, once, later; -EOPNOTSUPP: the transport, or this VMM, has no such regions; or
- * another -errno: it cannot be asked now. */
+ * keeps them when we are gone. 0: done is called, once, later; -EOPNOTSUPP: the transport, or this VMM, has no such regions;
+ * -EAGAIN: not
+ * while the device's queues are stopped; or another -errno: it cannot be asked now. */
 int vtr_virtio_shm_map(struct vtr_virtio_device *device, const struct vtr_virtio_shm_range *range, int fd, uint64_t fd_offset,
                        bool writable, vtr_virtio_shm_done done, void *data);
 /* Takes away what one vtr_virtio_shm_map() has placed there. done may be NULL. */

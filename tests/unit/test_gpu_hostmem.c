@@ -480,7 +480,7 @@ static void test_unref(void)
 	destroy(&bench);
 }
 
-/* A queue that stops, as for a guest that is paused, and goes on: nothing is asked for twice. How far it was: */
+/* A queue that stops, as for a guest that is paused, and goes on: nothing is mapped twice. How far it was: */
 enum moment { EXPORT_IS_ASKED, VMM_IS_ASKED, VMM_HAS_ANSWERED, MOMENTS };
 static const char *const moment_names[MOMENTS] = { "export-is-asked", "vmm-is-asked", "vmm-has-answered" };
 
@@ -505,25 +505,28 @@ static void test_pause(const void *data)
 	uint64_t response = post_map(&bench, 1, 0);
 	reach(&bench, moment);
 	uint16_t base = vtr_virtio_stop_queue(bench.machine.device, 0);
-	g_assert_cmpuint(base, ==, 2);                                   /* the two commands before it */
-	for (enum moment next = moment; next < VMM_HAS_ANSWERED; next++) /* goes on meanwhile */
-		if (next == EXPORT_IS_ASKED)
-			finish_export(&bench.blobs);
-		else
-			bench.vmm.asked[0].done(0, bench.vmm.asked[0].data);
+	g_assert_cmpuint(base, ==, 2); /* the two commands before it */
+	bench.vmm.error = -EAGAIN;
+	if (moment == EXPORT_IS_ASKED) /* to no end: nobody can be asked now */
+		finish_export(&bench.blobs);
+	else if (moment == VMM_IS_ASKED)
+		bench.vmm.asked[0].done(0, bench.vmm.asked[0].data);
+	bench.vmm.error = 0;
 	queue->size = kept.size;
 	queue->desc = kept.desc;
 	queue->avail = kept.avail;
 	queue->used = kept.used;
 	g_assert_cmpint(vtr_virtio_resume_queue(bench.machine.device, 0, base), ==, 0);
+	if (moment == EXPORT_IS_ASKED)
+		reach(&bench, VMM_HAS_ANSWERED);
 	g_assert_cmphex(answer(&bench, response), ==, VIRTIO_GPU_RESP_OK_MAP_INFO);
 	g_assert_cmpuint(bench.vmm.n_asked, ==, 1);
-	g_assert_cmpuint(bench.blobs.exports, ==, 1);
+	g_assert_cmpuint(bench.blobs.exports, ==, 1 + (moment == EXPORT_IS_ASKED));
 	destroy(&bench);
 }
 
 /* A reset at each of these moments, and a new driver that wants the same place. What the VMM was asked for and may do after its own
- * reset is undone, in order. */
+ * reset is undone then, in order. */
 static void test_reset(const void *data)
 {
 	enum moment moment = (enum moment)GPOINTER_TO_UINT(data);
@@ -536,9 +539,13 @@ static void test_reset(const void *data)
 	reach(&bench, moment);
 	restart(&bench);
 	const bool undone = moment == VMM_IS_ASKED;
-	g_assert_cmpuint(bench.vmm.n_asked, ==, (moment > EXPORT_IS_ASKED) + undone);
+	g_assert_cmpuint(bench.vmm.n_asked, ==, moment > EXPORT_IS_ASKED); /* stopped: silent */
 	bench.blobs.later = false;
-	map(&bench, 1, 0);
+	uint64_t mapped = post_map(&bench, 1, 0);
+	gpu_machine_settle(&bench.machine);
+	const struct asked *again = expect_asked(&bench, (moment > EXPORT_IS_ASKED) + undone, true, 0);
+	again->done(0, again->data);
+	g_assert_cmphex(answer(&bench, mapped), ==, VIRTIO_GPU_RESP_OK_MAP_INFO);
 	if (undone) {
 		const struct asked *late = &bench.vmm.asked[0];
 

@@ -8,7 +8,9 @@
  * has no regions, so that no guest finds one that stays empty.
  *
  * Nothing is kept here. What is in the regions is the device type's to know, and ends with a reset, at the front-end as well as
- * there. Requests go out in order and are dealt with in order; the channel has their deadlines.
+ * there. Requests go out in order and are dealt with in order; the channel has their deadlines. A device that is suspended asks
+ * nothing ("Suspended device state"; QEMU 11.1 ends with SIGSEGV when it is asked before its device has started, or after it has
+ * stopped).
  */
 #include <errno.h>
 #include <string.h>
@@ -58,6 +60,8 @@ int vtr_vhost_user_shm_map(void *data, const struct vtr_virtio_shm_range *range,
 
 	if (!can_place(server))
 		return -EOPNOTSUPP;
+	if (!server->status.rings)
+		return -EAGAIN;
 	return vtr_vhost_user_ask(server, VHOST_USER_BACKEND_SHMEM_MAP, &request, sizeof(request), fd, done, done_data);
 }
 
@@ -68,5 +72,7 @@ int vtr_vhost_user_shm_unmap(void *data, const struct vtr_virtio_shm_range *rang
 
 	if (!can_place(server))
 		return -EOPNOTSUPP;
+	if (!server->status.rings)
+		return -EAGAIN;
 	return vtr_vhost_user_ask(server, VHOST_USER_BACKEND_SHMEM_UNMAP, &request, sizeof(request), -1, done, done_data);
 }
