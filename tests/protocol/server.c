@@ -12,7 +12,8 @@
  *   server [--vhost-user] PATH       listens there
  *   server [--vhost-user] --fd N     serves an inherited socket
  *
- * Prints "ready" when it serves, and its status as one line of JSON for every line on standard input; ends with standard input.
+ * Prints "ready" when it serves, and one line of JSON for every line on standard input: "place OFFSET SIZE" and "displace OFFSET
+ * SIZE" are as above, and say what came of it; everything else asks for the status. Ends with standard input.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -129,20 +130,29 @@ static void echo_placed(int result, void *data)
 	free(placing);
 }
 
+/* Has the VMM map a file that begins with "placed", or unmap it. 0: done is called; or -errno. */
+static int place(struct echo *echo, bool map, const uint64_t numbers[3], vtr_virtio_shm_done done, void *data)
+{
+	const struct vtr_virtio_shm_range range = { .shmid = ECHO_SHM_ID, .offset = numbers[0], .size = numbers[1] };
+	int fd, result = -EIO;
+
+	if (!map)
+		return vtr_virtio_shm_unmap(&echo->base, &range, done, data);
+	fd = memfd_create("placed", MFD_CLOEXEC);
+	if (!ftruncate(fd, (off_t)range.size) && write(fd, "placed", 6) == 6)
+		result = vtr_virtio_shm_map(&echo->base, &range, fd, 0, numbers[2], done, data);
+	close(fd);
+	return result;
+}
+
 /* Asks for what the chain says, and keeps it; or answers it. */
 static void echo_place(struct echo *echo, unsigned queue, struct vtr_chain *chain, bool map, const uint64_t numbers[3])
 {
-	const struct vtr_virtio_shm_range range = { .shmid = ECHO_SHM_ID, .offset = numbers[0], .size = numbers[1] };
 	struct placing *placing = malloc(sizeof(*placing));
-	int fd = memfd_create("placed", MFD_CLOEXEC), result = -EIO;
 
 	*placing = (struct placing){ echo, queue, chain };
 	echo->placing++;
-	if (!map)
-		result = vtr_virtio_shm_unmap(&echo->base, &range, echo_placed, placing);
-	else if (!ftruncate(fd, (off_t)range.size) && write(fd, "placed", 6) == 6)
-		result = vtr_virtio_shm_map(&echo->base, &range, fd, 0, numbers[2], echo_placed, placing);
-	close(fd);
+	int result = place(echo, map, numbers, echo_placed, placing);
 	if (result)
 		echo_placed(result, placing);
 }
@@ -273,15 +283,29 @@ static void print_status(struct context *context)
 	fflush(stdout);
 }
 
+static void print_placed(int result, void *data)
+{
+	printf("{\"result\": %d}\n", -result);
+	fflush(stdout);
+}
+
 static void on_stdin(int fd, uint32_t events, void *data)
 {
 	struct context *context = data;
-	char text[64];
+	uint64_t numbers[3] = { 0, 0, 1 };
+	char text[64] = "";
 
-	if (read(fd, text, sizeof(text)) > 0)
-		print_status(context);
-	else
+	if (read(fd, text, sizeof(text) - 1) <= 0) {
 		vtr_loop_stop(context->loop);
+	} else if (sscanf(text, "place %" SCNu64 " %" SCNu64, &numbers[0], &numbers[1]) == 2 ||
+	           sscanf(text, "displace %" SCNu64 " %" SCNu64, &numbers[0], &numbers[1]) == 2) {
+		int error = place(context->echo, text[0] == 'p', numbers, print_placed, NULL);
+
+		if (error)
+			print_placed(error, NULL);
+	} else {
+		print_status(context);
+	}
 }
 
 static bool start(struct context *context, bool vhost_user, const char *path, int fd)
