@@ -8,7 +8,7 @@
 #   desktop   $VITRINE_KIT/desktop  weston 14, with headers for test modules, and Mesa 25, which imports dmabufs without a GPU,
 #                                   from Debian 12's backports
 #   peer      $VITRINE_KIT/peer     QEMU's vhost-user-gpu, a back-end to compare with, and its libraries, from where vm's QEMU is
-#   gl        $VITRINE_KIT/gl       disk.img, for guests that draw with OpenGL: kmscube, eglinfo and Mesa 25 (gl-disk.sh)
+#   gl        $VITRINE_KIT/gl       disk.img, for guests that draw with OpenGL: kmscube, eglinfo and Mesa 26 (gl-disk.sh), from there, too
 #
 # Without an argument: vm. VITRINE_KIT defaults to ${XDG_CACHE_HOME:-$HOME/.cache}/vitrine/kit. Each part is unpacked beside its
 # place and renamed when it is complete, so an interrupted run leaves nothing that looks finished, and a second run finds its work
@@ -206,7 +206,7 @@ make_part() {
 	vm) make_vm ;;
 	desktop) make_apt bookworm && make_desktop ;;
 	peer) make_apt trixie && make_peer ;;
-	gl) make_apt bookworm && make_gl ;;
+	gl) make_apt trixie && make_gl ;;
 	esac
 }
 
