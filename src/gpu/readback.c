@@ -4,7 +4,8 @@
  *
  * What is drawn stays with the renderer; displays that can take it from there cost nothing (the rung virgl). The others get a copy:
  * the resource's image, in host memory, made when somebody needs it the first time. What was flushed since it was read is its stale
- * part, and only that is read, only when an output wants pixels: while nobody looks it just grows.
+ * part, and only that is read, only when an output wants pixels: while nobody looks it just grows. A renderer in a process of its
+ * own can be lost, and the last picture has to stay: what it drew is read at each flush, also when nobody looks.
  *
  *     flush: held until the renderer has drawn -> held while the stale part is read, if somebody wants it -> presented
  *     anything else that presents (a capture, a display that comes): the stale part is asked for, and the scanout presented again
@@ -53,6 +54,7 @@ struct vtr_image *vtr_readback_image(struct vtr_gpu *gpu, struct vtr_resource *r
 	resource->memory = vtr_pixel_memory(&resource->image->pixels);
 	table->hostmem += resource->image->pixels.length;
 	table->images++;
+	resource->three_d->was_read = false;
 	vtr_readback_all_stale(resource);
 	return resource->image;
 }
@@ -106,13 +108,7 @@ bool vtr_readback_keeps(struct vtr_gpu *gpu, const struct vtr_image *image)
 
 bool vtr_readback_is_there(const struct vtr_resource *resource)
 {
-	pixman_box32_t all = { 0 };
-
-	if (!resource->image)
-		return false;
-	all.x2 = (int32_t)resource->image->width;
-	all.y2 = (int32_t)resource->image->height;
-	return pixman_region32_contains_rectangle(&resource->three_d->stale, &all) != PIXMAN_REGION_IN;
+	return resource->image && resource->three_d->was_read;
 }
 
 bool vtr_readback_possible(struct vtr_gpu *gpu, const struct vtr_resource *resource, bool try, struct vtr_error *why)
@@ -186,13 +182,19 @@ static struct vtr_resource *find_read(struct vtr_gpu *gpu, const struct vtr_rend
 	return resource && resource->three_d && resource->image == call->image ? resource : NULL;
 }
 
-/* A copy was made for whoever looks at the resource. */
+/* With its process, at any moment. */
+static bool can_be_lost(const struct vtr_gpu *gpu)
+{
+	return vtr_renderer_pid(gpu->options.renderer) != 0;
+}
+
+/* A copy was made for whoever looks at the resource, or may have to once the renderer is lost. */
 static void count(struct vtr_gpu *gpu, const struct vtr_resource *resource, uint64_t bytes)
 {
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++) {
 		struct vtr_scanout *scanout = &gpu->scanouts[i];
 
-		if (scanout->resource == resource && vtr_output_demand(scanout->output) != VTR_DEMAND_NONE)
+		if (scanout->resource == resource && (vtr_output_demand(scanout->output) != VTR_DEMAND_NONE || can_be_lost(gpu)))
 			scanout->stats.bytes_copied += bytes;
 	}
 }
@@ -214,6 +216,7 @@ static void end(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 		unreadable(gpu, resource, &error);
 	} else {
 		resource->three_d->unreadable = (struct vtr_backoff){ 0 };
+		resource->three_d->was_read = true;
 		count(gpu, resource, (uint64_t)call->args.read.width * call->args.read.height * 4);
 	}
 	vtr_scanouts_continue(gpu, resource);
@@ -226,7 +229,7 @@ static bool wants_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 	enum vtr_output_demand demand = vtr_output_demand(scanout->output);
 	struct vtr_choice choice;
 
-	if (demand == VTR_DEMAND_NONE)
+	if (demand == VTR_DEMAND_NONE && !can_be_lost(gpu))
 		return false;
 	choice = vtr_ladder_choose(gpu, scanout);
 	return choice.path == VTR_PATH_READBACK || (choice.path == VTR_PATH_VIRGL && demand == VTR_DEMAND_PIXELS);

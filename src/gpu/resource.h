@@ -25,6 +25,7 @@ struct vtr_resource_3d {
 	bool y_0_top;                  /* VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP: the texture's first row is the picture's bottom one */
 	bool lost;                     /* the renderer that had it is gone */
 	bool mappable;                 /* a blob of the host's alone, which the guest may have mapped (hostmem.c) */
+	bool was_read;                 /* something is in the copy */
 	uint64_t bytes;                /* what it is counted as in hostmem */
 	pixman_region32_t stale;       /* where the copy is older than what was drawn */
 	struct vtr_backoff unreadable; /* it could not be read back */

@@ -439,6 +439,40 @@ static void test_lost_unread(void)
 	finish(&bench);
 }
 
+static int some_pid(const struct vtr_renderer *renderer)
+{
+	return 1;
+}
+
+/* In a process of its own it can be lost at any moment: the picture is kept that was flushed last, or the one before that. */
+static void test_lost_unwatched(void)
+{
+	struct vtr_renderer_impl isolated = painter_impl;
+	struct virtio_gpu_resource_flush flush = gpu_flush(1, 1);
+	struct vtr_output *output;
+	struct bench bench;
+
+	isolated.pid = some_pid;
+	start(&bench, VTR_DEMAND_NONE);
+	bench.painter.base.impl = &isolated;
+	bench.painter.codes[VTR_RENDER_EXPORT] = -EOPNOTSUPP;
+	output = vtr_outputs_get(bench.machine.outputs, 0);
+	gpu_machine_show_3d(&bench.machine, 1, 0);
+	gpu_machine_flush(&bench.machine, 1);
+	g_assert_cmpuint(reads(&bench), ==, 1);
+	bench.painter.color = 0x11;
+	bench.painter.codes[VTR_RENDER_FENCE] = -ENODEV; /* the next one is never drawn */
+	GPU_CALL(&bench.machine, flush);
+	lose(&bench);
+	gpu_machine_settle(&bench.machine);
+	g_assert_true(vtr_output_frozen(output));
+	vtr_output_set_demand(output, VTR_DEMAND_PIXELS);
+	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
+	g_assert_cmpuint(reads(&bench), ==, 1);
+	g_assert_false(was_blank(&bench));
+	finish(&bench);
+}
+
 /* What the display holds outlives the renderer. */
 static void test_lost_texture(void)
 {
@@ -583,6 +617,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/readback/heads", test_heads);
 	g_test_add_func("/unit/gpu/readback/lost", test_lost);
 	g_test_add_func("/unit/gpu/readback/lost-unread", test_lost_unread);
+	g_test_add_func("/unit/gpu/readback/lost-unwatched", test_lost_unwatched);
 	g_test_add_func("/unit/gpu/readback/lost-texture", test_lost_texture);
 	g_test_add_data_func("/unit/gpu/readback/abandoned/texture", GINT_TO_POINTER(VTR_DEMAND_DMABUF), test_abandoned);
 	g_test_add_data_func("/unit/gpu/readback/abandoned/pixels", GINT_TO_POINTER(VTR_DEMAND_PIXELS), test_abandoned);
