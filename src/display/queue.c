@@ -16,7 +16,7 @@
  *
  * The queue goes with its output from display to display: what is pending waits for the next one, which has seen nothing, so that
  * the first frame it takes is damaged all over (`fresh`). When the guest's memory is gone there is nothing to be presented again,
- * and the last picture comes out of staging (`renew`).
+ * and the last picture comes out of staging: for the next display (`renew`), and for one that asks for pixels of what it shows.
  *
  * Memory: a frame's resources go when it is finished; the little that is left lives until its events were read. A device thread
  * that never reads its events is stopped by MAX_FRAMES.
@@ -187,7 +187,8 @@ void vtr_output_submit(struct vtr_output *output, struct vtr_frame *frame)
 	output->layout = layout;
 	vtr_staging_set_layout(output, layout);
 
-	if (output->renew && brings_nothing(frame, layout) && vtr_output_demand(output) != VTR_DEMAND_NONE)
+	enum vtr_output_demand demand = vtr_output_demand(output);
+	if (brings_nothing(frame, layout) && (demand == VTR_DEMAND_PIXELS || (output->renew && demand != VTR_DEMAND_NONE)))
 		vtr_staging_reattach(output, frame);
 	if (frame->content != VTR_FRAME_UNREAD)
 		output->renew = false;

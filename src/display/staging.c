@@ -197,10 +197,20 @@ void vtr_staging_commit(struct vtr_staging *staging, const pixman_region32_t *do
 	frame->staging = staging;
 }
 
+/* False when a display holds it: FRAME_NEEDED follows when it lets go. */
+static bool take(struct vtr_staging *staging)
+{
+	vtr_output_lock(staging->output);
+	bool is_free = !staging->busy;
+	staging->busy = true;
+	staging->output->starved |= !is_free;
+	vtr_output_unlock(staging->output);
+	return is_free;
+}
+
 void vtr_staging_reattach(struct vtr_output *output, struct vtr_frame *frame)
 {
 	struct vtr_layout layout = { frame->width, frame->height, frame->format };
-	unsigned busy = busy_slots(output, false);
 	pixman_region32_t nothing;
 
 	if (!vtr_layout_equal(layout, output->staging_layout))
@@ -208,9 +218,8 @@ void vtr_staging_reattach(struct vtr_output *output, struct vtr_frame *frame)
 	for (unsigned i = 0; i < VTR_STAGING_SLOTS; i++) {
 		struct vtr_staging *staging = &output->staging[i];
 
-		if (busy & 1U << i || !staging->valid || pixman_region32_not_empty(&staging->stale))
+		if (!staging->valid || pixman_region32_not_empty(&staging->stale) || !take(staging))
 			continue;
-		set_busy(staging);
 		pixman_region32_init(&nothing);
 		vtr_staging_commit(staging, &nothing, frame);
 		pixman_region32_fini(&nothing);

@@ -237,14 +237,22 @@ static inline void gpu_machine_create(struct gpu_machine *machine, const struct 
 	gpu_machine_settle(machine);
 }
 
-static inline void gpu_machine_destroy(struct gpu_machine *machine)
+/* With the renderer that it has, and another display that has outputs of it; either may be NULL. */
+static inline void gpu_machine_destroy_with(struct gpu_machine *machine, struct vtr_renderer *renderer, struct vtr_display *other)
 {
 	vtr_gpu_destroy(machine->gpu);
+	vtr_renderer_destroy(renderer);
 	vtr_memory_destroy(machine->memory);
+	vtr_display_destroy(other);
 	vtr_display_destroy(&machine->display.base);
 	vtr_outputs_destroy(machine->outputs);
 	vtr_loop_destroy(machine->loop);
 	guest_ram_finish(&machine->ram);
+}
+
+static inline void gpu_machine_destroy(struct gpu_machine *machine)
+{
+	gpu_machine_destroy_with(machine, NULL, NULL);
 }
 
 static inline unsigned gpu_machine_slots(unsigned queue)

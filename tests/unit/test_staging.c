@@ -205,10 +205,49 @@ static void test_memory_is_bounded(void)
 	mute_set_finish(&set);
 }
 
+/* The memory of what is shown is gone, and the display asks for pixels of it (a capture): it gets those that there are, also when
+ * it holds them still; none, when there are none that are up to date. */
+static void test_asked_for_again(void)
+{
+	struct vtr_event event;
+	struct mute_set set;
+
+	mute_set_init(&set);
+	step(set.output, 0, 0, 64, 48);
+	struct vtr_frame *held = vtr_output_take_frame(set.output);
+	vtr_output_set_demand(set.output, VTR_DEMAND_PIXELS);
+	while (vtr_outputs_next_event(set.outputs, &event))
+		;
+	struct vtr_frame *nothing = new_frame(set.output, VTR_FRAME_UNREAD, 0, 0, 0, 0);
+	nothing->format = 1;
+	vtr_output_submit(set.output, nothing);
+	g_assert_false(vtr_outputs_next_event(set.outputs, &event));
+	vtr_frame_finish(held, 1);
+	g_assert_true(vtr_outputs_next_event(set.outputs, &event));
+	g_assert_cmpint(event.type, ==, VTR_EVENT_FRAME_NEEDED);
+	nothing = new_frame(set.output, VTR_FRAME_UNREAD, 0, 0, 0, 0);
+	nothing->format = 1;
+	vtr_output_submit(set.output, nothing);
+	struct vtr_frame *frame = vtr_output_take_frame(set.output);
+	g_assert_cmpint(frame->content, ==, VTR_FRAME_PIXELS);
+	g_assert_nonnull(frame->pixels);
+	vtr_frame_finish(frame, 1);
+
+	note(set.output, 0, 0, 1, 1);
+	nothing = new_frame(set.output, VTR_FRAME_UNREAD, 0, 0, 0, 0);
+	nothing->format = 1;
+	vtr_output_submit(set.output, nothing);
+	frame = vtr_output_take_frame(set.output);
+	g_assert_cmpint(frame->content, ==, VTR_FRAME_UNREAD);
+	vtr_frame_finish(frame, 1);
+	mute_set_finish(&set);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/staging/keeps-up", test_keeps_up);
+	g_test_add_func("/staging/asked-for-again", test_asked_for_again);
 	g_test_add_func("/staging/unread-damage", test_unread_damage);
 	g_test_add_func("/staging/rotation", test_rotation);
 	g_test_add_func("/staging/starved", test_starved);
