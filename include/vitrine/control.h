@@ -32,7 +32,7 @@ struct vtr_control_subject {
 	struct vtr_vhost_user_server *vhost_user;
 	struct vtr_input *input;
 	struct vtr_renderer *renderer; /* NULL: no 3D */
-	const char *transport; /* "vfio-user PATH" */
+	const char *transport;         /* "vfio-user PATH" */
 	/* The display of that name, started when it is not there yet; NULL: the one that new outputs go to. NULL with *error. The
 	 * member may be NULL: outputs are not added or moved then. */
 	struct vtr_display *(*display)(const char *name, struct vtr_error *error, void *data);
