@@ -245,7 +245,6 @@ int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call
 static void fence_done(void *data, uint64_t id)
 {
 	struct vtr_gpu *gpu = data;
-
 	const bool global = vtr_fences_drawn(gpu, id);
 
 	for (unsigned queue = 0; queue < VTR_GPU_QUEUES; queue++) {

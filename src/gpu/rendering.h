@@ -32,8 +32,8 @@ uint32_t vtr_gpu_render(struct vtr_gpu *gpu, struct vtr_gpu_request *request, co
 /* Waits for the renderer's fence, on everything that it was asked for until now, before finished is called. */
 uint32_t vtr_gpu_render_fence(struct vtr_gpu *gpu, struct vtr_gpu_request *request, vtr_rendered_func finished);
 
-/* Makes a call that no request waits for (copied; its data may not be NULL only when it outlives the call). done (may be NULL) is
- * called when it is done, maybe before this returns, with the code. 0, -EINPROGRESS or the code. What is called later is done
+/* Makes a call that no request waits for (copied; what it borrows outlives it). done (may be NULL) is called when it is done,
+ * maybe before this returns, with the code. 0, -EINPROGRESS or the code. What is called later is done
  * later. */
 int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call,
                          void (*done)(struct vtr_gpu *gpu, const struct vtr_render_call *call));

@@ -232,7 +232,8 @@ void vtr_resource_destroy_all(struct vtr_gpu *gpu)
 /* Of a resource that is shown its name is left, for the scanouts: to them its memory is away. */
 static void abandon(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	vtr_scanouts_freeze(gpu, resource, false);
+	if (!resource->three_d) /* those were, while the renderer had them */
+		vtr_scanouts_freeze(gpu, resource, false);
 	resource->was_resolved |= !vtr_resource_is_blob(resource);
 	vtr_shared_withdraw(gpu, resource);
 	drop_derived(gpu, resource);

@@ -98,11 +98,15 @@ static void lent(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 	resource->lent = false;
 }
 
+bool vtr_resource_uses_lending(const struct vtr_resource *resource)
+{
+	return resource->rendered && (resource->three_d || vtr_resource_is_blob(resource));
+}
+
 void vtr_resource_lend(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
-	const bool wanted = resource->three_d || vtr_resource_is_blob(resource);
-
-	if (!resource->rendered || resource->lent || !wanted || !vtr_resource_is_lendable(gpu, resource->id, &resource->backing))
+	if (resource->lent || !vtr_resource_uses_lending(resource) ||
+	    !vtr_resource_is_lendable(gpu, resource->id, &resource->backing))
 		return;
 	resource->lent = true;
 	vtr_gpu_render_aside(gpu,

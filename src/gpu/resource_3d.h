@@ -26,7 +26,9 @@ uint64_t vtr_resource_3d_bytes(const struct virtio_gpu_resource_create_3d *comma
 
 /* May the renderer get these spans? False after a message why not. */
 bool vtr_resource_is_lendable(struct vtr_gpu *gpu, uint32_t id, const struct vtr_spans *spans);
-/* The backing is there: the renderer gets it, if it has the resource and uses the backing. */
+/* Does the renderer have the resource, and use its backing? It knows nothing of that of a 2D one. */
+bool vtr_resource_uses_lending(const struct vtr_resource *resource);
+/* The backing is there: the renderer gets it if it uses it. */
 void vtr_resource_lend(struct vtr_gpu *gpu, struct vtr_resource *resource);
 /* The backing is about to go: the renderer gives it back, which is waited for. */
 void vtr_resource_take_back(struct vtr_gpu *gpu, struct vtr_resource *resource);

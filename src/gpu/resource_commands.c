@@ -247,13 +247,13 @@ uint32_t vtr_gpu_resource_attach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 	uint32_t error = read_backing(gpu, request, sizeof(*command), command->nr_entries, resource->size, &backing);
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
-	if (resource->rendered && !resource->image && !vtr_resource_is_lendable(gpu, resource->id, &backing.spans)) {
+	if (vtr_resource_uses_lending(resource) && !vtr_resource_is_lendable(gpu, resource->id, &backing.spans)) {
 		free(backing.entries);
 		vtr_spans_finish(&backing.spans);
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	}
 	vtr_resource_attach(gpu, resource, backing.entries, backing.count, &backing.spans);
-	if (resource->rendered && !resource->image && !resource->lent) {
+	if (vtr_resource_uses_lending(resource) && !resource->lent) {
 		vtr_resource_detach(gpu, resource); /* the renderer has refused it */
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	}

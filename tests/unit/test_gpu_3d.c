@@ -206,6 +206,27 @@ static void test_attach_fails(void)
 	gpu_3d_destroy(&bench);
 }
 
+/* What contexts and resources multiply to is bounded, too. */
+static void test_many_attachments(void)
+{
+	struct virtio_gpu_resource_create_3d create = gpu_3d_create_3d(1);
+	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 1);
+	struct gpu_3d bench;
+	uint32_t *attachments;
+
+	gpu_3d_create(&bench, 0, 1);
+	attachments = &bench.machine.gpu->contexts.attachments;
+	gpu_3d_make_context(&bench);
+	GPU_ASSERT_OK(&bench.machine, create);
+	*attachments += VTR_MAX_ATTACHMENTS; /* as if others had them */
+	g_assert_cmphex(GPU_CALL(&bench.machine, join)->type, ==, MEMORY);
+	g_assert_cmpuint(fake_renderer_count(bench.fake, VTR_RENDER_CTX_ATTACH_RESOURCE), ==, 0);
+	*attachments -= 1;
+	GPU_ASSERT_OK(&bench.machine, join);
+	*attachments -= VTR_MAX_ATTACHMENTS - 1;
+	gpu_3d_destroy(&bench);
+}
+
 /* ---- RESOURCE_CREATE_3D ---- */
 
 static const struct create_row {
@@ -356,6 +377,7 @@ static void test_backing_without_mapping(void)
 {
 	struct virtio_gpu_resource_create_3d create = gpu_3d_create_3d(1);
 	struct gpu_3d_attach attach = gpu_3d_attach_backing(1, GPU_RAM + 0x10000);
+	struct virtio_gpu_set_scanout set = gpu_3d_set_scanout(0, 1);
 	struct gpu_blob_request blob = gpu_create_blob(2, GPU_RAM + 0x10000);
 	struct virtio_gpu_ctx_resource join = gpu_3d_ctx_resource(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 2);
 	struct gpu_3d bench;
@@ -366,6 +388,14 @@ static void test_backing_without_mapping(void)
 	GPU_ASSERT_OK(&bench.machine, create);
 	g_assert_cmphex(GPU_CALL(&bench.machine, attach)->type, ==, UNSPEC);
 	g_assert_cmpuint(gpu_3d_status(&bench).entries, ==, 0);
+	/* nor when there is a copy of the picture here */
+	GPU_ASSERT_OK(&bench.machine, set);
+	atomic_store(&bench.machine.display.demand, VTR_DEMAND_PIXELS);
+	gpu_machine_flush(&bench.machine, 1);
+	gpu_machine_flush(&bench.machine, 1);
+	g_assert_nonnull(vtr_resource_find(bench.machine.gpu, 1)->image);
+	g_assert_cmphex(GPU_CALL(&bench.machine, attach)->type, ==, UNSPEC);
+	g_assert_cmpuint(gpu_3d_status(&bench).entries, ==, 0);
 	GPU_ASSERT_OK(&bench.machine, blob);                               /* it may be shown, */
 	g_assert_cmphex(GPU_CALL(&bench.machine, join)->type, ==, UNSPEC); /* but not drawn with */
 	g_assert_cmphex(gpu_3d_unref(&bench, 2), ==, OK);
@@ -374,6 +404,23 @@ static void test_backing_without_mapping(void)
 	g_assert_cmphex(GPU_CALL(&bench.machine, blob)->type, ==, UNSPEC);
 	g_assert_cmpuint(gpu_3d_status(&bench).entries, ==, 0);
 	g_assert_cmpuint(bench.machine.gpu->resources.spans, ==, 0);
+	gpu_3d_destroy(&bench);
+}
+
+/* The renderer refuses it at once: the guest hears of that. */
+static void test_backing_refused(void)
+{
+	struct virtio_gpu_resource_create_3d create = gpu_3d_create_3d(1);
+	struct gpu_3d_attach attach = gpu_3d_attach_backing(1, PIXELS);
+	struct gpu_3d bench;
+
+	gpu_3d_create(&bench, 0, 1);
+	GPU_ASSERT_OK(&bench.machine, create);
+	bench.fake->fail[VTR_RENDER_ATTACH_BACKING] = -ENOMEM;
+	g_assert_cmphex(GPU_CALL(&bench.machine, attach)->type, ==, UNSPEC);
+	g_assert_cmpuint(gpu_3d_status(&bench).entries, ==, 0);
+	bench.fake->fail[VTR_RENDER_ATTACH_BACKING] = 0;
+	GPU_ASSERT_OK(&bench.machine, attach);
 	gpu_3d_destroy(&bench);
 }
 
@@ -721,10 +768,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/3d/many-contexts", test_many_contexts);
 	g_test_add_func("/unit/gpu/3d/attachments", test_attachments);
 	g_test_add_func("/unit/gpu/3d/attach-fails", test_attach_fails);
+	g_test_add_func("/unit/gpu/3d/many-attachments", test_many_attachments);
 	ADD_ROWS("/unit/gpu/3d/create-3d/", create_rows, test_create_3d);
 	ADD_ROWS("/unit/gpu/3d/create-blob/", blob_rows, test_create_blob);
 	g_test_add_func("/unit/gpu/3d/backing", test_backing);
 	g_test_add_func("/unit/gpu/3d/backing-without-mapping", test_backing_without_mapping);
+	g_test_add_func("/unit/gpu/3d/backing-refused", test_backing_refused);
 	ADD_ROWS("/unit/gpu/3d/transfer/", transfer_rows, test_transfer);
 	g_test_add_func("/unit/gpu/3d/transfer-2d", test_transfer_2d);
 	ADD_ROWS("/unit/gpu/3d/submit/", submit_rows, test_submit);
