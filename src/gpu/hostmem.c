@@ -188,7 +188,11 @@ static void place(struct vtr_hostmem_mapping *mapping, const struct vtr_render_c
 		return;
 	}
 	if (error) {
-		tell_failure(mapping, why_not(error));
+		if (error == -EOPNOTSUPP) /* the guest has been shown no region */
+			vtr_gpu_log_guest(mapping->gpu, "guest: resource %u cannot be mapped: %s", mapping->resource_id,
+			                  why_not(error));
+		else
+			tell_failure(mapping, why_not(error));
 		end(mapping, VIRTIO_GPU_RESP_ERR_UNSPEC);
 		return;
 	}

@@ -252,5 +252,6 @@ struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_re
 		return NULL;
 	}
 	virgl->base.egl_display = virgl->gl.display;
+	virgl->base.maps_blobs = vtr_virgl_can_export_blobs(virgl);
 	return &virgl->base;
 }

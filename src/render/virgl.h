@@ -230,6 +230,8 @@ int vtr_virgl_fence(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_read(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_export(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_export_blob(struct vtr_virgl *virgl, struct vtr_render_call *call);
+/* Can EXPORT_BLOB succeed here? While there are no contexts and resources yet. */
+bool vtr_virgl_can_export_blobs(struct vtr_virgl *virgl);
 int vtr_virgl_reset(struct vtr_virgl *virgl, struct vtr_render_call *call);
 
 #endif

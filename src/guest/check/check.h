@@ -55,7 +55,7 @@ extern const struct vtr_check_family vtr_check_pci, vtr_check_setup, vtr_check_d
 	vtr_check_scanout, vtr_check_cursor, vtr_check_fence, vtr_check_memory, vtr_check_bad_ring, vtr_check_bad_command,
 	vtr_check_assigned, vtr_check_input, vtr_check_vhost, vtr_check_iotlb, vtr_check_3d_capset, vtr_check_3d_context,
 	vtr_check_3d_resource, vtr_check_3d_transfer, vtr_check_3d_submit, vtr_check_3d_draw, vtr_check_3d_fence,
-	vtr_check_3d_scanout, vtr_check_3d_blob;
+	vtr_check_3d_scanout, vtr_check_3d_blob, vtr_check_3d_hostmem;
 
 /* ---- expectations ---- */
 
