@@ -117,6 +117,7 @@ VTR_API int vtr_guest_events(const struct vtr_guest_options *options, const stru
 struct vtr_guest_bench {
 	bool json;
 	bool round_trips; /* nothing else: any virtio-gpu device has those */
+	bool three_d;     /* nothing else: what clearing a picture in a 3D context costs, reading it back, showing it */
 };
 /* Measures round trips, the device's CPU time a frame, its resident memory, and what a screenshot costs. */
 VTR_API int vtr_guest_bench(const struct vtr_guest_options *options, const struct vtr_guest_bench *choice, FILE *out);

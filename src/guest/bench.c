@@ -4,7 +4,8 @@
  * resources, and what a screenshot of a 4K frame takes. Each figure is one row with a unit; a row that could not be measured says
  * why and turns the exit code, the others are still taken.
  */
-#include <jansson.h>
+#include "guest/bench.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,26 +30,18 @@ enum {
 	NS_PER_MS = 1000000,
 };
 
-struct bench {
-	struct vtr_guest *guest;
-	const struct vtr_guest_bench *choice;
-	uint32_t pid;
-	json_t *rows;
-	bool failed;
-};
-
-static void add(struct bench *bench, const char *name, double value, const char *unit)
+void vtr_bench_add(struct vtr_bench *bench, const char *name, double value, const char *unit)
 {
 	json_array_append_new(bench->rows, json_pack("{s:s, s:f, s:s}", "name", name, "value", value, "unit", unit));
 }
 
-static void give_up(struct bench *bench, const char *name, const char *why)
+void vtr_bench_give_up(struct vtr_bench *bench, const char *name, const char *why)
 {
 	bench->failed = true;
 	json_array_append_new(bench->rows, json_pack("{s:s, s:n, s:s}", "name", name, "value", "error", why));
 }
 
-static const char unknown_process[] = "no answer, or the device's process is not ours to look at: try --pid PID";
+const char vtr_bench_unknown_process[] = "no answer, or the device's process is not ours to look at: try --pid PID";
 
 /* ---- round trips ---- */
 
@@ -83,22 +76,22 @@ static int one_batch(struct vtr_guest *guest, const struct trip *trip)
 	return result;
 }
 
-static void round_trip(struct bench *bench, const struct trip *trip)
+static void round_trip(struct vtr_bench *bench, const struct trip *trip)
 {
 	uint64_t started = vtr_now_ns(), now = started, commands = 0, before = 0, after = 0;
 	bool cpu = !vtr_usage_cpu_ns(bench->pid, &before);
 
 	for (; now - started < (uint64_t)ROUND_TRIP_MS * NS_PER_MS; now = vtr_now_ns(), commands += trip->batch) {
 		if (one_batch(bench->guest, trip)) {
-			give_up(bench, trip->name, vtr_guest_error(bench->guest));
+			vtr_bench_give_up(bench, trip->name, vtr_guest_error(bench->guest));
 			return;
 		}
 	}
-	add(bench, trip->name, (double)commands * 1e9 / (double)(now - started), "commands/s");
+	vtr_bench_add(bench, trip->name, (double)commands * 1e9 / (double)(now - started), "commands/s");
 	if (cpu && !vtr_usage_cpu_ns(bench->pid, &after))
-		add(bench, trip->cpu, (double)(after - before) / 1000 / (double)commands, "us");
+		vtr_bench_add(bench, trip->cpu, (double)(after - before) / 1000 / (double)commands, "us");
 	else
-		give_up(bench, trip->cpu, unknown_process);
+		vtr_bench_give_up(bench, trip->cpu, vtr_bench_unknown_process);
 }
 
 /* What the transfers are made of. */
@@ -111,7 +104,7 @@ static bool make_resource(struct vtr_guest *guest)
 	       vtr_command_attach(guest, transfer.resource_id, &entry, 1) == VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-static void round_trips(struct bench *bench)
+static void round_trips(struct vtr_bench *bench)
 {
 	const size_t info = sizeof(struct virtio_gpu_resp_display_info), nothing = sizeof(struct virtio_gpu_ctrl_hdr);
 	const struct trip trips[] = {
@@ -124,7 +117,7 @@ static void round_trips(struct bench *bench)
 	};
 
 	if (!make_resource(bench->guest)) {
-		give_up(bench, trips[0].name, vtr_guest_error(bench->guest));
+		vtr_bench_give_up(bench, trips[0].name, vtr_guest_error(bench->guest));
 		return;
 	}
 	for (size_t i = 0; i < sizeof(trips) / sizeof(trips[0]); i++)
@@ -140,7 +133,7 @@ struct size {
 	double cost; /* device CPU time of a flush, the least of all rounds, us */
 };
 
-static bool make_sizes(struct bench *bench, struct size *sizes, uint32_t n)
+static bool make_sizes(struct vtr_bench *bench, struct size *sizes, uint32_t n)
 {
 	bool passed = !vtr_guest_start(bench->guest, UINT64_MAX);
 
@@ -154,7 +147,7 @@ static bool make_sizes(struct bench *bench, struct size *sizes, uint32_t n)
 }
 
 /* One round of flushes of resource id; false when the device did not answer or its time is not known. */
-static bool flush_round(struct bench *bench, struct size *size, uint32_t id)
+static bool flush_round(struct vtr_bench *bench, struct size *size, uint32_t id)
 {
 	struct vtr_rect all = { 0, 0, size->width, size->height };
 	uint32_t response = vtr_image_show(&size->image, id, 0);
@@ -173,7 +166,7 @@ static bool flush_round(struct bench *bench, struct size *size, uint32_t id)
 }
 
 /* The sizes take turns, so that what else the machine does meets both. */
-static void frames(struct bench *bench)
+static void frames(struct vtr_bench *bench)
 {
 	enum { SIZES = 2 };
 	struct size sizes[SIZES] = {
@@ -187,13 +180,13 @@ static void frames(struct bench *bench)
 			passed = flush_round(bench, &sizes[i], 1 + i);
 	for (uint32_t i = 0; i < SIZES; i++) {
 		if (passed)
-			add(bench, sizes[i].name, sizes[i].cost, "us");
+			vtr_bench_add(bench, sizes[i].name, sizes[i].cost, "us");
 		else
-			give_up(bench, sizes[i].name, unknown_process);
+			vtr_bench_give_up(bench, sizes[i].name, vtr_bench_unknown_process);
 		vtr_image_finish(&sizes[i].image);
 	}
 	if (passed && sizes[0].cost > 0)
-		add(bench, "ratio of the two", sizes[1].cost / sizes[0].cost, "");
+		vtr_bench_add(bench, "ratio of the two", sizes[1].cost / sizes[0].cost, "");
 }
 
 /* ---- memory ---- */
@@ -215,20 +208,20 @@ static bool cycles(struct vtr_guest *guest, int n)
 	return passed;
 }
 
-static void memory(struct bench *bench)
+static void memory(struct vtr_bench *bench)
 {
 	static const char few[] = "device memory after 10 create/destroy cycles", many[] = "device memory after 1000";
 	uint64_t after_few, after_many;
 
 	if (vtr_guest_start(bench->guest, UINT64_MAX) || !cycles(bench->guest, FEW) || vtr_usage_resident(bench->pid, &after_few)) {
-		give_up(bench, few, vtr_guest_error(bench->guest));
+		vtr_bench_give_up(bench, few, vtr_guest_error(bench->guest));
 		return;
 	}
-	add(bench, few, (double)after_few / 1024, "KiB");
+	vtr_bench_add(bench, few, (double)after_few / 1024, "KiB");
 	if (!cycles(bench->guest, MANY - FEW) || vtr_usage_resident(bench->pid, &after_many))
-		give_up(bench, many, vtr_guest_error(bench->guest));
+		vtr_bench_give_up(bench, many, vtr_guest_error(bench->guest));
 	else
-		add(bench, many, (double)after_many / 1024, "KiB");
+		vtr_bench_add(bench, many, (double)after_many / 1024, "KiB");
 }
 
 /* ---- reading ---- */
@@ -256,7 +249,7 @@ static double memcpy_ms(size_t size)
 	return (double)best / NS_PER_MS;
 }
 
-static void reading(struct bench *bench, const char *name, enum vtr_guest_memory kind)
+static void reading(struct vtr_bench *bench, const char *name, enum vtr_guest_memory kind)
 {
 	struct vtr_guest *guest = bench->guest;
 	struct vtr_image_layout layout = { kind, 3840, 2160, .ranges = 2025 };
@@ -280,9 +273,9 @@ static void reading(struct bench *bench, const char *name, enum vtr_guest_memory
 		}
 	}
 	if (passed)
-		add(bench, name, (double)best / NS_PER_MS, "ms");
+		vtr_bench_add(bench, name, (double)best / NS_PER_MS, "ms");
 	else
-		give_up(bench, name, error.text);
+		vtr_bench_give_up(bench, name, error.text);
 	vtr_image_finish(&image);
 }
 
@@ -305,8 +298,12 @@ static void print(const json_t *rows, FILE *out)
 	}
 }
 
-static void run(struct bench *bench)
+static void run(struct vtr_bench *bench)
 {
+	if (bench->choice->three_d) {
+		vtr_bench_3d(bench);
+		return;
+	}
 	round_trips(bench);
 	if (bench->choice->round_trips)
 		return;
@@ -319,19 +316,20 @@ static void run(struct bench *bench)
 		reading(bench, "screenshot of a 4K frame in remote memory", VTR_GUEST_REMOTE);
 	if (bench->guest->assigned)
 		reading(bench, "screenshot of a 4K frame in the assigned device", VTR_GUEST_BAR);
-	add(bench, "memcpy of as many bytes", memcpy_ms((size_t)3840 * 2160 * 4), "ms");
+	vtr_bench_add(bench, "memcpy of as many bytes", memcpy_ms((size_t)3840 * 2160 * 4), "ms");
 }
 
 int vtr_guest_bench(const struct vtr_guest_options *options, const struct vtr_guest_bench *choice, FILE *out)
 {
 	struct vtr_error error;
-	struct bench bench = { .guest = vtr_guest_open(options, &error), .choice = choice, .rows = json_array() };
+	struct vtr_bench bench = { .guest = vtr_guest_open(options, &error), .choice = choice, .rows = json_array() };
 	int code = VTR_GUEST_GONE;
 
 	if (!bench.guest) {
 		vtr_log(VTR_LOG_ERROR, "%s", error.text);
 		goto finish;
 	}
+	bench.guest->three_d = choice->three_d;
 	if (vtr_guest_start(bench.guest, UINT64_MAX)) {
 		vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(bench.guest));
 		goto finish;

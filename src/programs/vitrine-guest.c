@@ -57,6 +57,7 @@ static const char usage[] =
 	"  --seconds S          stop after S seconds; else when standard input ends\n"
 	"bench                  measure\n"
 	"  --round-trips        commands there and back only\n"
+	"  --3d                 clears in a 3D context only: alone, read back, shown\n"
 	"\n"
 	"Exit codes: 0 all well, 1 a check or measurement failed, 2 wrong arguments, 3 no device, or it is gone.\n";
 
@@ -65,7 +66,7 @@ struct arguments {
 	struct vtr_guest_demo demo;
 	struct vtr_guest_check check;
 	struct vtr_guest_events events;
-	bool json, round_trips, help, version;
+	bool json, round_trips, three_d, help, version;
 };
 
 enum option_id {
@@ -248,7 +249,7 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 	case OPTION_TAP:
 		return arguments->check.tap = true;
 	case OPTION_3D:
-		return arguments->check.three_d = true;
+		return arguments->three_d = arguments->check.three_d = true;
 	case OPTION_DEVICES:
 		arguments->events.devices = value;
 		return true;
@@ -271,7 +272,8 @@ static int run(struct arguments *arguments, const char *command)
 	if (!strcmp(command, "check"))
 		return vtr_guest_check(device, &arguments->check, stdout);
 	if (!strcmp(command, "bench"))
-		return vtr_guest_bench(device, &(struct vtr_guest_bench){ arguments->json, arguments->round_trips }, stdout);
+		return vtr_guest_bench(
+			device, &(struct vtr_guest_bench){ arguments->json, arguments->round_trips, arguments->three_d }, stdout);
 	if (!strcmp(command, "events"))
 		return vtr_guest_events(device, &arguments->events, stdout);
 	if (!strcmp(command, "demo")) {

@@ -49,7 +49,6 @@ FAILURES = {
     "3d-context/ids": "nothing that virglrenderer refuses is an error to the guest",
     "3d-context/destroy-unknown": "the same",
     "3d-context/attach-*": "the same",
-    "3d-context/too-many": "there is no limit",
     "3d-context/res*": "errors are not told; contexts outlive a reset",
     "3d-resource/*": "what virglrenderer refuses counts as made; there is no limit; backing twice",
     "3d-transfer/[!1-9]*": "what virglrenderer refuses counts as done",
@@ -60,6 +59,7 @@ FAILURES = {
     "3d-fence/reset-with-pending": "it ends when a 3D resource is shown",
     "3d-scanout/*": "it ends when a 3D resource is shown of which there is no dmabuf, as without a GPU",
 }
+LIMITLESS = "3d-context/too-many"  # not run: it makes as many as it is asked for, which takes minutes
 
 
 def run(program, *options, directory, virgl=False):
@@ -89,7 +89,7 @@ def main():
         return 0
     names = subprocess.run([program, "--vhost-user", "none", "check", "--list", *(["--3d"] if three_d else [])], stdout=subprocess.PIPE,
                            text=True, check=True).stdout.split()
-    names = [name for name in names if name.startswith("3d-") or not three_d]
+    names = [name for name in names if name != LIMITLESS and (name.startswith("3d-") or not three_d)]
     with tempfile.TemporaryDirectory(prefix="vitrine-peer-") as directory:
         status, output = run(program, "probe", directory=directory)
     print(f"{'ok' if status == 0 and '1280x800' in output else 'not ok'} 1 probe")

@@ -5,6 +5,8 @@
 #include <vitrine/limits.h>
 
 #include "guest/check/3d.h"
+#include "guest/status.h"
+#include "guest/usage.h"
 
 enum { CTX = VTR_3D_CTX, ID = VTR_3D_TARGET, OTHER = ID + 1, CURSOR = 5, BUFFER = 10, W = VTR_3D_W, H = VTR_3D_H };
 enum { RED = 0xff0000, YELLOW = 0xffff00, NAVY = 0x102030 };
@@ -195,6 +197,42 @@ static bool two_scanouts(struct vtr_check *check, const void *row)
 	       vtr_expect_pattern(check, 1, &(struct vtr_pattern){ W, H, 2 });
 }
 
+/* ---- rest ---- */
+
+enum { SETTLE_MS = 300, REST_MS = 500, FEW = 3 /* who asks for the status wakes it up */, TRIES = 10 };
+
+/* How often the device, and its renderer where that is another process, woke up while nobody wanted anything of them. */
+static bool count_waits(struct vtr_check *check, uint32_t device, uint32_t renderer, uint64_t *waits)
+{
+	uint64_t before[2] = { 0 }, after[2] = { 0 };
+
+	if (vtr_usage_waits(device, &before[0]) || (renderer && vtr_usage_waits(renderer, &before[1])) ||
+	    vtr_guest_idle(check->guest, REST_MS) || vtr_usage_waits(device, &after[0]) ||
+	    (renderer && vtr_usage_waits(renderer, &after[1])))
+		return vtr_check_fail(check, "the device's process cannot be looked at: try --pid PID");
+	*waits = after[0] - before[0] + after[1] - before[1];
+	return true;
+}
+
+/* A picture that nobody draws on: nobody wakes up, once all is done. */
+static bool rests(struct vtr_check *check, const void *row)
+{
+	struct vtr_error error = { .text = "" };
+	struct vtr_3d_resource target;
+	json_t *status = check->guest->options.control ? vtr_device_status(check->guest, &error) : NULL;
+	json_int_t renderer = vtr_device_status_number(status, "renderer.pid");
+	uint64_t waits = UINT64_MAX;
+
+	json_decref(status);
+	if (!vtr_3d_scene(check, &target) || !upload(check, &target, 1) || !vtr_3d_show(check, &target))
+		return false;
+	for (int i = 0; i < TRIES && waits > FEW; i++)
+		if (!vtr_expect_success(check, "resting", vtr_guest_idle(check->guest, SETTLE_MS)) ||
+		    !count_waits(check, vtr_guest_peer_pid(check->guest), renderer > 0 ? (uint32_t)renderer : 0, &waits))
+			return false;
+	return vtr_expect_value(check, "three wake-ups at most in half a second", waits <= FEW, true);
+}
+
 /* ---- cursors ---- */
 
 static bool make_cursor(struct vtr_check *check, struct vtr_3d_resource *cursor, uint32_t side, uint32_t flags)
@@ -281,6 +319,7 @@ static const struct vtr_check_case cases[] = {
 	{ "error-keeps-picture", error_keeps_picture },
 	{ "errors", errors },
 	{ "two-scanouts", two_scanouts, NULL, 0, true },
+	{ "rests", rests },
 	{ "cursor", cursor, FLAGS(0), 0, true },
 	{ "cursor-y-0-top", cursor, FLAGS(Y_0_TOP), 0, true },
 	{ "bad-cursor", bad_cursor },
