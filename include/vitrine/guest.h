@@ -92,6 +92,7 @@ struct vtr_guest_demo {
 	uint32_t buffers;            /* blobs to flip between, 1: it is drawn into while it is shown; 0: VTR_GUEST_DEMO_BUFFERS */
 	bool cursor;                 /* with a cursor, */
 	uint32_t cursor_x, cursor_y; /* whose upper left corner is there */
+	bool three_d;                /* a triangle that the device's renderer draws, in place of pixels of the guest's */
 	bool keep;                   /* at the end leave the last picture until standard input or the device closes */
 };
 /* Shows a moving picture, flipping between two blobs of many shuffled ranges; prints a line of figures at the end. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A moving picture: two blobs, each of many shuffled ranges; one is drawn while the other is shown, then they change places with
- * SET_SCANOUT_BLOB and a fenced RESOURCE_FLUSH, as a page flip of Linux does; or one blob, drawn into in its place. The fence paces
- * the loop, as it would a guest's compositor.
+ * SET_SCANOUT_BLOB and a fenced RESOURCE_FLUSH, as a page flip of Linux does; or one blob, drawn into in its place; or targets of a
+ * 3D context (demo_3d.c). The fence paces the loop, as it would a guest's compositor.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -13,12 +13,12 @@
 #include <vitrine/loop.h>
 
 #include "guest/command.h"
-#include "guest/image.h"
+#include "guest/demo.h"
 #include "guest/machine.h"
 
-enum { FIRST_ID = 1, CURSOR_ID = FIRST_ID + VTR_GUEST_DEMO_BUFFERS, DEFAULT_RANGES = 63, NS_PER_S = 1000000000 };
+enum { CURSOR_ID = VTR_DEMO_FIRST_ID + VTR_GUEST_DEMO_BUFFERS, DEFAULT_RANGES = 63, NS_PER_S = 1000000000 };
 
-static int fail(const struct vtr_guest *guest, const char *what, uint32_t response)
+int vtr_demo_fail(const struct vtr_guest *guest, const char *what, uint32_t response)
 {
 	if (response)
 		vtr_log(VTR_LOG_ERROR, "%s: the device answered %s", what, vtr_command_response_name(response));
@@ -28,21 +28,24 @@ static int fail(const struct vtr_guest *guest, const char *what, uint32_t respon
 }
 
 /* What the device prefers for this scanout, where the user did not say. */
-static int choose_size(struct vtr_guest *guest, const struct vtr_guest_demo *demo, struct vtr_image_layout *layout)
+static int choose_size(struct vtr_demo *demo)
 {
+	const struct vtr_guest_demo *choice = demo->choice;
 	struct virtio_gpu_resp_display_info info;
 
-	if (!layout->width || !layout->height) {
-		uint32_t response = vtr_command_display_info(guest, &info);
+	demo->width = choice->width;
+	demo->height = choice->height;
+	if (!demo->width || !demo->height) {
+		uint32_t response = vtr_command_display_info(demo->guest, &info);
 
 		if (response != VIRTIO_GPU_RESP_OK_DISPLAY_INFO)
-			return fail(guest, "asking for the display's size", response);
-		const struct virtio_gpu_display_one *one = &info.pmodes[demo->scanout % VIRTIO_GPU_MAX_SCANOUTS];
-		layout->width = one->r.width;
-		layout->height = one->r.height;
+			return vtr_demo_fail(demo->guest, "asking for the display's size", response);
+		const struct virtio_gpu_display_one *one = &info.pmodes[choice->scanout % VIRTIO_GPU_MAX_SCANOUTS];
+		demo->width = one->r.width;
+		demo->height = one->r.height;
 	}
-	if (!layout->width || !layout->height) {
-		vtr_log(VTR_LOG_ERROR, "scanout %u has no size: choose one with --size WxH", demo->scanout);
+	if (!demo->width || !demo->height) {
+		vtr_log(VTR_LOG_ERROR, "scanout %u has no size: choose one with --size WxH", choice->scanout);
 		return VTR_GUEST_FAILED;
 	}
 	return VTR_GUEST_OK;
@@ -54,39 +57,30 @@ static bool goes_on(const struct vtr_guest_demo *demo, uint64_t frame, uint64_t 
 	       (!demo->seconds || vtr_now_ns() - started_ns < (uint64_t)demo->seconds * NS_PER_S);
 }
 
-static uint32_t count_buffers(const struct vtr_guest_demo *demo)
+uint32_t vtr_demo_buffers(const struct vtr_demo *demo)
 {
-	return demo->buffers ? demo->buffers : VTR_GUEST_DEMO_BUFFERS;
+	return demo->choice->buffers ? demo->choice->buffers : VTR_GUEST_DEMO_BUFFERS;
 }
 
-static uint32_t show(struct vtr_image *image, uint32_t resource, const struct vtr_guest_demo *demo)
+static int play(struct vtr_demo *demo, const struct vtr_demo_painter *painter, FILE *out)
 {
-	uint32_t response = vtr_image_show(image, resource, demo->scanout);
-
-	for (uint32_t head = 1; head < demo->heads && response == VIRTIO_GPU_RESP_OK_NODATA; head++)
-		response = vtr_image_show(image, resource, demo->scanout + head);
-	return response;
-}
-
-static int play(struct vtr_guest *guest, const struct vtr_guest_demo *demo, struct vtr_image images[], FILE *out)
-{
-	struct vtr_framebuffer *size = &images[0].framebuffer;
+	const struct vtr_guest_demo *choice = demo->choice;
 	uint64_t frame = 0, started = vtr_now_ns();
 
-	for (; goes_on(demo, frame, started); frame++) {
-		uint32_t buffer = (uint32_t)(frame % count_buffers(demo));
-		struct vtr_image *image = &images[buffer];
+	for (; goes_on(choice, frame, started); frame++) {
+		uint32_t buffer = (uint32_t)(frame % vtr_demo_buffers(demo));
+		uint32_t response = painter->show(demo, (uint32_t)frame, buffer, choice->scanout, true);
 
-		vtr_image_draw_all(image, &(struct vtr_pattern){ size->width, size->height, (uint32_t)frame });
-		uint32_t response = show(image, FIRST_ID + buffer, demo);
+		for (uint32_t head = 1; head < choice->heads && response == VIRTIO_GPU_RESP_OK_NODATA; head++)
+			response = painter->show(demo, (uint32_t)frame, buffer, choice->scanout + head, false);
 		if (response != VIRTIO_GPU_RESP_OK_NODATA)
-			return fail(guest, "showing a frame", response);
+			return vtr_demo_fail(demo->guest, "showing a frame", response);
 	}
 	double seconds = (double)(vtr_now_ns() - started) / NS_PER_S;
-	fprintf(out,
-	        "%" PRIu64 " frames of %ux%u in %u ranges of %s memory, %.1f s, %.1f frames/s, last frame number %" PRIu64 "\n",
-	        frame, size->width, size->height, images[0].n_entries, vtr_guest_memory_name(demo->memory), seconds,
-	        seconds > 0 ? (double)frame / seconds : 0, frame ? frame - 1 : 0);
+	fprintf(out, "%" PRIu64 " frames of %ux%u ", frame, demo->width, demo->height);
+	painter->describe(demo, out);
+	fprintf(out, ", %.1f s, %.1f frames/s, last frame number %" PRIu64 "\n", seconds, seconds > 0 ? (double)frame / seconds : 0,
+	        frame ? frame - 1 : 0);
 	fflush(out);
 	return VTR_GUEST_OK;
 }
@@ -102,21 +96,50 @@ static void keep_showing(struct vtr_guest *guest)
 			return;
 }
 
-/* The blobs, created but not shown. */
-static int make_blobs(struct vtr_guest *guest, const struct vtr_guest_demo *demo, const struct vtr_image_layout *layout,
-                      struct vtr_image images[])
+/* ---- what the guest draws ---- */
+
+static int make_blobs(struct vtr_demo *demo)
 {
-	for (uint32_t i = 0; i < count_buffers(demo); i++) {
-		if (vtr_image_init(&images[i], guest, layout)) {
-			vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(guest));
+	const struct vtr_image_layout layout = {
+		.memory = demo->choice->memory,
+		.width = demo->width,
+		.height = demo->height,
+		.ranges = demo->choice->ranges ? demo->choice->ranges : DEFAULT_RANGES,
+	};
+
+	for (uint32_t i = 0; i < vtr_demo_buffers(demo); i++) {
+		if (vtr_image_init(&demo->images[i], demo->guest, &layout)) {
+			vtr_log(VTR_LOG_ERROR, "%s", vtr_guest_error(demo->guest));
 			return VTR_GUEST_FAILED;
 		}
-		uint32_t response = vtr_image_create_blob(&images[i], FIRST_ID + i);
+		uint32_t response = vtr_image_create_blob(&demo->images[i], VTR_DEMO_FIRST_ID + i);
 		if (response != VIRTIO_GPU_RESP_OK_NODATA)
-			return fail(guest, "creating a blob", response);
+			return vtr_demo_fail(demo->guest, "creating a blob", response);
 	}
 	return VTR_GUEST_OK;
 }
+
+static uint32_t show_blob(struct vtr_demo *demo, uint32_t frame, uint32_t buffer, uint32_t scanout, bool draw)
+{
+	if (draw)
+		vtr_image_draw_all(&demo->images[buffer], &(struct vtr_pattern){ demo->width, demo->height, frame });
+	return vtr_image_show(&demo->images[buffer], VTR_DEMO_FIRST_ID + buffer, scanout);
+}
+
+static void describe_blobs(const struct vtr_demo *demo, FILE *out)
+{
+	fprintf(out, "in %u ranges of %s memory", demo->images[0].n_entries, vtr_guest_memory_name(demo->choice->memory));
+}
+
+static const struct vtr_demo_painter blobs = {
+	.feature = VIRTIO_GPU_F_RESOURCE_BLOB,
+	.missing = "the device does not offer RESOURCE_BLOB, which the demo is about",
+	.make = make_blobs,
+	.show = show_blob,
+	.describe = describe_blobs,
+};
+
+/* ---- the whole ---- */
 
 /* A blob has no format; a cursor's is B8G8R8A8, as the Linux driver has it. */
 static int show_cursor(struct vtr_guest *guest, const struct vtr_guest_demo *demo)
@@ -137,39 +160,35 @@ static int show_cursor(struct vtr_guest *guest, const struct vtr_guest_demo *dem
 	uint32_t response = vtr_image_create_blob(&image, CURSOR_ID);
 	vtr_image_finish(&image);
 	if (response != VIRTIO_GPU_RESP_OK_NODATA)
-		return fail(guest, "creating a cursor", response);
+		return vtr_demo_fail(guest, "creating a cursor", response);
 	if (vtr_command_update_cursor(guest, demo->scanout, CURSOR_ID, demo->cursor_x, demo->cursor_y, 0, 0))
-		return fail(guest, "showing a cursor", 0);
+		return vtr_demo_fail(guest, "showing a cursor", 0);
 	return VTR_GUEST_OK;
 }
 
-static int run(struct vtr_guest *guest, const struct vtr_guest_demo *demo, FILE *out)
+static int run(struct vtr_guest *guest, const struct vtr_guest_demo *choice, FILE *out)
 {
-	struct vtr_image_layout layout = {
-		.memory = demo->memory,
-		.width = demo->width,
-		.height = demo->height,
-		.ranges = demo->ranges ? demo->ranges : DEFAULT_RANGES,
-	};
-	struct vtr_image images[VTR_GUEST_DEMO_BUFFERS] = { 0 };
+	const struct vtr_demo_painter *painter = choice->three_d ? &vtr_demo_3d : &blobs;
+	struct vtr_demo demo = { .guest = guest, .choice = choice };
 
+	guest->three_d = choice->three_d;
 	if (vtr_guest_start(guest, UINT64_MAX))
-		return fail(guest, "starting the device", 0);
-	if (!(vtr_guest_features(guest) & UINT64_C(1) << VIRTIO_GPU_F_RESOURCE_BLOB)) {
-		vtr_log(VTR_LOG_ERROR, "the device does not offer RESOURCE_BLOB, which the demo is about");
+		return vtr_demo_fail(guest, "starting the device", 0);
+	if (!(vtr_guest_features(guest) & UINT64_C(1) << painter->feature)) {
+		vtr_log(VTR_LOG_ERROR, "%s", painter->missing);
 		return VTR_GUEST_FAILED;
 	}
-	int code = choose_size(guest, demo, &layout);
+	int code = choose_size(&demo);
 	if (code == VTR_GUEST_OK)
-		code = make_blobs(guest, demo, &layout, images);
-	if (code == VTR_GUEST_OK && demo->cursor)
-		code = show_cursor(guest, demo);
+		code = painter->make(&demo);
+	if (code == VTR_GUEST_OK && choice->cursor)
+		code = show_cursor(guest, choice);
 	if (code == VTR_GUEST_OK)
-		code = play(guest, demo, images, out);
-	if (code == VTR_GUEST_OK && demo->keep)
+		code = play(&demo, painter, out);
+	if (code == VTR_GUEST_OK && choice->keep)
 		keep_showing(guest);
 	for (size_t i = 0; i < VTR_GUEST_DEMO_BUFFERS; i++)
-		vtr_image_finish(&images[i]);
+		vtr_image_finish(&demo.images[i]);
 	return code;
 }
 

@@ -46,6 +46,7 @@ static const char usage[] =
 	"  --ranges N           mem entries of each buffer (63)\n"
 	"  --buffers N          1: draw into the framebuffer that is shown, 2: flip between two (default)\n"
 	"  --cursor X,Y         with a cursor there\n"
+	"  --3d                 a triangle that the device draws, in a 3D context\n"
 	"  --keep               leave the last picture until standard input ends\n"
 	"check                  run the conformance suite\n"
 	"  --filter GLOB        only checks whose family/name matches\n"
@@ -249,7 +250,7 @@ static bool take_option(struct arguments *arguments, int id, const char *value)
 	case OPTION_TAP:
 		return arguments->check.tap = true;
 	case OPTION_3D:
-		return arguments->three_d = arguments->check.three_d = true;
+		return arguments->three_d = arguments->check.three_d = arguments->demo.three_d = true;
 	case OPTION_DEVICES:
 		arguments->events.devices = value;
 		return true;

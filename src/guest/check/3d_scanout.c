@@ -199,7 +199,8 @@ static bool two_scanouts(struct vtr_check *check, const void *row)
 
 /* ---- rest ---- */
 
-enum { SETTLE_MS = 300, REST_MS = 500, FEW = 3 /* who asks for the status wakes it up */, TRIES = 10 };
+/* Less than polling or a frame clock takes; sanitizers have threads that wake up a few times. */
+enum { SETTLE_MS = 300, REST_MS = 500, FEW = 15, TRIES = 10 };
 
 /* How often the device, and its renderer where that is another process, woke up while nobody wanted anything of them. */
 static bool count_waits(struct vtr_check *check, uint32_t device, uint32_t renderer, uint64_t *waits)
@@ -230,7 +231,7 @@ static bool rests(struct vtr_check *check, const void *row)
 		if (!vtr_expect_success(check, "resting", vtr_guest_idle(check->guest, SETTLE_MS)) ||
 		    !count_waits(check, vtr_guest_peer_pid(check->guest), renderer > 0 ? (uint32_t)renderer : 0, &waits))
 			return false;
-	return vtr_expect_value(check, "three wake-ups at most in half a second", waits <= FEW, true);
+	return vtr_expect_value(check, "15 wake-ups at most in half a second", waits <= FEW, true);
 }
 
 /* ---- cursors ---- */
