@@ -2,7 +2,7 @@
 /*
  * What virglrenderer drew, from the guest's commands to what a display shows of it: every pixel, both ways up, whole and in part.
  *
- *     test_virgl_shown KIND    headless, sdl, sdl=software or wayland
+ *     test_virgl_shown KIND [PROGRAM]    headless, sdl, sdl=software or wayland; the renderer in a process of its own, by PROGRAM
  */
 #include <poll.h>
 #include <sys/mman.h>
@@ -18,7 +18,7 @@
 
 enum { WIDE = 240, HIGH = 100, PIXELS = 0, CONTEXT = 1 };
 
-static const char *kind;
+static const char *kind, *program;
 
 /* ---- a guest with 3D, and a display ---- */
 
@@ -56,7 +56,11 @@ static void start(struct scene *scene, enum vtr_path forced)
 	struct vtr_error error = { 0 };
 
 	*scene = (struct scene){ .display = create_display(), .loop = vtr_loop_create() };
-	const struct vtr_renderer_options options = { .egl_display = vtr_display_egl(scene->display) };
+	const struct vtr_renderer_options options = {
+		.egl_display = program ? NULL : vtr_display_egl(scene->display),
+		.isolate = program,
+		.program = program,
+	};
 	scene->renderer = vtr_virgl_create(scene->loop, &options, &error);
 	if (!scene->renderer)
 		g_error("%s", error.text);
@@ -242,7 +246,7 @@ static void check_picture(struct scene *scene, struct virtio_gpu_rect r, uint32_
 /* Of the displays that have one EGLDisplay with the renderer. */
 static enum vtr_path expected_path(enum vtr_path forced)
 {
-	bool shares = !strcmp(kind, "headless") || !strcmp(kind, "sdl");
+	bool shares = !program && (!strcmp(kind, "headless") || !strcmp(kind, "sdl"));
 
 	return shares && !forced ? VTR_PATH_VIRGL : VTR_PATH_READBACK;
 }
@@ -380,10 +384,11 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	kind = argv[1];
+	program = argc > 2 ? argv[2] : NULL;
 	ADD_ROWS("/virgl-shown/", rows, test_shown);
 	g_test_add_func("/virgl-shown/flip", test_flip);
 	g_test_add_func("/virgl-shown/ends", test_ends);
-	if (!strcmp(kind, "headless"))
+	if (!strcmp(kind, "headless") && !program)
 		g_test_add_func("/virgl-shown/any-size", test_any_size);
 	return g_test_run();
 }
