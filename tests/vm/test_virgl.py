@@ -217,8 +217,7 @@ def check_drawing(session, *paths):
 
 def session_virgl(tap, environment):
     """In vitrine's own process, over vfio-user."""
-    monitor = Monitor(environment.work / "virgl.qmp")
-    with Session(tap, environment, "virgl", device=lambda socket: monitor.arguments()) as session:
+    with Session(tap, environment, "virgl") as session:
         session.check_boot()
         session.check_names()
         with session.case("kmscube: the cube turns"):
@@ -229,16 +228,15 @@ def session_virgl(tap, environment):
             session.stop_cube()
         session.check_console(3)
         check_drawing(session, "virgl")
-        with session.case("the machine is reset while kmscube draws"):
+        with session.case("the guest reboots while kmscube draws"):
             session.start_cube()
             session.expect_cubes(1)
-            monitor.call("system_reset")
+            session.guest.send("reboot -f")
             session.wait_boot()
         session.check_console(4)
         with session.case("QEMU is killed while kmscube draws: the last picture stays"):
             session.start_cube()
             session.expect_cubes(1)
-            monitor.close()
             session.guest.kill()
             wait_until(lambda: not session.vitrine.status()["vfio_user"]["connected"], PATIENCE, "the end of the connection")
             session.expect_still_cube()
