@@ -9,6 +9,8 @@
  *   virgl_fence.c      fences
  *   virgl_read.c       READ, and which row is the top one; virgl_format.c: its formats and ours
  *   virgl_export.c     EXPORT: EGLImages and dmabufs
+ *   virgl_blob.c       blobs
+ *   virgl_stream.c     command streams that virglrenderer must not see
  *
  * virglrenderer's state is global: there is one of it in a process, used on one thread, the device thread. A call is done when it
  * returns; only fences come later. Its context is current on the device thread from the first call on: other users of EGL belong on
@@ -252,6 +254,6 @@ struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_re
 		return NULL;
 	}
 	virgl->base.egl_display = virgl->gl.display;
-	virgl->base.maps_blobs = vtr_virgl_can_export_blobs(virgl);
+	virgl->base.maps_blobs = vtr_virgl_probe_blobs(virgl);
 	return &virgl->base;
 }

@@ -104,6 +104,8 @@ enum {
 	VTR_PIPE_TEXTURE_1D_ARRAY,
 	VTR_PIPE_TEXTURE_2D_ARRAY,
 	VTR_PIPE_TEXTURE_CUBE_ARRAY,
+
+	VTR_VIRGL_FORMATS = 322, // that version 0.10 knows
 };
 
 /* virglrenderer's, which its header does not define. */
@@ -122,9 +124,16 @@ struct vtr_virgl_fence {
 	struct vtr_virgl_fence *next;
 };
 
+/* What a context made by a command of its stream, for a blob that is to come. */
+struct vtr_virgl_made {
+	uint64_t blob_id, texels;
+	struct vtr_virgl_made *next;
+};
+
 struct vtr_virgl_context {
 	uint32_t id;
 	unsigned subs; // sub-contexts: GL contexts of its own
+	struct vtr_virgl_made *made;
 	struct vtr_virgl_context *next;
 };
 
@@ -147,6 +156,7 @@ struct vtr_virgl {
 	unsigned n_resources;
 	struct vtr_virgl_context *contexts;
 	unsigned n_contexts, n_subs;
+	uint64_t made_texels; // of all contexts
 
 	struct vtr_virgl_fence *fences, **fences_end; // in the order in which they were asked for
 	uint64_t last_fence;
@@ -167,17 +177,6 @@ bool vtr_virgl_same_layout(uint32_t format, uint32_t fourcc);
 /* True also for some that are not. */
 bool vtr_virgl_is_compressed(uint32_t format);
 
-/* ---- virgl_stream.c ---- */
-
-struct vtr_virgl_stream {
-	unsigned creates, destroys; // of sub-contexts
-};
-
-/* 0, or -EINVAL: virglrenderer must not see it. */
-int vtr_virgl_stream_check(const uint32_t *words, size_t count, struct vtr_virgl_stream *stream);
-/* Can virglrenderer reckon with it? */
-bool vtr_virgl_transfer_fits(const struct vtr_render_box *box, uint64_t offset, uint32_t stride, uint32_t layer_stride);
-
 /* ---- what all of them use ---- */
 
 /* An errno of virglrenderer, whichever sign it gave it, as ours. */
@@ -192,11 +191,36 @@ struct vtr_virgl_context *vtr_virgl_context(struct vtr_virgl *virgl, uint32_t id
 /* virglrenderer is not called any more; the listener is told at the end of the call. */
 void vtr_virgl_lose(struct vtr_virgl *virgl, enum vtr_virgl_loss loss);
 
+/* An id that is free gets a resource, which is not in the table yet. 0, -EINVAL (the id is not free) or -ENOMEM. */
+int vtr_virgl_resource_prepare(struct vtr_virgl *virgl, uint32_t id, struct vtr_virgl_resource **resource);
+/* Into the table if code, which is returned, is 0; else it is freed. */
+int vtr_virgl_resource_insert(struct vtr_virgl *virgl, struct vtr_virgl_resource *resource, int code);
+
 /* The spans as virglrenderer takes them; the caller frees *backing. 0, -EOPNOTSUPP (memory that the CPU cannot write), -EINVAL
  * (none) or -ENOMEM. */
 int vtr_virgl_backing_from_spans(const struct vtr_spans *spans, struct iovec **backing, int *count);
 /* virglrenderer forgets it, and it is freed. */
 void vtr_virgl_backing_detach(struct vtr_virgl_resource *resource);
+
+struct vtr_virgl_stream {
+	unsigned creates, destroys; // of sub-contexts
+};
+
+/* 0, -EINVAL (virglrenderer must not see it) or -ENOMEM (it would take too much). What it makes for blobs is noted. */
+int vtr_virgl_stream_check(struct vtr_virgl *virgl, struct vtr_virgl_context *context, const uint32_t *words, size_t count,
+                           struct vtr_virgl_stream *stream);
+/* Can virglrenderer reckon with it? */
+bool vtr_virgl_transfer_fits(const struct vtr_render_box *box, uint64_t offset, uint32_t stride, uint32_t layer_stride);
+
+/* Is it something that virglrenderer can reckon with? The number of texels of the first level, or of bytes, of a buffer; 0: no. */
+uint64_t vtr_virgl_texels(const struct vtr_render_args *args);
+/* A context makes args, of CREATE_3D, for a blob. 0, -EINVAL or -ENOMEM. */
+int vtr_virgl_make(struct vtr_virgl *virgl, struct vtr_virgl_context *context, const struct vtr_render_args *args,
+                   uint64_t blob_id);
+void vtr_virgl_forget_made(struct vtr_virgl *virgl, struct vtr_virgl_context *context);
+
+/* Can HOST3D blobs be mapped by a VMM? Before there is anything else. */
+bool vtr_virgl_probe_blobs(struct vtr_virgl *virgl);
 
 /* All that the guest has. */
 void vtr_virgl_destroy_contexts(struct vtr_virgl *virgl);
@@ -230,8 +254,6 @@ int vtr_virgl_fence(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_read(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_export(struct vtr_virgl *virgl, struct vtr_render_call *call);
 int vtr_virgl_export_blob(struct vtr_virgl *virgl, struct vtr_render_call *call);
-/* Can EXPORT_BLOB succeed here? While there are no contexts and resources yet. */
-bool vtr_virgl_can_export_blobs(struct vtr_virgl *virgl);
 int vtr_virgl_reset(struct vtr_virgl *virgl, struct vtr_render_call *call);
 
 #endif

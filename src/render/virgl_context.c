@@ -90,6 +90,7 @@ static void destroy(struct vtr_virgl *virgl, struct vtr_virgl_context **link)
 	virgl_renderer_context_destroy(context->id);
 	forget_current();
 	*link = context->next;
+	vtr_virgl_forget_made(virgl, context);
 	virgl->n_contexts--;
 	virgl->n_subs -= context->subs;
 	free(context);
@@ -148,13 +149,16 @@ int vtr_virgl_submit(struct vtr_virgl *virgl, struct vtr_render_call *call)
 
 	if (!context)
 		return -ENOENT;
-	if (call->size % 4 || call->size > VTR_MAX_SUBMIT || vtr_virgl_stream_check(call->data, words, &stream) < 0)
+	if (call->size % 4 || call->size > VTR_MAX_SUBMIT)
 		return -EINVAL;
+	int code = vtr_virgl_stream_check(virgl, context, call->data, words, &stream);
+	if (code < 0)
+		return code;
 	if (stream.creates > MAX_SUBS - context->subs || stream.creates > MAX_ALL_SUBS - virgl->n_subs ||
 	    vtr_virgl_gl_reserve(&virgl->gl, stream.creates) < 0)
 		return -ENOMEM;
 	/* it does not write to the stream: its prototype just has no const */
-	int code = vtr_virgl_code(virgl_renderer_submit_cmd((void *)call->data, (int)context->id, (int)words));
+	code = vtr_virgl_code(virgl_renderer_submit_cmd((void *)call->data, (int)context->id, (int)words));
 	count_subs(virgl, context, &stream);
 	return code;
 }

@@ -2,16 +2,13 @@
 /*
  * EXPORT: a texture as an EGLImage, which any context of the EGLDisplay may sample on any thread, and as a dmabuf where the driver
  * can make one (EGL_MESA_image_dma_buf_export; what virglrenderer has for that crashes without). The image keeps the pixels alive
- * when the resource is gone: the buffer holds the image and the EGLDisplay. EXPORT_BLOB is virglrenderer's own;
- * whether it can succeed here is found out by trying, with a buffer like those that guests have mapped.
+ * when the resource is gone: the buffer holds the image and the EGLDisplay.
  *
  * Which row of the texture is the top one: virgl_read.c.
  */
 #include <drm_fourcc.h>
 #include <errno.h>
-#include <linux/virtio_gpu.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "render/virgl.h"
 #include "util/fd.h"
@@ -133,71 +130,4 @@ int vtr_virgl_export(struct vtr_virgl *virgl, struct vtr_render_call *call)
 	code = export(virgl, call, &info);
 	vtr_virgl_gl_end(&virgl->gl);
 	return code;
-}
-
-/* ---- EXPORT_BLOB ---- */
-
-int vtr_virgl_export_blob(struct vtr_virgl *virgl, struct vtr_render_call *call)
-{
-	const struct vtr_virgl_resource *resource = vtr_virgl_resource(virgl, call->args.resource_id);
-	uint32_t type, info = 0;
-	int fd = -1;
-
-	call->why = (struct vtr_error){ 0 };
-	if (!resource)
-		return -ENOENT;
-	if (!resource->blob)
-		return vtr_error_set(&call->why, VTR_ERROR_GUEST, EINVAL, "Resource %u is no blob", resource->id);
-	if (virgl_renderer_resource_export_blob(resource->id, &type, &fd) || fd < 0) {
-		vtr_error_set(&call->why, VTR_ERROR_UNSUPPORTED, ENOTSUP,
-		              "%s cannot lend its memory to a VMM: that takes a GPU with a render node", virgl->base.description);
-		return -EOPNOTSUPP;
-	}
-	off_t size = lseek(fd, 0, SEEK_END);
-	if (type == VIRGL_RENDERER_BLOB_FD_TYPE_OPAQUE || size < 0 || (uint64_t)size < resource->size) {
-		vtr_fd_close(&fd);
-		vtr_error_set(&call->why, VTR_ERROR_UNSUPPORTED, ENOTSUP, "Blob %u is kept in memory that cannot be mapped",
-		              resource->id);
-		return -EOPNOTSUPP;
-	}
-	virgl_renderer_resource_get_map_info(resource->id, &info);
-	call->mapped.fd = fd;
-	call->mapped.offset = 0;
-	call->mapped.size = (uint64_t)size; /* whole pages */
-	call->mapped.map_info = info & VIRGL_RENDERER_MAP_CACHE_MASK;
-	return 0;
-}
-
-static int ask(struct vtr_virgl *virgl, uint32_t op, struct vtr_render_call *call)
-{
-	call->args.op = op;
-	return vtr_renderer_call(&virgl->base, call);
-}
-
-bool vtr_virgl_can_export_blobs(struct vtr_virgl *virgl)
-{
-	enum { ID = 1, SIZE = 4096, CREATE = 48 /* VIRGL_CCMD_PIPE_RESOURCE_CREATE */, WORDS = 11 };
-	enum { R8_UNORM = 64, VERTEX_BUFFER = 1 << 4, PERSISTENT = 1 << 1, COHERENT = 1 << 2 };
-	/* target, format, bind, width, height, depth, array size, last level, samples, flags, blob id */
-	static const uint32_t stream[1 + WORDS] = {
-		CREATE | WORDS << 16, VTR_PIPE_BUFFER, R8_UNORM, VERTEX_BUFFER, SIZE, 1, 1, 1, 0, 0, PERSISTENT | COHERENT, ID
-	};
-	struct vtr_render_call call = { .args = { .ctx_id = ID, .resource_id = ID }, .data = stream, .size = sizeof(stream) };
-	bool can = false;
-
-	if (ask(virgl, VTR_RENDER_CTX_CREATE, &call))
-		return false;
-	int code = ask(virgl, VTR_RENDER_SUBMIT, &call);
-	call.args.create_blob.blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D;
-	call.args.create_blob.blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE;
-	call.args.create_blob.blob_id = ID;
-	call.args.create_blob.size = SIZE;
-	if (!code && !ask(virgl, VTR_RENDER_CREATE_BLOB, &call)) {
-		can = !ask(virgl, VTR_RENDER_EXPORT_BLOB, &call);
-		if (can)
-			vtr_fd_close(&call.mapped.fd);
-		ask(virgl, VTR_RENDER_UNREF, &call);
-	}
-	ask(virgl, VTR_RENDER_CTX_DESTROY, &call);
-	return can;
 }

@@ -37,8 +37,7 @@ struct vtr_virgl_resource *vtr_virgl_resource(struct vtr_virgl *virgl, uint32_t 
 	return *slot(virgl, id);
 }
 
-/* An id that is free gets a resource, not yet in the table. */
-static int prepare(struct vtr_virgl *virgl, uint32_t id, struct vtr_virgl_resource **resource)
+int vtr_virgl_resource_prepare(struct vtr_virgl *virgl, uint32_t id, struct vtr_virgl_resource **resource)
 {
 	if (!id || vtr_virgl_resource(virgl, id))
 		return -EINVAL;
@@ -51,7 +50,7 @@ static int prepare(struct vtr_virgl *virgl, uint32_t id, struct vtr_virgl_resour
 	return 0;
 }
 
-static int insert(struct vtr_virgl *virgl, struct vtr_virgl_resource *resource, int code)
+int vtr_virgl_resource_insert(struct vtr_virgl *virgl, struct vtr_virgl_resource *resource, int code)
 {
 	if (code) {
 		free(resource->backing);
@@ -103,32 +102,38 @@ static bool levels_fit(uint32_t last_level, uint32_t width, uint32_t height, uin
 	return last_level < 32 && largest >> last_level;
 }
 
-static bool texture_is_valid(uint32_t target, uint32_t width, uint32_t height, uint32_t depth, uint32_t layers)
+static uint64_t texels_of_texture(uint32_t target, uint32_t width, uint32_t height, uint32_t depth, uint32_t layers)
 {
 	if (width > VTR_MAX_DIMENSION || height > VTR_MAX_DIMENSION || depth > MAX_DEPTH || layers > MAX_LAYERS)
-		return false;
+		return 0;
 	if (depth > 1 && target != VTR_PIPE_TEXTURE_3D)
-		return false;
+		return 0;
 	if (height > 1 && (target == VTR_PIPE_TEXTURE_1D || target == VTR_PIPE_TEXTURE_1D_ARRAY))
-		return false;
-	return (uint64_t)width * height * depth <= MAX_TEXELS / layers;
+		return 0;
+	uint64_t texels = (uint64_t)width * height * depth;
+	return texels <= MAX_TEXELS / layers ? texels * layers : 0;
 }
 
-static bool is_valid(const struct vtr_render_args *args)
+uint64_t vtr_virgl_texels(const struct vtr_render_args *args)
 {
 	uint32_t width = args->create_3d.width, height = args->create_3d.height, depth = args->create_3d.depth;
 	uint32_t target = args->create_3d.target, layers = args->create_3d.array_size;
 
 	if (target > VTR_PIPE_TEXTURE_CUBE_ARRAY || !args->create_3d.format || args->create_3d.format > MAX_FORMAT || !width ||
 	    !height || !depth || args->create_3d.nr_samples > MAX_SAMPLES ||
-	    args->create_3d.flags & ~(uint32_t)VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP ||
 	    !levels_fit(args->create_3d.last_level, width, height, depth))
-		return false;
+		return 0;
 	if (target == VTR_PIPE_BUFFER)
-		return width <= MAX_BUFFER_BYTES && height == 1 && depth == 1 && layers <= 1 && !args->create_3d.nr_samples;
+		return width <= MAX_BUFFER_BYTES && height == 1 && depth == 1 && layers <= 1 && !args->create_3d.nr_samples ? width
+		                                                                                                            : 0;
 	if (!layers)
 		layers = target < VTR_PIPE_TEXTURE_CUBE || target == VTR_PIPE_TEXTURE_RECT; // that have none
-	return layers && texture_is_valid(target, width, height, depth, layers);
+	return layers ? texels_of_texture(target, width, height, depth, layers) : 0;
+}
+
+static bool is_valid(const struct vtr_render_args *args)
+{
+	return !(args->create_3d.flags & ~(uint32_t)VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP) && vtr_virgl_texels(args);
 }
 
 /* Bytes; 0 where blocks of pixels are compressed. virglrenderer tells of a row only. */
@@ -159,7 +164,7 @@ int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call)
 		.nr_samples = args->create_3d.nr_samples,
 		.flags = args->create_3d.flags,
 	};
-	int code = is_valid(args) ? prepare(virgl, args->resource_id, &resource) : -EINVAL;
+	int code = is_valid(args) ? vtr_virgl_resource_prepare(virgl, args->resource_id, &resource) : -EINVAL;
 
 	if (code < 0)
 		return code;
@@ -170,51 +175,7 @@ int vtr_virgl_create_3d(struct vtr_virgl *virgl, struct vtr_render_call *call)
 	code = vtr_virgl_code(virgl_renderer_resource_create(&create, NULL, 0));
 	if (!code)
 		resource->pixel = pixel_size(resource, create.format);
-	return insert(virgl, resource, code);
-}
-
-/* ---- RESOURCE_CREATE_BLOB ---- */
-
-static int create_blob(struct vtr_virgl *virgl, const struct vtr_render_args *args, struct vtr_virgl_resource *resource)
-{
-	const struct virgl_renderer_resource_create_blob_args create = {
-		.res_handle = args->resource_id,
-		.ctx_id = args->ctx_id,
-		.blob_mem = args->create_blob.blob_mem,
-		.blob_flags = args->create_blob.blob_flags,
-		.blob_id = args->create_blob.blob_id,
-		.size = args->create_blob.size,
-		.iovecs = resource->backing,
-		.num_iovs = (uint32_t)resource->n_backing,
-	};
-
-	return vtr_virgl_code(virgl_renderer_resource_create_blob(&create));
-}
-
-int vtr_virgl_create_blob(struct vtr_virgl *virgl, struct vtr_render_call *call)
-{
-	const struct vtr_render_args *args = &call->args;
-	bool of_host = args->create_blob.blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST;
-	bool of_guest = args->create_blob.blob_mem != VIRTIO_GPU_BLOB_MEM_HOST3D;
-	struct vtr_virgl_resource *resource;
-	int code;
-
-	if (args->create_blob.blob_mem < VIRTIO_GPU_BLOB_MEM_GUEST ||
-	    args->create_blob.blob_mem > VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST || !args->create_blob.size ||
-	    of_guest != (call->spans && call->spans->count))
-		return -EINVAL;
-	if (of_host && !vtr_virgl_context(virgl, args->ctx_id))
-		return -ENOENT;
-	if (of_guest && call->spans->length < args->create_blob.size)
-		return -EINVAL;
-	code = prepare(virgl, args->resource_id, &resource);
-	if (code < 0)
-		return code;
-	resource->blob = true;
-	resource->size = args->create_blob.size;
-	if (of_guest)
-		code = vtr_virgl_backing_from_spans(call->spans, &resource->backing, &resource->n_backing);
-	return insert(virgl, resource, code ? code : create_blob(virgl, args, resource));
+	return vtr_virgl_resource_insert(virgl, resource, code);
 }
 
 /* ---- backing and transfers ---- */

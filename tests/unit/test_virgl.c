@@ -5,7 +5,6 @@
 #include <epoxy/gl.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <vitrine/buffer.h>
 
@@ -192,38 +191,6 @@ static void test_export(gconstpointer data)
 	g_assert_cmphex(sampled.rows[1], ==, row->expected[1]);
 }
 
-/* What the renderer says of itself is what happens to a buffer that a guest would have mapped. */
-static void test_maps_blobs(void)
-{
-	struct virgl_fixture fixture;
-	struct virgl_stream stream = { 0 };
-	const uint32_t words[] = { TARGET_BUFFER, FORMAT_R8, BIND_VERTEX_BUFFER, 8192, 1, 1, 1, 0, 0, 6, 7 };
-	struct vtr_render_call blob = { .args = { .op = VTR_RENDER_CREATE_BLOB,
-		                                  .ctx_id = 1,
-		                                  .resource_id = 1,
-		                                  .create_blob = { .blob_mem = 2, .blob_flags = 1, .blob_id = 7, .size = 8192 } } };
-
-	virgl_fixture_init(&fixture);
-	g_assert_cmpint(virgl_create_context(&fixture, 1), ==, 0); /* what was tried with left nothing behind */
-	stream_command(&stream, CCMD_PIPE_RESOURCE_CREATE, 0, G_N_ELEMENTS(words));
-	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
-		stream_word(&stream, words[i]);
-	g_assert_cmpint(virgl_submit(&fixture, 1, &stream), ==, 0);
-	g_assert_cmpint(vtr_renderer_call_wait(fixture.renderer, &blob), ==, 0);
-	blob.args.op = VTR_RENDER_EXPORT_BLOB;
-	int code = vtr_renderer_call_wait(fixture.renderer, &blob);
-	g_assert_true(fixture.renderer->maps_blobs == !code);
-	if (!code) {
-		g_assert_cmpuint(blob.mapped.size, >=, 8192);
-		g_assert_cmpuint(blob.mapped.size % 4096, ==, 0);
-		close(blob.mapped.fd);
-	} else {
-		g_assert_cmpint(code, ==, -EOPNOTSUPP);
-		g_assert_nonnull(strstr(blob.why.text, "render node"));
-	}
-	virgl_fixture_finish(&fixture);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct orientation reads[] = {
@@ -244,10 +211,15 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/virgl/capsets", test_capsets);
 	g_test_add_func("/unit/virgl/one", test_one);
 	g_test_add_func("/unit/virgl/clear", test_clear);
-	for (size_t i = 0; i < G_N_ELEMENTS(reads); i++)
-		g_test_add_data_func(g_strdup_printf("/unit/virgl/read/%s", reads[i].name), &reads[i], test_read);
-	for (size_t i = 0; i < G_N_ELEMENTS(exports); i++)
-		g_test_add_data_func(g_strdup_printf("/unit/virgl/export/%s", exports[i].name), &exports[i], test_export);
-	g_test_add_func("/unit/virgl/maps-blobs", test_maps_blobs);
+	for (size_t i = 0; i < G_N_ELEMENTS(reads); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/read/%s", reads[i].name);
+
+		g_test_add_data_func(name, &reads[i], test_read);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(exports); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/export/%s", exports[i].name);
+
+		g_test_add_data_func(name, &exports[i], test_export);
+	}
 	return g_test_run();
 }

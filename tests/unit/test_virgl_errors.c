@@ -158,6 +158,34 @@ static void test_cut_off(void)
 	virgl_fixture_finish(&fixture);
 }
 
+struct stream_row {
+	const char *name;
+	uint32_t command, length;
+	uint32_t words[16];
+};
+
+/* Commands that virglrenderer would not survive. The texture 4 has 64x64 pixels and backing, 5 has none. */
+static void test_stream(gconstpointer data)
+{
+	const struct stream_row *row = data;
+	struct vtr_render_args args = virgl_texture(4, FORMAT_B8G8R8A8, 64, 64);
+	struct virgl_stream stream = { .count = 0 };
+	struct virgl_fixture fixture;
+
+	virgl_fixture_init(&fixture);
+	g_assert_cmpint(virgl_create_context(&fixture, 1), ==, 0);
+	for (; args.resource_id < 6; args.resource_id++) {
+		g_assert_cmpint(virgl_create(&fixture, &args), ==, 0);
+		g_assert_cmpint(virgl_call(&fixture, VTR_RENDER_CTX_ATTACH_RESOURCE, 1, args.resource_id), ==, 0);
+	}
+	g_assert_cmpint(virgl_attach_backing(&fixture, 4), ==, 0);
+	stream_command(&stream, row->command, 0, row->length);
+	for (uint32_t i = 0; i < row->length; i++)
+		stream_word(&stream, i < G_N_ELEMENTS(row->words) ? row->words[i] : 0);
+	g_assert_cmpint(virgl_submit(&fixture, 1, &stream), ==, -EINVAL);
+	virgl_fixture_finish(&fixture);
+}
+
 static void submit_shader(struct virgl_fixture *fixture, const char *text, int expected)
 {
 	struct virgl_stream stream = { .count = 0 };
@@ -402,13 +430,39 @@ int main(int argc, char **argv)
 		{ "offset-outside", { 0, 0, 0, 1, 1, 1 }, GUEST_SIZE, 0 },
 	};
 
+	static const struct stream_row streams[] = {
+		{ "inline-write-stride", 9, 31, { 4, 0, 0, UINT32_MAX, 0, 0, 0, 0, 4, 4, 1 } },
+		{ "inline-write-layers", 9, 31, { 4, 0, 0, 16, UINT32_MAX, 0, 0, 0, 4, 1, 4 } },
+		{ "inline-write-short", 9, 5, { 4 } },
+		{ "transfer-stride", 43, 13, { 4, 0, 0, UINT32_MAX, 0, 0, 0, 0, 64, 64, 1, 0, 1 } },
+		{ "transfer-read-stride", 43, 13, { 4, 0, 0, UINT32_MAX, 0, 0, 0, 0, 64, 64, 1, 0, 2 } },
+		{ "transfer-offset", 43, 13, { 4, 0, 0, 256, 0, 0, 0, 0, 64, 64, 1, UINT32_MAX, 1 } },
+		{ "transfer-x", 43, 13, { 4, 0, 0, 256, 0, UINT32_MAX, 0, 0, 64, 64, 1, 0, 1 } },
+		{ "copy-transfer-stride", 45, 14, { 5, 0, 0, UINT32_MAX, 0, 0, 0, 0, 64, 64, 1, 4, 0, 1 } },
+		{ "shader-image-format", 35, 7, { 1, 0, UINT32_MAX, 2, 0, 0, 4 } },
+		{ "memory-info-nowhere", 50, 1, { 5 } },
+		{ "memory-info-unknown", 50, 1, { 77 } },
+		{ "make-huge", 48, 11, { TARGET_2D, 1, BIND_SAMPLER_VIEW, UINT32_MAX, UINT32_MAX, 1, 1, 0, 0, 0, 1 } },
+		{ "make-short", 48, 3, { TARGET_2D } },
+	};
+
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/virgl/error/unknown-ids", test_unknown_ids);
-	for (size_t i = 0; i < G_N_ELEMENTS(creates); i++)
-		g_test_add_data_func(g_strdup_printf("/unit/virgl/error/create/%s", creates[i].name), &creates[i], test_create);
-	for (size_t i = 0; i < G_N_ELEMENTS(transfers); i++)
-		g_test_add_data_func(g_strdup_printf("/unit/virgl/error/transfer/%s", transfers[i].name), &transfers[i],
-		                     test_transfer);
+	for (size_t i = 0; i < G_N_ELEMENTS(creates); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/error/create/%s", creates[i].name);
+
+		g_test_add_data_func(name, &creates[i], test_create);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(transfers); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/error/transfer/%s", transfers[i].name);
+
+		g_test_add_data_func(name, &transfers[i], test_transfer);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(streams); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/error/stream/%s", streams[i].name);
+
+		g_test_add_data_func(name, &streams[i], test_stream);
+	}
 	g_test_add_func("/unit/virgl/error/read-outside", test_read_outside);
 	g_test_add_func("/unit/virgl/error/garbage", test_garbage);
 	g_test_add_func("/unit/virgl/error/cut-off", test_cut_off);

@@ -191,8 +191,11 @@ int main(int argc, char **argv)
 	};
 
 	g_test_init(&argc, &argv, NULL);
-	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
-		g_test_add_data_func(g_strdup_printf("/unit/virgl/transfer/%s", rows[i].name), &rows[i], test_round);
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *name = g_strdup_printf("/unit/virgl/transfer/%s", rows[i].name);
+
+		g_test_add_data_func(name, &rows[i], test_round);
+	}
 	g_test_add_func("/unit/virgl/transfer/part-of-whole", test_part_of_whole);
 	g_test_add_func("/unit/virgl/transfer/scattered", test_scattered);
 	g_test_add_func("/unit/virgl/transfer/layers-and-levels", test_layers_and_levels);
