@@ -130,9 +130,22 @@ struct vtr_virgl_made {
 	struct vtr_virgl_made *next;
 };
 
+/* A shader that is not complete: words that its text has, and that came. */
+struct vtr_virgl_part {
+	uint32_t handle, total, came;
+};
+
+enum { VTR_VIRGL_PARTS = 16 };
+
+struct vtr_virgl_shaders {
+	struct vtr_virgl_part items[VTR_VIRGL_PARTS];
+	unsigned count;
+};
+
 struct vtr_virgl_context {
 	uint32_t id;
-	unsigned subs; // sub-contexts: GL contexts of its own
+	struct vtr_virgl_shaders shaders; // that are not complete
+	unsigned subs;                    // sub-contexts: GL contexts of its own
 	struct vtr_virgl_made *made;
 	struct vtr_virgl_context *next;
 };
@@ -203,12 +216,18 @@ int vtr_virgl_backing_from_spans(const struct vtr_spans *spans, struct iovec **b
 void vtr_virgl_backing_detach(struct vtr_virgl_resource *resource);
 
 struct vtr_virgl_stream {
-	unsigned creates, destroys; // of sub-contexts
+	unsigned creates, destroys;       // of sub-contexts
+	struct vtr_virgl_shaders shaders; // of the context, when virglrenderer has had the stream
 };
 
 /* 0, -EINVAL (virglrenderer must not see it) or -ENOMEM (it would take too much). What it makes for blobs is noted. */
 int vtr_virgl_stream_check(struct vtr_virgl *virgl, struct vtr_virgl_context *context, const uint32_t *words, size_t count,
                            struct vtr_virgl_stream *stream);
+/* CREATE_OBJECT of a shader, or of another part of one: its words. 0, -EINVAL, or -ENOMEM: it is too long, or too many are not
+ * complete. */
+int vtr_virgl_shader_create(struct vtr_virgl_shaders *shaders, const uint32_t *words, uint32_t length);
+/* None of the handles is of a shader that is not complete. */
+bool vtr_virgl_shaders_complete(struct vtr_virgl_shaders *shaders, const uint32_t *handles, uint32_t count);
 /* Can virglrenderer reckon with it? */
 bool vtr_virgl_transfer_fits(const struct vtr_render_box *box, uint64_t offset, uint32_t stride, uint32_t layer_stride);
 

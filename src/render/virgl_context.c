@@ -157,6 +157,7 @@ int vtr_virgl_submit(struct vtr_virgl *virgl, struct vtr_render_call *call)
 	if (stream.creates > MAX_SUBS - context->subs || stream.creates > MAX_ALL_SUBS - virgl->n_subs ||
 	    vtr_virgl_gl_reserve(&virgl->gl, stream.creates) < 0)
 		return -ENOMEM;
+	context->shaders = stream.shaders;
 	/* it does not write to the stream: its prototype just has no const */
 	code = vtr_virgl_code(virgl_renderer_submit_cmd((void *)call->data, (int)context->id, (int)words));
 	count_subs(virgl, context, &stream);

@@ -8,6 +8,7 @@
  *   guest's is used;
  * - formats that its tables do not have, where it does not look;
  * - questions whose answer goes to a resource without guest memory, or with too little;
+ * - shaders that are not complete (virgl_shader.c);
  * - more GL contexts than can be made: the commands that make them (sub-contexts) are counted;
  * - textures for blobs without end: what is made and not yet a blob is counted, and checked as RESOURCE_CREATE_3D is.
  */
@@ -16,14 +17,19 @@
 #include "render/virgl.h"
 
 enum {
+	CCMD_CREATE_OBJECT = 1,
 	CCMD_RESOURCE_INLINE_WRITE = 9,
 	CCMD_CREATE_SUB_CTX = 29,
 	CCMD_DESTROY_SUB_CTX = 30,
+	CCMD_BIND_SHADER = 31,
 	CCMD_SET_SHADER_IMAGES = 35,
 	CCMD_TRANSFER3D = 43,
 	CCMD_COPY_TRANSFER3D = 45,
 	CCMD_PIPE_RESOURCE_CREATE = 48,
 	CCMD_GET_MEMORY_INFO = 50,
+	CCMD_LINK_SHADER = 52,
+
+	OBJECT_SHADER = 4,
 
 	MEMORY_INFO_SIZE = 64, // more than what GET_MEMORY_INFO writes
 
@@ -104,6 +110,14 @@ static int check_command(struct vtr_virgl *virgl, struct vtr_virgl_context *cont
 	bool fits = true;
 
 	switch (command) {
+	case CCMD_CREATE_OBJECT: /* of which kind is in the header */
+		return (words[-1] >> 8 & 0xff) == OBJECT_SHADER ? vtr_virgl_shader_create(&stream->shaders, words, length) : 0;
+	case CCMD_BIND_SHADER:
+		fits = vtr_virgl_shaders_complete(&stream->shaders, words, length ? 1 : 0);
+		break;
+	case CCMD_LINK_SHADER:
+		fits = vtr_virgl_shaders_complete(&stream->shaders, words, length);
+		break;
 	case CCMD_CREATE_SUB_CTX:
 		stream->creates++;
 		break;
@@ -136,7 +150,7 @@ int vtr_virgl_stream_check(struct vtr_virgl *virgl, struct vtr_virgl_context *co
 {
 	size_t at = 0;
 
-	*stream = (struct vtr_virgl_stream){ 0 };
+	*stream = (struct vtr_virgl_stream){ .shaders = context->shaders };
 	while (at < count) {
 		uint32_t command = words[at] & 0xff, length = words[at] >> 16;
 		int code;

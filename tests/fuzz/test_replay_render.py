@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
 
-SEEDS = 12
+SEEDS = 6
 SECONDS = 600
 
 
