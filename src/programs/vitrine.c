@@ -133,7 +133,7 @@ static int start_renderer(struct vitrine *vitrine, const struct options *options
 	struct vtr_renderer_options renderer = {
 		.render_node = options->render_node,
 		.isolate = options->isolate,
-		.max_hostmem = options->max_hostmem,
+		.max_hostmem = options->max_hostmem ? options->max_hostmem : VTR_DEFAULT_MAX_HOSTMEM,
 	};
 
 	if (!options->virgl)
