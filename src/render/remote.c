@@ -17,9 +17,10 @@
  * only fences are out, it is taken for dead.
  *
  * Loss, for whatever reason: the process is killed, calls in progress are done with -ENODEV, fences are forgotten, the listener is
- * told once. A CTX_CREATE or CREATE_3D starts the next process, not before a second has passed, then two, four, up to a minute, as
- * long as processes do not live longer than that. It has to offer the same capsets, because the guest has read them. Calls wait
- * while it starts. Only the first process is waited for, when the renderer is made.
+ * told once. A CTX_CREATE or CREATE_3D starts the next process: at once when the last one lived for ten seconds, because a guest
+ * does not ask a second time; else not before a second has passed, then two, four, up to a minute. It has to offer the same
+ * capsets, because the guest has read them. Calls wait while it starts. Only the first process is waited for, when the renderer is
+ * made.
  *
  *   remote_child.c, _program.c   the process
  *   remote_start.c               from nothing to a process that answers, and back
@@ -42,6 +43,7 @@ const struct vtr_remote_settings vtr_remote_settings = {
 	.answer_ns = UINT64_C(10000000000),
 	.wait_ns = UINT64_C(4000000000), /* VMMs wait 5 s for the answer that may wait for this */
 	.fence_ns = UINT64_C(30000000000),
+	.young_ns = UINT64_C(10000000000),
 	.backoff_ns = UINT64_C(1000000000),
 	.max_backoff_ns = UINT64_C(60000000000),
 };
@@ -129,12 +131,12 @@ void vtr_remote_answered(struct vtr_remote *remote, int code)
 /* The next process may be started when this has passed; one that has lived long enough is not held against its successor. */
 static uint64_t back_off(struct vtr_remote *remote, uint64_t now)
 {
-	uint64_t pause = remote->backoff_ns;
+	const struct vtr_remote_settings *settings = &remote->settings;
+	const bool young = now - remote->started_ns <= settings->young_ns;
+	const uint64_t pause = !young ? 0 : remote->backoff_ns ? remote->backoff_ns : settings->backoff_ns;
 
-	if (!pause || now - remote->started_ns > remote->settings.max_backoff_ns)
-		pause = remote->settings.backoff_ns;
 	remote->not_before = now + pause;
-	remote->backoff_ns = pause * 2 < remote->settings.max_backoff_ns ? pause * 2 : remote->settings.max_backoff_ns;
+	remote->backoff_ns = pause * 2 < settings->max_backoff_ns ? pause * 2 : settings->max_backoff_ns;
 	return pause;
 }
 
@@ -149,7 +151,7 @@ void vtr_remote_lose(struct vtr_remote *remote, const char *what)
 	vtr_error_set(&remote->why, VTR_ERROR_HOST, ENODEV, "the renderer process (pid %d) %s", pid, what);
 	const uint64_t pause = back_off(remote, vtr_now_ns());
 	if (remote->known) /* the listener says what that means */
-		vtr_log(VTR_LOG_INFO, "%s: the next 3D context gets another one, in %g s at the earliest", remote->why.text,
+		vtr_log(VTR_LOG_INFO, "%s: 3D contexts made in %g s or later get another one", remote->why.text,
 		        (double)pause / 1e9);
 	vtr_remote_stop(remote);
 	remote->sent = remote->queued;

@@ -18,8 +18,9 @@ struct vtr_remote_settings {
 	uint64_t answer_ns;      /* without an answer, while calls are in progress; until a new process has started */
 	uint64_t wait_ns;        /* of vtr_renderer_impl.wait */
 	uint64_t fence_ns;       /* without a sign, while fences are out */
-	uint64_t backoff_ns;     /* before the first new process */
-	uint64_t max_backoff_ns; /* doubled up to that; over when a process has lived for that long */
+	uint64_t young_ns;       /* one that dies younger makes its successor wait: */
+	uint64_t backoff_ns;     /* so long for the first time, */
+	uint64_t max_backoff_ns; /* doubled up to that, until one has grown older */
 	/* NULL: a process is started. Else: a connected stream socket with a process at its other end, or -errno. */
 	int (*connect)(void *data);
 	void *data;
