@@ -24,7 +24,8 @@ struct vtr_renderer_options {
 	 * resources, and nothing else; the next context gets a new process. */
 	bool isolate;
 	const char *program;  // may be NULL: vitrine-renderer where it is installed. The program of that process
-	uint64_t max_hostmem; /* bytes that the process may allocate, with isolate; 0: no limit */
+	uint64_t max_hostmem; /* bytes: what the guest is told that there is, and, with isolate, what the process may allocate; 0:
+	                         no limit */
 };
 
 /* False when the library was built without virglrenderer. */

@@ -128,16 +128,28 @@ static void add_capset(struct vtr_virgl *virgl, uint32_t id)
 	virgl->base.n_capsets += capset->max_size > 0;
 }
 
+/* What a guest may have is for us to say. Besides, where GL does not know, virglrenderer 0.10.4 gives away what is on its stack. */
+static void set_video_memory(const struct vtr_virgl *virgl, uint32_t id, uint8_t *capset, uint32_t size)
+{
+	const uint32_t mib = (uint32_t)(virgl->max_hostmem >> 20);
+
+	if (id == VIRTIO_GPU_CAPSET_VIRGL2 && size >= VTR_VIRGL2_VIDEO_MEMORY + sizeof(mib))
+		memcpy(capset + VTR_VIRGL2_VIDEO_MEMORY, &mib, sizeof(mib));
+}
+
 static void fill_capset(struct vtr_renderer *renderer, uint32_t id, uint32_t version, void *data, uint32_t size)
 {
+	struct vtr_virgl *virgl = vtr_virgl_from_base(renderer);
+
 	for (uint32_t i = 0; i < renderer->n_capsets; i++) {
 		const struct vtr_capset *capset = &renderer->capsets[i];
 		void *whole = capset->id == id ? calloc(1, capset->max_size) : NULL;
 
 		if (!whole)
 			continue;
-		if (vtr_virgl_check(vtr_virgl_from_base(renderer)))
+		if (vtr_virgl_check(virgl))
 			virgl_renderer_fill_caps(id, version, whole);
+		set_video_memory(virgl, id, whole, capset->max_size);
 		memcpy(data, whole, size < capset->max_size ? size : capset->max_size);
 		free(whole);
 	}
@@ -248,6 +260,7 @@ struct vtr_renderer *vtr_virgl_create(struct vtr_loop *loop, const struct vtr_re
 	}
 	virgl->base.impl = &impl;
 	virgl->loop = loop;
+	virgl->max_hostmem = options->max_hostmem < VTR_MAX_BLOB_SIZE ? options->max_hostmem : VTR_MAX_BLOB_SIZE;
 	virgl->fences_end = &virgl->fences;
 	if (vtr_virgl_gl_init(&virgl->gl, options, error) < 0 || begin(virgl, error) < 0) {
 		destroy(&virgl->base);

@@ -93,6 +93,7 @@ struct vtr_virgl_resource {
 
 enum {
 	VTR_VIRGL_BUCKETS = 1024,
+	VTR_VIRGL2_VIDEO_MEMORY = 692, /* where the capset VIRGL2 has the size of the video memory, 32 bits, MiB */
 
 	/* Gallium's targets, as RESOURCE_CREATE_3D has them */
 	VTR_PIPE_BUFFER = 0,
@@ -159,6 +160,7 @@ enum vtr_virgl_loss {
 struct vtr_virgl {
 	struct vtr_renderer base;
 	struct vtr_loop *loop;
+	uint64_t max_hostmem;                      /* bytes */
 	struct virgl_renderer_callbacks callbacks; // virglrenderer refers to it
 	struct vtr_virgl_gl gl;
 	bool begun;               // virgl_renderer_init()

@@ -37,6 +37,19 @@ static void test_capsets(void)
 	virgl_fixture_finish(&fixture);
 }
 
+/* A guest is told of what it may have, and not what virglrenderer takes for the size of a memory that it does not know. */
+static void test_video_memory(void)
+{
+	const struct vtr_renderer_options options = { .max_hostmem = UINT64_C(512) << 20 };
+	struct virgl_fixture fixture;
+	uint32_t caps[1024];
+
+	virgl_fixture_init_with(&fixture, &options);
+	fixture.renderer->impl->fill_capset(fixture.renderer, 2, 2, caps, sizeof(caps));
+	g_assert_cmpuint(caps[173], ==, 512);
+	virgl_fixture_finish(&fixture);
+}
+
 static void test_one(void)
 {
 	struct virgl_fixture fixture;
@@ -209,6 +222,7 @@ int main(int argc, char **argv)
 
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/virgl/capsets", test_capsets);
+	g_test_add_func("/unit/virgl/video-memory", test_video_memory);
 	g_test_add_func("/unit/virgl/one", test_one);
 	g_test_add_func("/unit/virgl/clear", test_clear);
 	for (size_t i = 0; i < G_N_ELEMENTS(reads); i++) {
