@@ -7,7 +7,7 @@
 #   gcc     all suites, the guests in virtual machines and `meson install` among them
 #   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: all suites but meson install and the slowest virtual machines
 #   tsan    clang with ThreadSanitizer: the tests where threads meet
-#   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (40)
+#   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (30)
 # Before the last line a table says what took how long.
 # docs/testing.md has more.
 set -eu
@@ -82,7 +82,7 @@ compile tsan $sanitize -Db_sanitize=thread
 run_suites tsan --suite unit --suite protocol --suite check --suite ui
 
 # shellcheck disable=SC2086
-targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-40}"
+targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-30}"
 run_suites fuzz --suite fuzz --num-processes "$(nproc)"
 
 begin "all done"
