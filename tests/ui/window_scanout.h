@@ -35,6 +35,7 @@ struct scanout {
 	void *idle_data;
 
 	unsigned needed, import_failed, done, dropped;
+	uint64_t presented, shown; /* the last frame that was, by sequence */
 	bool answered[4096]; /* by sequence: frames that wait are dropped before those on the screen are done */
 	struct vtr_error error;
 };
@@ -152,6 +153,7 @@ static inline void scanout_present(struct scanout *scanout, const pixman_region3
 		frame->path = VTR_PATH_MAPPED;
 		scanout_attach_pixels(scanout, frame);
 	}
+	scanout->presented = frame->sequence;
 	vtr_output_submit(scanout->output, frame);
 }
 
@@ -187,6 +189,8 @@ static inline void scanout_handle(struct scanout *scanout, const struct vtr_even
 		scanout->answered[event->sequence] = true;
 		scanout->done++;
 		scanout->dropped += event->dropped;
+		if (!event->dropped)
+			scanout->shown = MAX(scanout->shown, event->sequence);
 		break;
 	case VTR_EVENT_MODE_CHANGED:
 	case VTR_EVENT_ANSWERED:
@@ -226,16 +230,13 @@ static inline void scanout_settle(struct scanout *scanout)
 	}
 }
 
-/* Presents the whole picture and waits until it was shown, one way or another. */
+/* Presents the whole picture and waits until it was shown, one way or another. Frames before it may still be under way. */
 static inline void scanout_show(struct scanout *scanout)
 {
-	unsigned shown = scanout->done - scanout->dropped, now = shown;
-
 	scanout_present_all(scanout);
-	while (now <= shown) {
+	uint64_t wanted = scanout->presented;
+	while (scanout->shown < wanted)
 		scanout_run_until(scanout, &scanout->done, scanout->done + 1);
-		now = scanout->done - scanout->dropped;
-	}
 }
 
 static inline void scanout_init(struct scanout *scanout, struct vtr_display *display, uint32_t width, uint32_t height)
