@@ -13,7 +13,6 @@ The device runs in a temporary directory with a control socket, so that pictures
 """
 import argparse
 import contextlib
-import os
 import pathlib
 import subprocess
 import sys
@@ -23,8 +22,6 @@ import threading
 import vfio_device
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "ui"))
-from desktop import sanitizer_options  # pylint: disable=wrong-import-position
 from device import END_SECONDS, Device  # pylint: disable=wrong-import-position
 
 SUITE_SECONDS = 600
@@ -82,7 +79,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="vitrine-check-") as name:
         device = Device(arguments.vitrine, pathlib.Path(name), *([] if arguments.path == "auto" else ["--path", arguments.path]),
                         *(["--3d", arguments.three_d] if arguments.three_d else []), transport=transport(arguments),
-                        env={**os.environ, **sanitizer_options()} if arguments.three_d else None, **({"display": CONSOLE} if arguments.display_socket else {}))
+                        **({"display": CONSOLE} if arguments.display_socket else {}))
         count, finished = 0, False
         with contextlib.closing(device), contextlib.ExitStack() as stack:
             assigned = vfio_device.Process(name, "--bar", arguments.assign) if arguments.assign else None
