@@ -198,20 +198,27 @@ static inline void scanout_handle(struct scanout *scanout, const struct vtr_even
 	}
 }
 
+/* Handles the events that there are, after timeout_ms at most. */
+static inline void scanout_step(struct scanout *scanout, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = vtr_outputs_event_fd(scanout->outputs), .events = POLLIN };
+	struct vtr_event event;
+
+	poll(&poll_fd, 1, timeout_ms);
+	if (scanout->idle)
+		scanout->idle(scanout->idle_data);
+	while (vtr_outputs_next_event(scanout->outputs, &event))
+		scanout_handle(scanout, &event);
+}
+
 /* Handles events until *counter is at least value; fails after a minute. */
 static inline void scanout_run_until(struct scanout *scanout, const unsigned *counter, unsigned value)
 {
-	struct pollfd poll_fd = { .fd = vtr_outputs_event_fd(scanout->outputs), .events = POLLIN };
 	uint64_t end = vtr_now_ns() + UINT64_C(60000000000);
-	struct vtr_event event;
 
 	while (*counter < value) {
 		g_assert_cmpuint(vtr_now_ns(), <, end);
-		poll(&poll_fd, 1, scanout->idle ? 2 : 50);
-		if (scanout->idle)
-			scanout->idle(scanout->idle_data);
-		while (vtr_outputs_next_event(scanout->outputs, &event))
-			scanout_handle(scanout, &event);
+		scanout_step(scanout, scanout->idle ? 2 : 50);
 	}
 }
 
