@@ -9,6 +9,12 @@ END_SECONDS = 20
 HEADLESS = ("--display", "headless", "--output", "1280x800", "--output", "1024x768,name=second")
 
 
+def listens(path):
+    """Whether somebody accepts connections there: a socket has its path a moment before."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as sockets:
+        return any(fields[3] == "00010000" and fields[7:] == [str(path)] for fields in (line.rstrip("\n").split(None, 7) for line in sockets))
+
+
 class Device:
     """A running vitrine. display: what replaces the two headless outputs; env: its environment; transport: or vhost-user."""
 
@@ -22,10 +28,10 @@ class Device:
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env)
 
     def wait_ready(self):
-        """True when both sockets are there."""
+        """True when it serves both sockets."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
-            if self.socket.exists() and self.control.exists():
+            if listens(self.socket) and listens(self.control):
                 return True
             time.sleep(0.02)
         return False

@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import time
 
+from device import listens
+
 START_SECONDS = 30
 
 
@@ -44,7 +46,7 @@ class BackEnd:
             self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=_software_gl(tree))
         deadline = time.monotonic() + START_SECONDS
-        while not self.socket.exists():
+        while not listens(self.socket):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.close()
                 raise RuntimeError("vhost-user-gpu did not start: " + self.log_path.read_text(encoding="utf-8", errors="replace"))

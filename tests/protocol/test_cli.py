@@ -24,6 +24,9 @@ import tap
 from vfio_user import Client
 from vhost_user import FrontEnd
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from device import listens  # noqa: E402  pylint: disable=wrong-import-position
+
 PROGRAM = sys.argv.pop(1)
 VIRGL = sys.argv.pop(1) == "3d"
 SECONDS = 20
@@ -325,7 +328,7 @@ class Serves(Case):
     def serve_vhost_user(self, *arguments, **options):
         """A vhost-user back-end on self.path."""
         process = self.start(*arguments, **options)
-        self.wait_for("it has its socket", lambda: process.poll() is not None or self.path.is_socket())
+        self.wait_for("it serves its socket", lambda: process.poll() is not None or listens(self.path))
         self.assertIsNone(process.poll())
         return process
 

@@ -16,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "vm"), str(ROOT)]
 import picture  # noqa: E402  pylint: disable=wrong-import-position
+from device import listens  # noqa: E402  pylint: disable=wrong-import-position
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
 from vfio_user import Memfd  # noqa: E402  pylint: disable=wrong-import-position
 from vhost_user_gpu import *  # noqa: E402,F403  pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
@@ -32,7 +33,7 @@ class Vitrine:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen([programs[0], "--vhost-user", self.socket, "--control", self.control, "--display", display],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=NO_DESKTOP)
-        wait_until(lambda: self.socket.exists() and self.control.exists(), "vitrine serves its sockets")
+        wait_until(lambda: listens(self.socket) and listens(self.control), "vitrine serves its sockets")
 
     def call(self, *arguments):
         return subprocess.run([self.ctl, "--control", self.control, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE,

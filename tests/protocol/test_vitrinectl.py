@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "vm")]
 import picture  # noqa: E402  pylint: disable=wrong-import-position
+from device import listens  # noqa: E402  pylint: disable=wrong-import-position
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
 from vfio_user import Client  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -97,7 +98,7 @@ class Device:
             [self.vitrine, "--vfio-user", self.socket, "--control", self.control, "--output", f"{WIDTH}x{HEIGHT}@100",
              "--output", "64x48,name=second", "--max-outputs", "3"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + PATIENCE
-        while not self.control.exists():
+        while not listens(self.control):
             expect(time.monotonic() < deadline and self.process.poll() is None, "vitrine did not start")
             time.sleep(0.02)
 

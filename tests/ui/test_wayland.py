@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "vm")]
 import desktop  # noqa: E402  pylint: disable=wrong-import-position
 import picture  # noqa: E402  pylint: disable=wrong-import-position
+from device import listens  # noqa: E402  pylint: disable=wrong-import-position
 from session import Session  # noqa: E402  pylint: disable=wrong-import-position
 from tap import Tap, expect  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -47,7 +48,7 @@ class Vitrine(contextlib.AbstractContextManager):
             self.process = subprocess.Popen([self.program, "--vfio-user", str(self.socket), "--control", str(self.control),
                                              "--display", "wayland", "--output", f"{WIDTH}x{HEIGHT}"],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        until(lambda: self.socket.exists() and self.control.exists() or self.process.poll() is not None, "vitrine starts")
+        until(lambda: listens(self.socket) and listens(self.control) or self.process.poll() is not None, "vitrine starts")
         expect(self.process.poll() is None, f"vitrine ended: {self.log()}")
 
     def __exit__(self, *_exception):
