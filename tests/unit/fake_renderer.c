@@ -231,7 +231,8 @@ static int export(struct fake_renderer *fake, struct vtr_render_call *call)
 
 	if (!resource)
 		return -ENOENT;
-	const uint64_t bytes = resource->size ? resource->size : (uint64_t)resource->width * resource->height * 4;
+	const struct vtr_buffer_layout plain = { .stride = resource->width * 4 }, *layout = fake->layout.stride ? &fake->layout : &plain;
+	const uint64_t bytes = resource->size ? resource->size : layout->offset + (uint64_t)layout->stride * resource->height;
 	int fd = fake->dmabufs ? filled_file(bytes, fake->pixel) : -1;
 	if (!fake->dmabufs)
 		vtr_error_set(&call->why, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "the test's renderer makes no dmabufs");
@@ -243,7 +244,7 @@ static int export(struct fake_renderer *fake, struct vtr_render_call *call)
 	} else {
 		call->exported = vtr_buffer_create(VTR_PATH_VIRGL, fd, 0, bytes);
 	}
-	vtr_buffer_set_layout(call->exported, &(struct vtr_buffer_layout){ .stride = resource->width * 4 });
+	vtr_buffer_set_layout(call->exported, layout);
 	return 0;
 }
 
@@ -334,6 +335,12 @@ void fake_renderer_answer(struct fake_renderer *fake, unsigned n)
 	}
 }
 
+void fake_renderer_answer_all(struct fake_renderer *fake)
+{
+	while (!g_queue_is_empty(fake->waiting))
+		fake_renderer_answer(fake, 1);
+}
+
 void fake_renderer_pass_fence(struct fake_renderer *fake, unsigned index)
 {
 	g_assert_cmpuint(index, <, fake->fences->len);
@@ -361,6 +368,15 @@ unsigned fake_renderer_count(const struct fake_renderer *fake, enum vtr_render_o
 
 	for (guint i = 0; i < fake->calls->len; i++)
 		count += g_array_index(fake->calls, struct fake_call, i).args.op == op;
+	return count;
+}
+
+unsigned fake_renderer_asked(const struct fake_renderer *fake, enum vtr_render_op op)
+{
+	unsigned count = fake_renderer_count(fake, op);
+
+	for (const GList *each = fake->waiting->head; each; each = each->next)
+		count += ((const struct vtr_render_call *)each->data)->args.op == op;
 	return count;
 }
 
@@ -398,7 +414,7 @@ static int fake_call(struct vtr_renderer *renderer, struct vtr_render_call *call
 {
 	struct fake_renderer *fake = fake_renderer_from(renderer);
 
-	if (!fake->later)
+	if (!fake->later || fake->at_once & 1u << call->args.op)
 		return carry_out(fake, call);
 	g_queue_push_tail(fake->waiting, call);
 	return -EINPROGRESS;

@@ -25,12 +25,14 @@ struct fake_renderer {
 	struct vtr_renderer base;
 
 	/* ---- what the test says ---- */
-	bool later;               /* calls are in progress until fake_renderer_answer() */
+	bool later;               /* calls are in progress until fake_renderer_answer(), */
+	uint32_t at_once;         /* but for these kinds, bits of 1 << op */
 	bool hold_fences;         /* until fake_renderer_pass_fence(); else they are done at once, from inside the call */
 	int fail[VTR_RENDER_OPS]; /* the code that such calls end with; 0: what is right */
 	uint32_t pixel;           /* what READ and TRANSFER_FROM_HOST give */
 	bool dmabufs;             /* EXPORT gives one (a memfd of 4 bytes a pixel, all of them `pixel`), */
-	bool textures;            /* or a texture, whose pointers are not NULL and no more */
+	bool textures;            /* or a texture, whose pointers are the fake_renderer and no more; or both */
+	struct vtr_buffer_layout layout; /* of what EXPORT gives; stride 0: rows one after the other */
 
 	/* ---- what it saw ---- */
 	GArray *calls;            /* struct fake_call, carried out */
@@ -50,13 +52,17 @@ static inline struct fake_renderer *fake_renderer_from(struct vtr_renderer *rend
 
 /* Carries out the oldest n calls that are in progress. */
 void fake_renderer_answer(struct fake_renderer *fake, unsigned n);
+/* ... and all, with those that are called for meanwhile. */
+void fake_renderer_answer_all(struct fake_renderer *fake);
 /* The fence with that place among those held (0: the oldest) is passed. */
 void fake_renderer_pass_fence(struct fake_renderer *fake, unsigned index);
 /* Everything is gone; calls in progress end with -ENODEV. The next CTX_CREATE finds another renderer. */
 void fake_renderer_lose(struct fake_renderer *fake);
 
-/* How many calls of that kind were carried out, and the last of them (the test fails without one). */
+/* How many calls of that kind were carried out; and how many there were, with those in progress. */
 unsigned fake_renderer_count(const struct fake_renderer *fake, enum vtr_render_op op);
+unsigned fake_renderer_asked(const struct fake_renderer *fake, enum vtr_render_op op);
+/* The last one that was carried out (the test fails without one). */
 const struct fake_call *fake_renderer_last(const struct fake_renderer *fake, enum vtr_render_op op);
 /* Forgets the record. */
 void fake_renderer_clear(struct fake_renderer *fake);

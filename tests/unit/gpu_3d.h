@@ -63,8 +63,8 @@ static inline struct virtio_gpu_ctx_resource gpu_3d_ctx_resource(uint32_t type, 
 	return (struct virtio_gpu_ctx_resource){ .hdr = { .type = type, .ctx_id = context }, .resource_id = resource };
 }
 
-/* A texture of the small picture's size. */
-static inline struct virtio_gpu_resource_create_3d gpu_3d_create_3d(uint32_t id)
+/* A texture. flags: VIRTIO_GPU_RESOURCE_FLAG_* */
+static inline struct virtio_gpu_resource_create_3d gpu_3d_create_sized(uint32_t id, uint32_t width, uint32_t height, uint32_t flags)
 {
 	return (struct virtio_gpu_resource_create_3d){
 		.hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
@@ -72,11 +72,18 @@ static inline struct virtio_gpu_resource_create_3d gpu_3d_create_3d(uint32_t id)
 		.target = PIPE_TEXTURE_2D,
 		.format = VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM,
 		.bind = PIPE_BIND_RENDER_TARGET,
-		.width = GPU_WIDTH,
-		.height = GPU_HEIGHT,
+		.width = width,
+		.height = height,
 		.depth = 1,
 		.array_size = 1,
+		.flags = flags,
 	};
+}
+
+/* ... of the small picture's size. */
+static inline struct virtio_gpu_resource_create_3d gpu_3d_create_3d(uint32_t id)
+{
+	return gpu_3d_create_sized(id, GPU_WIDTH, GPU_HEIGHT, 0);
 }
 
 struct gpu_3d_attach {

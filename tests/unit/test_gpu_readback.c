@@ -1,34 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a renderer drew, on its way to a display: shared or read back, and what is asked of the renderer for that.
+ * What a renderer drew, on its way to a display: shared or read back, and what is asked of the renderer for that. It answers at once,
+ * or, as one in another process does, when the test says so.
  */
-#include "gpu_painter.h"
+#include "gpu_3d.h"
 
-struct bench {
-	struct painter painter;
-	struct gpu_machine machine;
-};
-
+/* Pixels are of one byte, and here that byte says when the picture was read. */
 enum { COLOR = 0x31 };
 
-static const uint64_t features_3d = gpu_features | 1u << VIRTIO_GPU_F_VIRGL;
-
-static void start_forced(struct bench *bench, unsigned outputs, enum vtr_output_demand demand, enum vtr_path forced)
+static void paint(struct gpu_3d *bench, uint8_t color)
 {
-	struct vtr_gpu_options options = { .renderer = &bench->painter.base, .force_path = forced, .max_hostmem = 1 << 20 };
-
-	painter_init(&bench->painter);
-	bench->painter.color = COLOR;
-	gpu_machine_create(&bench->machine, &options, outputs, demand);
-	gpu_machine_start(&bench->machine, features_3d);
+	bench->fake->pixel = color * 0x01010101u;
 }
 
-static void start(struct bench *bench, enum vtr_output_demand demand)
+static void start_forced(struct gpu_3d *bench, unsigned outputs, enum vtr_output_demand demand, enum vtr_path forced)
+{
+	bench->fake = fake_renderer_create();
+	bench->fake->textures = true;
+	bench->fake->at_once = ~(1u << VTR_RENDER_READ | 1u << VTR_RENDER_EXPORT);
+	paint(bench, COLOR);
+
+	struct vtr_gpu_options options = { .renderer = &bench->fake->base, .force_path = forced, .max_hostmem = 1 << 20 };
+	gpu_machine_create(&bench->machine, &options, outputs, demand);
+	gpu_machine_start(&bench->machine, gpu_3d_features);
+}
+
+static void start(struct gpu_3d *bench, enum vtr_output_demand demand)
 {
 	start_forced(bench, 1, demand, VTR_PATH_NONE);
 }
 
-static void finish(struct bench *bench)
+static void finish(struct gpu_3d *bench)
 {
 	struct vtr_resource_table *resources = &bench->machine.gpu->resources;
 
@@ -37,17 +39,16 @@ static void finish(struct bench *bench)
 	g_assert_cmpuint(resources->images, ==, 0);
 	g_assert_cmpuint(resources->buffers, ==, 0);
 	g_assert_null(bench->machine.gpu->readings);
-	gpu_machine_destroy(&bench->machine);
-	g_assert_null(bench->painter.waiting);
+	gpu_3d_destroy(bench);
 }
 
 /* Pixel 0 of the last picture that the display got, as a byte. */
-static uint32_t shown(struct bench *bench)
+static uint32_t shown(struct gpu_3d *bench)
 {
 	return atomic_load(&bench->machine.display.pixel[0]) & 0xff;
 }
 
-static void flush_rect(struct bench *bench, uint32_t id, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
+static void flush_rect(struct gpu_3d *bench, uint32_t id, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
 {
 	struct virtio_gpu_resource_flush flush = gpu_flush(id, 1);
 
@@ -55,9 +56,25 @@ static void flush_rect(struct bench *bench, uint32_t id, uint32_t x, uint32_t y,
 	GPU_ASSERT_OK(&bench->machine, flush);
 }
 
-static unsigned reads(const struct bench *bench)
+static unsigned reads(const struct gpu_3d *bench)
 {
-	return bench->painter.calls[VTR_RENDER_READ];
+	return fake_renderer_asked(bench->fake, VTR_RENDER_READ);
+}
+
+/* What the last one read. */
+static const struct vtr_render_args *last_read(const struct gpu_3d *bench)
+{
+	return &fake_renderer_last(bench->fake, VTR_RENDER_READ)->args;
+}
+
+/* A resource of the renderer's, on scanout 0. */
+static void show(struct gpu_3d *bench, uint32_t id, uint32_t flags)
+{
+	struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(id, GPU_WIDTH, GPU_HEIGHT, flags);
+	struct virtio_gpu_set_scanout set = gpu_3d_set_scanout(0, id);
+
+	GPU_ASSERT_OK(&bench->machine, create);
+	GPU_ASSERT_OK(&bench->machine, set);
 }
 
 /* ---- which way ---- */
@@ -92,9 +109,10 @@ static const struct way_row {
 	{ "dmabuf-flipped-part", DMABUF | IMPORTS | PART | FLAG, 0, VTR_PATH_VIRGL, 64 + (GPU_HEIGHT - 12) * 512 + 32, NULL },
 	{ "dmabuf-tiled", DMABUF | IMPORTS | TILED, 0, VTR_PATH_VIRGL, 64, NULL },
 	{ "dmabuf-tiled-part", DMABUF | IMPORTS | TILED | PART, 0, VTR_PATH_READBACK, 0, "a part of what was drawn" },
-	{ "another-display", TEXTURE, 0, VTR_PATH_READBACK, 0, "no such textures; the painter exports no dmabufs" },
+	{ "another-display", TEXTURE, 0, VTR_PATH_READBACK, 0, "no such textures; the test's renderer makes no dmabufs" },
 	{ "no-import", TEXTURE | DMABUF, 0, VTR_PATH_READBACK, 0, "no such textures; no dmabufs" },
-	{ "nothing-shared", 0, 0, VTR_PATH_READBACK, 0, "shares no textures; the painter exports no dmabufs" },
+	{ "no-import-alone", DMABUF, 0, VTR_PATH_READBACK, 0, "shares no textures; no dmabufs" },
+	{ "nothing-shared", 0, 0, VTR_PATH_READBACK, 0, "the test's renderer makes no dmabufs" },
 	{ "upright", TEXTURE | TAKES | UPRIGHT, 0, VTR_PATH_VIRGL, 0, NULL },
 	{ "upright-flipped", TEXTURE | TAKES | UPRIGHT | FLAG, 0, VTR_PATH_READBACK, 0, "upside down" },
 	{ "pixels-wanted", TEXTURE | TAKES | LOOKED_AT, 0, VTR_PATH_VIRGL, 0, NULL },
@@ -106,7 +124,7 @@ static const struct way_row {
 	{ "forced-udmabuf", TEXTURE | TAKES, VTR_PATH_UDMABUF, VTR_PATH_NONE, 0, "a renderer draws the picture" },
 };
 
-static void expect_buffer(struct bench *bench, const struct way_row *row)
+static void expect_buffer(struct gpu_3d *bench, const struct way_row *row)
 {
 	const struct vtr_frame *frame = &bench->machine.display.last;
 	bool part = row->flags & PART, texture = row->flags & TAKES;
@@ -137,16 +155,17 @@ static void expect_reason(const struct vtr_scanout_status *status, const char *r
 static void test_way(const void *data)
 {
 	const struct way_row *row = data;
-	struct virtio_gpu_set_scanout set = gpu_set_scanout(0, 1);
+	struct virtio_gpu_set_scanout set = gpu_3d_set_scanout(0, 1);
 	struct virtio_gpu_resource_create_3d create =
-		gpu_create_3d(1, GPU_WIDTH, GPU_HEIGHT, row->flags & FLAG ? VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP : 0);
-	struct bench bench;
+		gpu_3d_create_sized(1, GPU_WIDTH, GPU_HEIGHT, row->flags & FLAG ? VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP : 0);
+	struct gpu_3d bench;
 
 	start_forced(&bench, 1, row->flags & LOOKED_AT ? VTR_DEMAND_PIXELS : VTR_DEMAND_DMABUF, row->forced);
-	bench.painter.no_texture = !(row->flags & TEXTURE);
-	bench.painter.modifier = row->flags & DMABUF ? (row->flags & TILED ? 3 : 0) : -1;
+	bench.fake->textures = row->flags & TEXTURE;
+	bench.fake->dmabufs = row->flags & DMABUF;
+	bench.fake->layout = (struct vtr_buffer_layout){ .stride = 512, .offset = 64, .modifier = row->flags & TILED ? 3 : 0 };
 	bench.machine.display.impl.flips = !(row->flags & UPRIGHT);
-	atomic_store(&bench.machine.display.egl_display, row->flags & TAKES ? &painter_screen : NULL);
+	atomic_store(&bench.machine.display.egl_display, row->flags & TAKES ? bench.fake : NULL);
 	atomic_store(&bench.machine.display.no_dmabuf, !(row->flags & IMPORTS));
 	GPU_ASSERT_OK(&bench.machine, create);
 	if (row->flags & PART)
@@ -160,12 +179,12 @@ static void test_way(const void *data)
 	g_assert_cmpstr(vtr_path_name(status.path), ==, vtr_path_name(row->path));
 	expect_reason(&status, row->reason);
 	g_assert_cmpuint(reads(&bench), ==, copied ? 2 : 0);
-	g_assert_cmpuint(shown(&bench), ==, copied ? COLOR : 0);
-	g_assert_cmpuint(bench.painter.calls[VTR_RENDER_EXPORT], <=, 1);
+	bool dmabuf = row->path == VTR_PATH_VIRGL && row->flags & DMABUF; /* the test's display looks into it */
+	g_assert_cmpuint(shown(&bench), ==, copied || dmabuf ? COLOR : 0);
+	g_assert_cmpuint(fake_renderer_asked(bench.fake, VTR_RENDER_EXPORT), <=, 1);
 	if (row->path == VTR_PATH_VIRGL && !copied)
 		expect_buffer(&bench, row);
 	finish(&bench);
-	g_assert_cmpuint(bench.painter.released, ==, bench.painter.calls[VTR_RENDER_EXPORT]);
 }
 
 /* Memory of the guest's does not go up these rungs, nor are they missed there. */
@@ -173,7 +192,7 @@ static void test_blob_of_the_guest(const void *data)
 {
 	enum vtr_path forced = (enum vtr_path)GPOINTER_TO_INT(data);
 	struct vtr_scanout_status status;
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start_forced(&bench, 1, VTR_DEMAND_PIXELS, forced);
 	gpu_machine_paint(&bench.machine, 0, COLOR);
@@ -192,10 +211,10 @@ static void test_blob_of_the_guest(const void *data)
 /* While nobody looks nothing is read, and what is new is collected; then all of it is read at once. */
 static void test_nobody_looks(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	for (unsigned i = 0; i < 5; i++)
 		gpu_machine_flush(&bench.machine, 1);
 	g_assert_cmpuint(reads(&bench), ==, 0);
@@ -204,25 +223,25 @@ static void test_nobody_looks(void)
 	gpu_machine_flush(&bench.machine, 1); /* the display looks at what follows */
 	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
 	g_assert_cmpuint(reads(&bench), ==, 1);
-	g_assert_cmpuint(bench.painter.read.w, ==, GPU_WIDTH);
-	g_assert_cmpuint(bench.painter.read.h, ==, GPU_HEIGHT);
+	g_assert_cmpuint(last_read(&bench)->read.width, ==, GPU_WIDTH);
+	g_assert_cmpuint(last_read(&bench)->read.height, ==, GPU_HEIGHT);
 	finish(&bench);
 }
 
 /* Only what was flushed is read, and not what no output shows. */
 static void test_damage(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_PIXELS);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
-	bench.painter.color = 0x77;
+	paint(&bench, 0x77);
 	flush_rect(&bench, 1, 3, 5, 10, 4);
-	g_assert_cmpuint(bench.painter.read.x, ==, 3);
-	g_assert_cmpuint(bench.painter.read.y, ==, 5);
-	g_assert_cmpuint(bench.painter.read.w, ==, 10);
-	g_assert_cmpuint(bench.painter.read.h, ==, 4);
+	g_assert_cmpuint(last_read(&bench)->read.x, ==, 3);
+	g_assert_cmpuint(last_read(&bench)->read.y, ==, 5);
+	g_assert_cmpuint(last_read(&bench)->read.width, ==, 10);
+	g_assert_cmpuint(last_read(&bench)->read.height, ==, 4);
 	g_assert_cmpuint(shown(&bench), ==, COLOR); /* pixel 0 */
 	flush_rect(&bench, 1, 0, 0, 1, 1);
 	g_assert_cmpuint(shown(&bench), ==, 0x77);
@@ -236,32 +255,32 @@ static void test_damage(void)
 static void test_held(void)
 {
 	struct virtio_gpu_resource_flush flush = gpu_flush(1, 7);
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_PIXELS);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
-	bench.painter.slow = bench.painter.later = true;
+	show(&bench, 1, 0);
+	bench.fake->hold_fences = bench.fake->later = true;
 	gpu_machine_post(&bench.machine, 0, &flush, sizeof(flush), sizeof(flush.hdr));
 	g_assert_cmpuint(gpu_machine_run(&bench.machine, 1, 20), ==, 0);
 	g_assert_cmpuint(reads(&bench), ==, 0);
-	painter_draw(&bench.painter);
+	fake_renderer_pass_fence(bench.fake, 0);
 	/* not read before it is known how the picture goes: the renderer is asked to share it, and that is presented later */
-	g_assert_cmpuint(bench.painter.calls[VTR_RENDER_EXPORT], ==, 1);
+	g_assert_cmpuint(fake_renderer_asked(bench.fake, VTR_RENDER_EXPORT), ==, 1);
 	g_assert_cmpuint(gpu_machine_run(&bench.machine, 1, 2000), ==, 1);
 	g_assert_cmpuint(reads(&bench), ==, 0);
-	painter_answer(&bench.painter);
+	fake_renderer_answer_all(bench.fake);
 	GPU_WAIT(&bench.machine, reads(&bench) == 1);
-	painter_answer(&bench.painter);
+	fake_renderer_answer_all(bench.fake);
 	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
 
-	bench.painter.color = 0x42;
+	paint(&bench, 0x42);
 	gpu_machine_post(&bench.machine, 0, &flush, sizeof(flush), sizeof(flush.hdr));
 	g_assert_cmpuint(gpu_machine_run(&bench.machine, 1, 20), ==, 0);
-	painter_draw(&bench.painter);
+	fake_renderer_pass_fence(bench.fake, 0);
 	g_assert_cmpuint(gpu_machine_run(&bench.machine, 1, 20), ==, 0);
 	g_assert_cmpuint(reads(&bench), ==, 2);
 	g_assert_cmpuint(shown(&bench), ==, COLOR);
-	painter_answer(&bench.painter);
+	fake_renderer_answer_all(bench.fake);
 	g_assert_cmpuint(gpu_machine_run(&bench.machine, 1, 2000), ==, 1);
 	g_assert_cmpuint(shown(&bench), ==, 0x42);
 	finish(&bench);
@@ -270,12 +289,12 @@ static void test_held(void)
 /* A display that comes while a renderer takes its time: nobody waits, and it gets its picture. */
 static void test_display_comes(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
-	bench.painter.later = true;
+	bench.fake->later = true;
 	vtr_output_set_demand(vtr_outputs_get(bench.machine.outputs, 0), VTR_DEMAND_PIXELS);
 	atomic_store(&bench.machine.display.demand, VTR_DEMAND_PIXELS);
 	GPU_WAIT(&bench.machine, reads(&bench) == 1);
@@ -283,10 +302,10 @@ static void test_display_comes(void)
 	vtr_scanouts_present_later(bench.machine.gpu); /* something else presents meanwhile */
 	gpu_machine_settle(&bench.machine);
 	g_assert_cmpuint(shown(&bench), ==, 0);
-	painter_answer(&bench.painter);
+	fake_renderer_answer_all(bench.fake);
 	while (shown(&bench) != COLOR) {
 		gpu_machine_settle(&bench.machine);
-		painter_answer(&bench.painter);
+		fake_renderer_answer_all(bench.fake);
 	}
 	finish(&bench);
 }
@@ -295,32 +314,32 @@ static void test_display_comes(void)
 static void test_destroyed_while_read(void)
 {
 	const struct virtio_gpu_resource_unref unref = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .resource_id = 1 };
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
-	bench.painter.later = true;
+	bench.fake->later = true;
 	vtr_output_set_demand(vtr_outputs_get(bench.machine.outputs, 0), VTR_DEMAND_PIXELS);
 	GPU_WAIT(&bench.machine, reads(&bench) == 1);
 	GPU_ASSERT_OK(&bench.machine, unref);
-	gpu_machine_show_3d(&bench.machine, 1, 0); /* another one, of the same name */
-	painter_answer(&bench.painter);
+	show(&bench, 1, 0); /* another one, of the same name */
+	fake_renderer_answer_all(bench.fake);
 	gpu_machine_settle(&bench.machine);
 	g_assert_null(bench.machine.gpu->readings);
-	bench.painter.later = false;
+	bench.fake->later = false;
 	finish(&bench);
 }
 
 /* What the display could not import after all is read back within the same flush. */
 static void test_import_failed(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_DMABUF);
-	atomic_store(&bench.machine.display.egl_display, &painter_screen);
+	atomic_store(&bench.machine.display.egl_display, bench.fake);
 	atomic_store(&bench.machine.display.refuse, 1u << VTR_PATH_VIRGL);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	g_assert_cmpuint(atomic_load(&bench.machine.display.tried[VTR_PATH_VIRGL]), ==, 1);
 	g_assert_cmpuint(shown(&bench), ==, COLOR);
@@ -331,11 +350,11 @@ static void test_import_failed(void)
 static void test_unreadable(void)
 {
 	struct vtr_scanout_status status;
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_PIXELS);
-	bench.painter.codes[VTR_RENDER_READ] = -EOPNOTSUPP;
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	bench.fake->fail[VTR_RENDER_READ] = -EOPNOTSUPP;
+	show(&bench, 1, 0);
 	for (unsigned i = 0; i < 3; i++)
 		gpu_machine_flush(&bench.machine, 1);
 	status = gpu_machine_status(&bench.machine, 0);
@@ -349,11 +368,11 @@ static void test_unreadable(void)
 static void test_no_memory(void)
 {
 	struct vtr_scanout_status status;
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_PIXELS);
 	bench.machine.gpu->options.max_hostmem = 2 * GPU_BYTES - 1; /* as much as the renderer takes, and not quite a copy */
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	status = gpu_machine_status(&bench.machine, 0);
 	g_assert_cmpint(status.path, ==, VTR_PATH_NONE);
@@ -365,9 +384,9 @@ static void test_no_memory(void)
 /* Two outputs on halves of one resource; one on all of it. */
 static void test_heads(void)
 {
-	struct virtio_gpu_resource_create_3d create = gpu_create_3d(1, GPU_WIDTH, GPU_HEIGHT, 0);
-	struct virtio_gpu_set_scanout left = gpu_set_scanout(0, 1), right = gpu_set_scanout(1, 1);
-	struct bench bench;
+	struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(1, GPU_WIDTH, GPU_HEIGHT, 0);
+	struct virtio_gpu_set_scanout left = gpu_3d_set_scanout(0, 1), right = gpu_3d_set_scanout(1, 1);
+	struct gpu_3d bench;
 
 	start_forced(&bench, 2, VTR_DEMAND_PIXELS, VTR_PATH_NONE);
 	GPU_ASSERT_OK(&bench.machine, create);
@@ -376,27 +395,27 @@ static void test_heads(void)
 	GPU_ASSERT_OK(&bench.machine, right);
 	gpu_machine_flush(&bench.machine, 1);
 	g_assert_cmpuint(reads(&bench), ==, 1); /* for both */
-	g_assert_cmpuint(bench.painter.read.w, ==, GPU_WIDTH);
+	g_assert_cmpuint(last_read(&bench)->read.width, ==, GPU_WIDTH);
 	g_assert_cmpuint(shown(&bench), ==, COLOR);
 	g_assert_cmpuint(atomic_load(&bench.machine.display.last_pixel[1]) & 0xff, ==, COLOR);
-	bench.painter.color = 0x55;
+	paint(&bench, 0x55);
 	flush_rect(&bench, 1, GPU_WIDTH / 2 + 1, 0, 4, 4);
-	g_assert_cmpuint(bench.painter.read.x, ==, GPU_WIDTH / 2 + 1);
-	g_assert_cmpuint(bench.painter.read.w, ==, 4);
+	g_assert_cmpuint(last_read(&bench)->read.x, ==, GPU_WIDTH / 2 + 1);
+	g_assert_cmpuint(last_read(&bench)->read.width, ==, 4);
 	finish(&bench);
 }
 
 /* ---- ends ---- */
 
-static bool was_blank(struct bench *bench)
+static bool was_blank(struct gpu_3d *bench)
 {
 	return atomic_load(&bench->machine.display.contents) & 1u << VTR_FRAME_BLANK;
 }
 
-static void lose(struct bench *bench)
+static void lose(struct gpu_3d *bench)
 {
 	atomic_store(&bench->machine.display.contents, 0);
-	painter_lose(&bench->painter);
+	fake_renderer_lose(bench->fake);
 }
 
 /* The renderer is lost: what was read stays, also for a display that asks for it later. */
@@ -404,18 +423,18 @@ static void test_lost(void)
 {
 	struct vtr_output *output;
 	struct virtio_gpu_resource_flush flush = gpu_flush(1, 1);
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_PIXELS);
 	output = vtr_outputs_get(bench.machine.outputs, 0);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	lose(&bench);
 	gpu_machine_settle(&bench.machine);
 	g_assert_true(vtr_output_frozen(output));
 	g_assert_true(gpu_machine_status(&bench.machine, 0).frozen);
 	g_assert_cmphex(GPU_CALL(&bench.machine, flush)->type, ==, VIRTIO_GPU_RESP_ERR_UNSPEC);
-	bench.painter.color = 0x11;
+	paint(&bench, 0x11);
 	atomic_store(&bench.machine.display.pixel[0], 0);
 	vtr_scanouts_present_later(bench.machine.gpu);
 	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
@@ -427,11 +446,11 @@ static void test_lost(void)
 /* Nobody has ever read it: there is no picture. */
 static void test_lost_unread(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
-	bench.painter.codes[VTR_RENDER_EXPORT] = -EOPNOTSUPP;
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	bench.fake->fail[VTR_RENDER_EXPORT] = -EOPNOTSUPP;
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	lose(&bench);
 	GPU_WAIT(&bench.machine, was_blank(&bench));
@@ -447,21 +466,22 @@ static int some_pid(const struct vtr_renderer *renderer)
 /* In a process of its own it can be lost at any moment: the picture is kept that was flushed last, or the one before that. */
 static void test_lost_unwatched(void)
 {
-	struct vtr_renderer_impl isolated = painter_impl;
+	struct vtr_renderer_impl isolated;
 	struct virtio_gpu_resource_flush flush = gpu_flush(1, 1);
 	struct vtr_output *output;
-	struct bench bench;
+	struct gpu_3d bench;
 
-	isolated.pid = some_pid;
 	start(&bench, VTR_DEMAND_NONE);
-	bench.painter.base.impl = &isolated;
-	bench.painter.codes[VTR_RENDER_EXPORT] = -EOPNOTSUPP;
+	isolated = *bench.fake->base.impl;
+	isolated.pid = some_pid;
+	bench.fake->base.impl = &isolated;
+	bench.fake->fail[VTR_RENDER_EXPORT] = -EOPNOTSUPP;
 	output = vtr_outputs_get(bench.machine.outputs, 0);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	g_assert_cmpuint(reads(&bench), ==, 1);
-	bench.painter.color = 0x11;
-	bench.painter.codes[VTR_RENDER_FENCE] = -ENODEV; /* the next one is never drawn */
+	paint(&bench, 0x11);
+	bench.fake->fail[VTR_RENDER_FENCE] = -ENODEV; /* the next one is never drawn */
 	GPU_CALL(&bench.machine, flush);
 	lose(&bench);
 	gpu_machine_settle(&bench.machine);
@@ -476,38 +496,37 @@ static void test_lost_unwatched(void)
 /* What the display holds outlives the renderer. */
 static void test_lost_texture(void)
 {
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_DMABUF);
-	atomic_store(&bench.machine.display.egl_display, &painter_screen);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	atomic_store(&bench.machine.display.egl_display, bench.fake);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	lose(&bench);
 	gpu_machine_settle(&bench.machine);
-	g_assert_cmpuint(bench.painter.released, ==, 0);
+	g_assert_cmpuint(atomic_load(&bench.fake->textures_out), ==, 1);
 	g_assert_cmpint(gpu_machine_status(&bench.machine, 0).path, ==, VTR_PATH_VIRGL);
 	g_assert_true(vtr_output_frozen(vtr_outputs_get(bench.machine.outputs, 0)));
 	g_assert_false(was_blank(&bench));
 	finish(&bench);
-	g_assert_cmpuint(bench.painter.released, ==, 1);
 }
 
 /* The VMM is gone: the picture is read for the last time, whoever looked at it how. */
 static void test_abandoned(const void *data)
 {
 	enum vtr_output_demand demand = (enum vtr_output_demand)GPOINTER_TO_INT(data);
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, demand);
-	atomic_store(&bench.machine.display.egl_display, &painter_screen);
-	gpu_machine_show_3d(&bench.machine, 1, 0);
+	atomic_store(&bench.machine.display.egl_display, bench.fake);
+	show(&bench, 1, 0);
 	gpu_machine_flush(&bench.machine, 1);
 	atomic_store(&bench.machine.display.contents, 0);
 	vtr_virtio_abandon(bench.machine.device);
 	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
 	g_assert_cmpuint(bench.machine.gpu->resources.hostmem, ==, 0);
 	g_assert_false(was_blank(&bench));
-	gpu_machine_start(&bench.machine, features_3d);
+	gpu_machine_start(&bench.machine, gpu_3d_features);
 	finish(&bench);
 }
 
@@ -517,16 +536,16 @@ static void test_view(void)
 {
 	struct vtr_scanout_view view;
 	struct vtr_error error;
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
-	gpu_machine_show_3d(&bench.machine, 1, VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP);
-	bench.painter.later = true;
+	show(&bench, 1, VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP);
+	bench.fake->later = true;
 	g_assert_cmpint(vtr_gpu_scanout_view(bench.machine.gpu, 0, &view, &error), ==, 0);
 	g_assert_cmpuint(view.width, ==, GPU_WIDTH);
 	g_assert_cmpuint(view.stride, ==, GPU_STRIDE);
 	g_assert_cmpuint(((const uint8_t *)view.data)[GPU_BYTES - 1], ==, COLOR);
-	bench.painter.color = 0x22;
+	paint(&bench, 0x22);
 	gpu_machine_flush(&bench.machine, 1);
 	g_assert_cmpint(vtr_gpu_scanout_view(bench.machine.gpu, 0, &view, &error), ==, 0);
 	g_assert_cmpuint(((const uint8_t *)view.data)[0], ==, 0x22);
@@ -536,7 +555,7 @@ static void test_view(void)
 	finish(&bench);
 }
 
-static uint32_t update_cursor(struct bench *bench, uint32_t id, bool waits)
+static uint32_t update_cursor(struct gpu_3d *bench, uint32_t id, bool waits)
 {
 	const struct virtio_gpu_update_cursor update = { .hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR, .resource_id = id };
 	uint64_t answer = gpu_machine_post(&bench->machine, 1, &update, sizeof(update), sizeof(update.hdr));
@@ -545,7 +564,7 @@ static uint32_t update_cursor(struct bench *bench, uint32_t id, bool waits)
 	gpu_machine_settle(&bench->machine);
 	g_assert_cmpint(!hdr->type, ==, waits);
 	if (waits) {
-		painter_answer(&bench->painter);
+		fake_renderer_answer_all(bench->fake);
 		gpu_machine_settle(&bench->machine);
 	}
 	return hdr->type;
@@ -553,9 +572,9 @@ static uint32_t update_cursor(struct bench *bench, uint32_t id, bool waits)
 
 static void test_cursor(void)
 {
-	const struct virtio_gpu_resource_create_3d create = gpu_create_3d(1, 64, 64, 0), small = gpu_create_3d(2, 64, 32, 0);
+	const struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(1, 64, 64, 0), small = gpu_3d_create_sized(2, 64, 32, 0);
 	struct vtr_cursor cursor;
-	struct bench bench;
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
 	GPU_ASSERT_OK(&bench.machine, create);
@@ -565,12 +584,12 @@ static void test_cursor(void)
 	g_assert_true(cursor.visible);
 	g_assert_cmphex(cursor.image[64 * 64 - 1] & 0xffffff, ==, 0x313131);
 	g_assert_cmphex(update_cursor(&bench, 2, false), ==, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
-	bench.painter.later = true;
-	bench.painter.color = 0x66;
+	bench.fake->later = true;
+	paint(&bench, 0x66);
 	g_assert_cmphex(update_cursor(&bench, 1, true), ==, VIRTIO_GPU_RESP_OK_NODATA);
 	vtr_output_get_cursor(vtr_outputs_get(bench.machine.outputs, 0), &cursor);
 	g_assert_cmphex(cursor.image[0] & 0xffffff, ==, 0x666666);
-	bench.painter.codes[VTR_RENDER_READ] = -EINVAL;
+	bench.fake->fail[VTR_RENDER_READ] = -EINVAL;
 	g_assert_cmphex(update_cursor(&bench, 1, true), ==, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
 	finish(&bench);
 }
@@ -580,16 +599,16 @@ static void test_cursor_destroyed(void)
 {
 	const struct virtio_gpu_update_cursor update = { .hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR, .resource_id = 1 };
 	const struct virtio_gpu_resource_unref unref = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .resource_id = 1 };
-	const struct virtio_gpu_resource_create_3d create = gpu_create_3d(1, 64, 64, 0);
-	struct bench bench;
+	const struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(1, 64, 64, 0);
+	struct gpu_3d bench;
 
 	start(&bench, VTR_DEMAND_NONE);
 	GPU_ASSERT_OK(&bench.machine, create);
-	bench.painter.later = true;
+	bench.fake->later = true;
 	uint64_t answer = gpu_machine_post(&bench.machine, 1, &update, sizeof(update), sizeof(update.hdr));
 	gpu_machine_settle(&bench.machine);
 	GPU_ASSERT_OK(&bench.machine, unref);
-	painter_answer(&bench.painter);
+	fake_renderer_answer_all(bench.fake);
 	gpu_machine_settle(&bench.machine);
 	const struct virtio_gpu_ctrl_hdr *hdr = (const struct virtio_gpu_ctrl_hdr *)gpu_machine_at(&bench.machine, answer);
 	g_assert_cmphex(hdr->type, ==, VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID);
