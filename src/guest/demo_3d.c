@@ -14,25 +14,9 @@ enum {
 	VERTICES = VTR_DEMO_FIRST_ID + VTR_GUEST_DEMO_BUFFERS + 1, /* behind the cursor's id */
 	CORNERS = 3,
 	FLOATS = 8, /* of a corner: position, colour */
-	VERTEX_SHADER = 20,
-	FRAGMENT_SHADER,
-	STATE, /* four of them */
+	STATE = 20,
 	FRAMES_A_TURN = 240,
 };
-
-static const char vertex_shader[] = "VERT\n"
-				    "DCL IN[0]\n"
-				    "DCL IN[1]\n"
-				    "DCL OUT[0], POSITION\n"
-				    "DCL OUT[1], GENERIC[0]\n"
-				    "  0: MOV OUT[0], IN[0]\n"
-				    "  1: MOV OUT[1], IN[1]\n"
-				    "  2: END\n";
-static const char fragment_shader[] = "FRAG\n"
-				      "DCL IN[0], GENERIC[0], PERSPECTIVE\n"
-				      "DCL OUT[0], COLOR\n"
-				      "  0: MOV OUT[0], IN[0]\n"
-				      "  1: END\n";
 
 static bool ok(uint32_t response)
 {
@@ -46,7 +30,7 @@ static uint32_t make_resource(struct vtr_guest *guest, uint32_t id, const struct
 	return ok(response) ? vtr_command_ctx_attach(guest, CTX, id) : response;
 }
 
-/* State that stays: shaders, what a vertex is, a surface of each buffer. */
+/* State that stays: what a vertex is and becomes, a surface of each buffer. */
 static uint32_t set_up(struct vtr_demo *demo)
 {
 	struct vtr_virgl_stream stream = { 0 };
@@ -54,10 +38,6 @@ static uint32_t set_up(struct vtr_demo *demo)
 	for (uint32_t i = 0; i < vtr_demo_buffers(demo); i++)
 		vtr_virgl_surface(&stream, VTR_DEMO_FIRST_ID + i, VTR_DEMO_FIRST_ID + i, VIRGL_FORMAT_B8G8R8X8_UNORM, 0, 0);
 	vtr_virgl_plain_state(&stream, STATE, demo->width, demo->height);
-	vtr_virgl_shader(&stream, VERTEX_SHADER, PIPE_SHADER_VERTEX, vertex_shader);
-	vtr_virgl_shader(&stream, FRAGMENT_SHADER, PIPE_SHADER_FRAGMENT, fragment_shader);
-	vtr_virgl_bind_shader(&stream, VERTEX_SHADER, PIPE_SHADER_VERTEX);
-	vtr_virgl_bind_shader(&stream, FRAGMENT_SHADER, PIPE_SHADER_FRAGMENT);
 	vtr_virgl_vertex_buffer(&stream, VERTICES, FLOATS * sizeof(float));
 	return vtr_command_submit_stream(demo->guest, CTX, &stream);
 }

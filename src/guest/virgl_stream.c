@@ -85,6 +85,27 @@ static void viewport(struct vtr_virgl_stream *stream, uint32_t width, uint32_t h
 	PUT(stream, VIRGL_CCMD_SET_VIEWPORT_STATE, 0, 0, x, y, float_bits(0.5f), x, y, float_bits(0.5f));
 }
 
+static void plain_shaders(struct vtr_virgl_stream *stream, uint32_t vertex, uint32_t fragment)
+{
+	vtr_virgl_shader(stream, vertex, PIPE_SHADER_VERTEX,
+	                 "VERT\n"
+	                 "DCL IN[0]\n"
+	                 "DCL IN[1]\n"
+	                 "DCL OUT[0], POSITION\n"
+	                 "DCL OUT[1], GENERIC[0]\n"
+	                 "  0: MOV OUT[0], IN[0]\n"
+	                 "  1: MOV OUT[1], IN[1]\n"
+	                 "  2: END\n");
+	vtr_virgl_shader(stream, fragment, PIPE_SHADER_FRAGMENT,
+	                 "FRAG\n"
+	                 "DCL IN[0], GENERIC[0], PERSPECTIVE\n"
+	                 "DCL OUT[0], COLOR\n"
+	                 "  0: MOV OUT[0], IN[0]\n"
+	                 "  1: END\n");
+	vtr_virgl_bind_shader(stream, vertex, PIPE_SHADER_VERTEX);
+	vtr_virgl_bind_shader(stream, fragment, PIPE_SHADER_FRAGMENT);
+}
+
 void vtr_virgl_plain_state(struct vtr_virgl_stream *stream, uint32_t first, uint32_t width, uint32_t height)
 {
 	const uint32_t colours = VIRGL_OBJ_BLEND_S2_RT_COLORMASK(0xf);
@@ -102,6 +123,7 @@ void vtr_virgl_plain_state(struct vtr_virgl_stream *stream, uint32_t first, uint
 	bind(stream, VIRGL_OBJECT_RASTERIZER, rasterizer);
 	bind(stream, VIRGL_OBJECT_VERTEX_ELEMENTS, elements);
 	viewport(stream, width, height);
+	plain_shaders(stream, first + 4, first + 5);
 }
 
 void vtr_virgl_vertex_buffer(struct vtr_virgl_stream *stream, uint32_t resource, uint32_t stride)

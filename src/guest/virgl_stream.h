@@ -43,8 +43,9 @@ void vtr_virgl_destroy(struct vtr_virgl_stream *stream, uint32_t object_type, ui
 void vtr_virgl_shader(struct vtr_virgl_stream *stream, uint32_t handle, uint32_t type, const char *text);
 void vtr_virgl_bind_shader(struct vtr_virgl_stream *stream, uint32_t handle, uint32_t type);
 
-/* All that triangles need beside shaders, as objects from `first` to `first` + 3, bound: no blending, no depth, no culling,
- * vertices of two attributes of four floats each, position and another; and a viewport of this size, whose y goes down. */
+/* All that triangles need, as objects from `first` to `first` + 5, bound: no blending, no depth, no culling, vertices of two
+ * attributes of four floats each, position and colour, shaders that leave both as they are; and a viewport of this size, whose y
+ * goes down. */
 void vtr_virgl_plain_state(struct vtr_virgl_stream *stream, uint32_t first, uint32_t width, uint32_t height);
 void vtr_virgl_vertex_buffer(struct vtr_virgl_stream *stream, uint32_t resource, uint32_t stride);
 void vtr_virgl_draw_triangles(struct vtr_virgl_stream *stream, uint32_t first_vertex, uint32_t vertices);

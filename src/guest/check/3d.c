@@ -4,22 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SURFACE = 50, TRIANGLE_SURFACE = 100, VERTEX_SHADER, FRAGMENT_SHADER, STATE /* four of them */, PIXEL = 4 };
-
-/* Positions as they are, and a colour that every pixel takes over. */
-const char vtr_3d_vertex_shader[] = "VERT\n"
-				    "DCL IN[0]\n"
-				    "DCL IN[1]\n"
-				    "DCL OUT[0], POSITION\n"
-				    "DCL OUT[1], GENERIC[0]\n"
-				    "  0: MOV OUT[0], IN[0]\n"
-				    "  1: MOV OUT[1], IN[1]\n"
-				    "  2: END\n";
-const char vtr_3d_fragment_shader[] = "FRAG\n"
-				      "DCL IN[0], GENERIC[0], PERSPECTIVE\n"
-				      "DCL OUT[0], COLOR\n"
-				      "  0: MOV OUT[0], IN[0]\n"
-				      "  1: END\n";
+enum { SURFACE = 50, TRIANGLE_SURFACE = 100, STATE, PIXEL = 4 };
 
 /* ---- contexts and resources ---- */
 
@@ -152,12 +137,22 @@ void vtr_3d_draw_triangle(struct vtr_virgl_stream *stream, const struct vtr_3d_r
 {
 	vtr_3d_draw_on(stream, TRIANGLE_SURFACE, target);
 	vtr_virgl_plain_state(stream, STATE, target->texture.width, target->texture.height);
-	vtr_virgl_shader(stream, VERTEX_SHADER, PIPE_SHADER_VERTEX, vtr_3d_vertex_shader);
-	vtr_virgl_shader(stream, FRAGMENT_SHADER, PIPE_SHADER_FRAGMENT, vtr_3d_fragment_shader);
-	vtr_virgl_bind_shader(stream, VERTEX_SHADER, PIPE_SHADER_VERTEX);
-	vtr_virgl_bind_shader(stream, FRAGMENT_SHADER, PIPE_SHADER_FRAGMENT);
 	vtr_virgl_vertex_buffer(stream, vertices, VTR_3D_VERTEX_FLOATS * sizeof(float));
 	vtr_virgl_draw_triangles(stream, 0, 3);
+}
+
+bool vtr_3d_drawn(struct vtr_check *check, struct vtr_3d_resource *target, uint32_t flags, uint32_t rgb, uint32_t outside)
+{
+	struct vtr_virgl_stream stream = { 0 };
+	struct vtr_3d_resource vertices;
+
+	if (!vtr_3d_context(check, VTR_3D_CTX) || !vtr_3d_target(check, target, VTR_3D_CTX, VTR_3D_TARGET, flags) ||
+	    !vtr_3d_vertices(check, &vertices, VTR_3D_CTX, VTR_3D_VERTICES, rgb))
+		return false;
+	vtr_3d_draw_on(&stream, SURFACE, target);
+	vtr_virgl_clear(&stream, vtr_3d_colour(outside));
+	vtr_3d_draw_triangle(&stream, target, VTR_3D_VERTICES);
+	return vtr_expect_ok(check, "SUBMIT_3D of a triangle", vtr_command_submit_stream(check->guest, VTR_3D_CTX, &stream));
 }
 
 /* ---- reading back ---- */

@@ -9,7 +9,7 @@
  * What the checks of contexts have in common. Most of them draw in one context, CTX, on one target, TARGET, whose backing is one
  * piece of RAM; what was drawn is read back there.
  */
-enum { VTR_3D_CTX = 1, VTR_3D_OTHER_CTX = 2, VTR_3D_TARGET = 1, VTR_3D_UNKNOWN = 77, VTR_3D_W = 160, VTR_3D_H = 96 };
+enum { VTR_3D_CTX = 1, VTR_3D_OTHER_CTX = 2, VTR_3D_TARGET = 1, VTR_3D_VERTICES = 10, VTR_3D_UNKNOWN = 77, VTR_3D_W = 160, VTR_3D_H = 96 };
 
 #define VTR_3D_VIRGL VTR_FEATURE(VIRTIO_GPU_F_VIRGL)
 
@@ -76,9 +76,9 @@ enum { VTR_3D_VERTEX_FLOATS = 8, VTR_3D_TRIANGLE_FLOATS = 3 * VTR_3D_VERTEX_FLOA
 void vtr_3d_triangle(float vertices[VTR_3D_TRIANGLE_FLOATS], uint32_t rgb);
 /* A buffer with them, attached to ctx, filled by TRANSFER_TO_HOST_3D. */
 bool vtr_3d_vertices(struct vtr_check *check, struct vtr_3d_resource *buffer, uint32_t ctx, uint32_t id, uint32_t rgb);
+/* vtr_3d_scene() with flags of RESOURCE_CREATE_3D, and the triangle drawn there; its buffer is VTR_3D_VERTICES. */
+bool vtr_3d_drawn(struct vtr_check *check, struct vtr_3d_resource *target, uint32_t flags, uint32_t rgb, uint32_t outside);
 /* Reads the target back: rgb inside, outside what it was cleared to. Pixels at the edge may be either. */
 bool vtr_3d_expect_triangle(struct vtr_check *check, const struct vtr_3d_resource *target, uint32_t rgb, uint32_t outside);
-
-extern const char vtr_3d_vertex_shader[], vtr_3d_fragment_shader[];
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "guest/check/3d.h"
 
-enum { CTX = VTR_3D_CTX, OTHER = VTR_3D_OTHER_CTX, ID = VTR_3D_TARGET, BUFFER = 10, W = VTR_3D_W, H = VTR_3D_H };
+enum { CTX = VTR_3D_CTX, OTHER = VTR_3D_OTHER_CTX, ID = VTR_3D_TARGET, BUFFER = VTR_3D_VERTICES, W = VTR_3D_W, H = VTR_3D_H };
 enum { RED = 0xff0000, YELLOW = 0xffff00, NAVY = 0x102030 };
 
 static bool clear(struct vtr_check *check, const void *row)
@@ -68,16 +68,9 @@ static bool clear_layer(struct vtr_check *check, const void *row)
 /* row: flags of RESOURCE_CREATE_3D. Which row is the first must be the same when it is drawn and when it is read back. */
 static bool triangle(struct vtr_check *check, const void *row)
 {
-	struct vtr_virgl_stream stream = { 0 };
-	struct vtr_3d_resource target, vertices;
+	struct vtr_3d_resource target;
 
-	if (!vtr_3d_context(check, CTX) || !vtr_3d_target(check, &target, CTX, ID, *(const uint32_t *)row) ||
-	    !vtr_3d_vertices(check, &vertices, CTX, BUFFER, YELLOW))
-		return false;
-	vtr_3d_draw_on(&stream, 9, &target);
-	vtr_virgl_clear(&stream, vtr_3d_colour(NAVY));
-	vtr_3d_draw_triangle(&stream, &target, BUFFER);
-	return vtr_expect_ok(check, "SUBMIT_3D of a triangle", vtr_command_submit_stream(check->guest, CTX, &stream)) &&
+	return vtr_3d_drawn(check, &target, *(const uint32_t *)row, YELLOW, NAVY) &&
 	       vtr_3d_expect_triangle(check, &target, YELLOW, NAVY);
 }
 

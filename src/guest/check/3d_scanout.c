@@ -8,7 +8,7 @@
 #include "guest/status.h"
 #include "guest/usage.h"
 
-enum { CTX = VTR_3D_CTX, ID = VTR_3D_TARGET, OTHER = ID + 1, CURSOR = 5, BUFFER = 10, W = VTR_3D_W, H = VTR_3D_H };
+enum { CTX = VTR_3D_CTX, ID = VTR_3D_TARGET, OTHER = ID + 1, CURSOR = 5, BUFFER = VTR_3D_VERTICES, W = VTR_3D_W, H = VTR_3D_H };
 enum { RED = 0xff0000, YELLOW = 0xffff00, NAVY = 0x102030 };
 
 #define ALL ((struct vtr_rect){ 0, 0, W, H })
@@ -45,18 +45,10 @@ static bool picture(struct vtr_check *check, const void *row)
 /* row: flags. What is drawn is shown as it is read back. */
 static bool drawn(struct vtr_check *check, const void *row)
 {
-	struct vtr_virgl_stream stream = { 0 };
-	struct vtr_3d_resource target, vertices;
+	struct vtr_3d_resource target;
 
-	if (!vtr_3d_context(check, CTX) || !vtr_3d_target(check, &target, CTX, ID, *(const uint32_t *)row) ||
-	    !vtr_3d_vertices(check, &vertices, CTX, BUFFER, YELLOW))
-		return false;
-	vtr_3d_draw_on(&stream, 9, &target);
-	vtr_virgl_clear(&stream, vtr_3d_colour(NAVY));
-	vtr_3d_draw_triangle(&stream, &target, BUFFER);
-	return vtr_expect_ok(check, "SUBMIT_3D of a triangle", vtr_command_submit_stream(check->guest, CTX, &stream)) &&
-	       vtr_3d_show(check, &target) && vtr_3d_expect_triangle(check, &target, YELLOW, NAVY) &&
-	       vtr_3d_expect_shown(check, &target);
+	return vtr_3d_drawn(check, &target, *(const uint32_t *)row, YELLOW, NAVY) && vtr_3d_show(check, &target) &&
+	       vtr_3d_expect_triangle(check, &target, YELLOW, NAVY) && vtr_3d_expect_shown(check, &target);
 }
 
 /* Drawing on what is shown shows with the next flush. */
