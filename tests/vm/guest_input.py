@@ -3,6 +3,7 @@
 
 import json
 
+from qmp import wait_until
 from tap import expect
 
 SYN, KEY, REL, ABS = 0, 1, 2, 3
@@ -144,7 +145,7 @@ def check_leds(session):
     """A program in the guest turns a LED on; the host sees it."""
     for code, value, wanted in ((1, 1, ["caps"]), (2, 1, ["caps", "scroll"]), (1, 0, ["scroll"]), (2, 0, [])):
         session.guest.run(f"guest-input led {code} {value}")
-        session.wait_until(lambda: session.vitrine.status()["input"]["leds"] == wanted, f"LEDs are not {wanted}")
+        wait_until(lambda wanted=wanted: session.vitrine.status()["input"]["leds"] == wanted, 30, f"LEDs {wanted}")
 
 
 def run_cases(session, width, height):

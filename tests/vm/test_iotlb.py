@@ -4,24 +4,23 @@
 in every pixel, and what vitrinectl counts; strict and lazy invalidation, guest-physical and user addresses in the messages.
 """
 
-import argparse
+import functools
 import os
 import pathlib
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
-import picture  # noqa: E402
-from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
+import sessions  # noqa: E402
+from machine import Environment, Guest, Vitrine  # noqa: E402
 from qmp import Monitor  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
 MODULES = ("virtio_gpu",)
-SESSIONS = {
+SETTINGS = {
     "strict": {"append": "iommu.strict=1", "without": ""},
     "lazy": {"append": "iommu.strict=0", "without": "GPA_ADDRESSES"},
 }
@@ -41,53 +40,30 @@ def vhost_device(socket):
             "iommu_platform=on,ats=on"]
 
 
-class Session:
-    """One guest, one vitrine."""
+class Session(sessions.Session):
+    """... behind an IOMMU."""
+
+    settle = 30
 
     def __init__(self, tap, environment, name):
-        self.tap, self.name, self.setting = tap, name, SESSIONS[name]
-        self.work = environment.work / name
-        self.work.mkdir()
+        super().__init__(tap, environment, name)
+        self.setting = SETTINGS[name]
         env = dict(os.environ, VITRINE_VHOST_USER_WITHOUT=self.setting["without"])
         self.vitrine = Vitrine(environment.programs, self.work, size=f"{WIDTH}x{HEIGHT}", env=env, protocol="vhost-user")
         self.monitor = Monitor(self.work / "qmp.sock")
         self.guest = TranslatedGuest(environment.kit, self.work, environment.initramfs, environment.accelerator,
                                      append=self.setting["append"],
                                      extra=[*vhost_device(self.vitrine.socket), *self.monitor.arguments()])
-        self.shots = 0
 
-    def __enter__(self):
-        self.vitrine.start()
-        return self
-
-    def __exit__(self, *_):
+    def stop_guest(self):
         self.monitor.close()
-        self.guest.stop()
-        self.vitrine.stop()
-
-    def logs(self):
-        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    def case(self, name):
-        return self.tap.case(f"{self.name}: {name}", self.logs)
+        super().stop_guest()
 
     def front_end(self):
         return self.vitrine.status()["vhost_user"]
 
     def iotlb(self):
         return self.front_end()["iotlb"]
-
-    def expect_picture(self, seed, seconds=30):
-        """It may take a while: the guest said that it is flushed, which is not that somebody has looked."""
-        expected, deadline = picture.picture(WIDTH, HEIGHT, seed), time.monotonic() + seconds
-        while True:
-            self.shots += 1
-            shot = self.vitrine.screenshot(self.work / f"shot{self.shots}.png")
-            difference = picture.difference(picture.read_png(shot), expected, seed)
-            if not difference:
-                return
-            expect(time.monotonic() < deadline, difference)
-            time.sleep(0.3)
 
 
 def check_boot(session):
@@ -170,33 +146,14 @@ def run_session(tap, environment, name):
             check_pause(session)
         with session.case("the counters are plausible"):
             check_counts(session)
-        with session.case("vitrine ends when asked"):
-            status = session.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for program in ("vitrine", "vitrinectl", "guest-scanout"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path)
-    parser.add_argument("--session", choices=SESSIONS, action="append")
-    arguments = parser.parse_args()
-    missing = Kit().missing()
-    tap = Tap()
-    if missing:
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-iotlb-") as work:
-        try:
-            programs = {"vitrine": arguments.vitrine, "vitrinectl": arguments.vitrinectl, "guest-scanout": arguments.guest_scanout}
-            environment = Environment(programs, work, tap, ["guest-scanout"], MODULES)
-            for name in arguments.session or SESSIONS:
-                run_session(tap, environment, name)
-        except Failure as failure:
-            with tap.case("the machine can be set up"):
-                raise failure
-    return tap.finish()
+SESSIONS = {name: functools.partial(run_session, name=name) for name in SETTINGS}
+
+
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, ["guest-scanout"], MODULES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "guest-scanout"), SESSIONS, set_up))

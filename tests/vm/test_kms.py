@@ -6,20 +6,19 @@ display of, and what the machine's screen shows, in every pixel.
 Each session is one machine with one kind of card. docs/testing.md says what is needed to run this.
 """
 
-import argparse
 import contextlib
 import pathlib
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import picture  # noqa: E402
+import sessions  # noqa: E402
 from inside import Inside  # noqa: E402
 from machine import Kit, Vitrine  # noqa: E402
 from qmp import Monitor, wait_until  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import Failure, expect  # noqa: E402
 from vnc import Viewer  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -433,33 +432,5 @@ class Environment:
 SESSIONS = {"bochs": session_bochs, "virtio": session_virtio, "ours": session_ours}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vitrine-guest"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    parser.add_argument("--session", action="append", choices=SESSIONS, help="run these sessions only")
-    arguments = parser.parse_args()
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
-    tap = Tap()
-    if missing := Kit().missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-kms-") as work:
-        try:
-            environment = Environment(programs, work, tap)
-        except Failure as failure:
-            print(f"Bail out! {failure}")
-            return 1
-        for name in arguments.session or SESSIONS:
-            started = time.monotonic()
-            try:
-                SESSIONS[name](tap, environment)
-            except Failure as failure:
-                with tap.case(f"{name}: session"):
-                    raise failure
-            tap.note(f"session {name}: {time.monotonic() - started:.0f} s")
-    return tap.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "vitrine-guest"), SESSIONS, Environment))

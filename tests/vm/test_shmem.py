@@ -5,18 +5,17 @@ The device is the protocol tests' (tests/protocol/server.c), an entropy source t
 mapped by hand.
 """
 
-import argparse
 import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
-from machine import Environment, Guest, Kit  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+import sessions  # noqa: E402
+from machine import Environment, Guest  # noqa: E402
+from tap import expect  # noqa: E402
 
 MODULES = ("virtio_rng",)
 DEVICE = "/sys/bus/pci/devices/0000:00:06.0"
@@ -96,29 +95,19 @@ class Session:
             expect(self.back_end.stop() == 0, "the back-end does not")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", required=True, type=pathlib.Path)
-    arguments = parser.parse_args()
-    missing = Kit().missing()
-    tap = Tap()
-    if missing:
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-shmem-") as work:
-        try:
-            session = Session(tap, Environment({"server": arguments.server}, work, tap, [], MODULES))
-            try:
-                session.run()
-            finally:
-                session.guest.stop()
-                if session.back_end.process.poll() is None:
-                    session.back_end.process.kill()
-        except Failure as failure:
-            with tap.case("the machine can be set up"):
-                raise failure
-    return tap.finish()
+def session_shmem(tap, environment):
+    session = Session(tap, environment)
+    try:
+        session.run()
+    finally:
+        session.guest.stop()
+        if session.back_end.process.poll() is None:
+            session.back_end.process.kill()
+
+
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, [], MODULES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("server",), {"shmem": session_shmem}, set_up))

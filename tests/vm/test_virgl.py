@@ -4,24 +4,22 @@
 screenshot shows. docs/testing.md says what is needed to run this.
 """
 
-import argparse
 import contextlib
 import os
 import pathlib
 import signal
 import sys
-import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "ui")]
 
 import desktop  # noqa: E402
 import picture  # noqa: E402
+import sessions  # noqa: E402
 import x11  # noqa: E402
 from machine import Environment, Guest, Kit, Vitrine, vhost_user_device  # noqa: E402
 from qmp import Monitor, wait_until  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import Failure, expect  # noqa: E402
 
 WIDTH, HEIGHT = 640, 480
 MODULES = ("virtio_gpu", "virtio_blk", "ext4")
@@ -32,30 +30,19 @@ NAME = "OpenGL guest"
 BACKGROUND = (0x7F7F7F, 0x808080)
 
 
-class Session:
-    """A vitrine that draws, a guest with Mesa on a disk, and the cases that look at both."""
+class Session(sessions.Session):
+    """... the vitrine draws, and the guest has Mesa on a disk."""
+
+    size = (WIDTH, HEIGHT)
 
     def __init__(self, tap, environment, name, options=("--3d", "virgl"), env=None, display="headless", protocol="vfio-user", device=None):
-        self.tap, self.environment, self.name = tap, environment, name
-        self.work = environment.work / name
-        self.work.mkdir()
+        super().__init__(tap, environment, name)
         self.vitrine = Vitrine(environment.programs, self.work, ["--name", NAME, *options], size=f"{WIDTH}x{HEIGHT}", display=display,
                                env=env or desktop.environment(self.work), protocol=protocol)
         device = device(self.vitrine.socket) if device else []
         disk = ["-drive", f"file={environment.kit.gl_disk()},format=raw,readonly=on,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"]
         self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator,
                            gpu=self.vitrine.socket if protocol == "vfio-user" else None, extra=[*disk, *device])
-        self.shots = 0
-
-    def __enter__(self):
-        self.vitrine.start()
-        return self
-
-    def __exit__(self, failed, *_):
-        if not failed:
-            self.check_end()
-        self.guest.stop()
-        self.vitrine.stop()
 
     def kill_renderer(self):
         """virglrenderer's process is gone when this returns, and vitrine knows."""
@@ -63,22 +50,10 @@ class Session:
         os.kill(before["pid"], signal.SIGKILL)
         wait_until(lambda: self.vitrine.status()["renderer"]["lost"] > before["lost"], PATIENCE, "the loss is told")
 
-    def check_end(self):
-        """A sanitizer's findings would be its exit status."""
-        with self.tap.case(f"{self.name}: vitrine ends when asked", self.logs):
-            status = self.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
-
     def logs(self):
         with contextlib.suppress(Failure):
             self.guest.run("tail -n 20 /tmp/kmscube.log; true", timeout=10)
-        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"{self.name}: {name}", self.logs):
-            yield
-            expect(self.vitrine.alive(), "vitrine is not running any more")
+        return super().logs()
 
     # ---- the guest ----
 
@@ -125,21 +100,6 @@ class Session:
 
     # ---- what is shown ----
 
-    def screenshot(self, *options):
-        self.shots += 1
-        return picture.read_png(self.vitrine.screenshot(self.work / f"shot{self.shots}.png", *options))
-
-    def expect_image(self, expected, seed=None, options=()):
-        """A guest waits 50 ms for a frame and then says that it is shown: on a busy machine it may not be yet."""
-        deadline = time.monotonic() + 10
-        while difference := picture.difference(self.screenshot(*options), expected, seed):
-            if time.monotonic() >= deadline:
-                raise AssertionError(difference)
-            time.sleep(0.3)
-
-    def expect_picture(self, seed):
-        self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed)
-
     def expect_cubes(self, n=3):
         """So many pictures of the cube, each another one. Returns the last one."""
         seen = []
@@ -160,10 +120,6 @@ class Session:
         expect(is_cube(still), f"shot{self.shots}.png is no cube: {describe(still)}")
         self.vitrine.ask("wait", "--still", "1")
         self.expect_image(still)
-
-    def expect_path(self, *wanted):
-        scanout = self.vitrine.scanout()
-        expect(scanout["path"] in wanted, f"path is {scanout['path']}, not {' or '.join(wanted)}; why not: {scanout['why_not']}")
 
     def check_console(self, seed):
         with self.case("the kernel's console is shown again"):
@@ -326,31 +282,10 @@ def session_window(tap, environment):
 SESSIONS = {"virgl": session_virgl, "isolate": session_isolate, "vhost": session_vhost, "window": session_window}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", *PROGRAMS):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    parser.add_argument("--session", action="append", choices=SESSIONS, help="run these sessions only")
-    parser.add_argument("--work", help="an empty directory that keeps screenshots and logs")
-    arguments = parser.parse_args()
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
-    tap = Tap()
-    if missing := Kit().missing(gl=True) or desktop.missing() or x11.missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with contextlib.ExitStack() as stack:
-        work = arguments.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-virgl-"))
-        environment = Environment(programs, work, tap, PROGRAMS, MODULES)
-        for name in arguments.session or SESSIONS:
-            started = time.monotonic()
-            try:
-                SESSIONS[name](tap, environment)
-            except Failure as failure:
-                with tap.case(f"{name}: session"):
-                    raise failure
-            tap.note(f"session {name}: {time.monotonic() - started:.0f} s")
-    return tap.finish()
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, PROGRAMS, MODULES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", *PROGRAMS), SESSIONS, set_up,
+                           Kit().missing(gl=True) or desktop.missing() or x11.missing()))

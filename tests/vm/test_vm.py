@@ -6,22 +6,21 @@ Each session boots one guest and runs several cases in it. A session that cannot
 what is needed to run this.
 """
 
-import argparse
 import contextlib
 import pathlib
 import re
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import guest_input  # noqa: E402
 import picture  # noqa: E402
+import sessions  # noqa: E402
 from inside import Inside  # noqa: E402
-from machine import MODULES, Environment, Guest, Kit, Vitrine, vhost_user_device  # noqa: E402
-from qmp import Monitor  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from machine import MODULES, Environment, Guest, Vitrine, vhost_user_device  # noqa: E402
+from qmp import Monitor, wait_until  # noqa: E402
+from tap import Failure, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
 FRAME_BYTES = WIDTH * HEIGHT * 4
@@ -29,59 +28,23 @@ FRAME_BYTES = WIDTH * HEIGHT * 4
 ZERO_COPY = ("vfio-dmabuf", "vfio-window", "udmabuf")
 
 
-class Session:
-    """A vitrine, a guest that it is the display of, and the cases that look at both."""
+class Session(sessions.Session):
+    """... with a program in the guest that shows what it is told."""
 
     def __init__(self, tap, environment, name, options=(), share=True, devices=(), protocol="vfio-user"):
-        self.tap, self.environment, self.name = tap, environment, name
-        self.work = environment.work / name
-        self.work.mkdir()
+        super().__init__(tap, environment, name)
         self.vitrine = Vitrine(environment.programs, self.work, options, protocol=protocol)
         socket = self.vitrine.socket
         gpu, devices = (None, [*vhost_user_device(socket), *devices]) if protocol == "vhost-user" else (socket, devices)
         self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=gpu, share=share, extra=devices)
-        self.shots = 0
 
     def boot(self):
         self.guest.start()
         self.guest.wait_ready()
         self.guest.enter("guest-scanout")
 
-    def logs(self):
-        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"{self.name}: {name}", self.logs):
-            yield
-            expect(self.vitrine.alive(), "vitrine is not running any more")
-
-    def screenshot(self, *options):
-        self.shots += 1
-        path = self.work / f"shot{self.shots}.png"
-        self.vitrine.screenshot(path, *options)
-        return picture.read_png(path)
-
-    def wait_until(self, condition, otherwise, seconds=30):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            expect(time.monotonic() < deadline, otherwise)
-            time.sleep(0.1)
-
-    def expect_image(self, expected, seed=None, options=(), settle=0.0):
-        """settle: seconds that the picture may take to be there; 0 when the guest said that it is."""
-        deadline = time.monotonic() + settle
-        while difference := picture.difference(self.screenshot(*options), expected, seed):
-            if time.monotonic() >= deadline:
-                raise AssertionError(difference)
-            time.sleep(0.3)
-
     def show(self, command):
         return self.guest.show(command)
-
-    def expect_picture(self, seed):
-        """A guest waits 50 ms for a frame and then says that it is shown: on a busy machine it may not be yet."""
-        self.expect_image(picture.picture(WIDTH, HEIGHT, seed), seed, settle=5)
 
     def connectors(self):
         """What the guest's connectors say: [('connected', 'its preferred mode in whole Hz'), ('disconnected', '')]."""
@@ -97,29 +60,6 @@ class Session:
         while (seen := self.connectors())[number] != (state, preferred):
             expect(time.monotonic() < deadline, f"the connectors are {seen}; number {number} is not {state} {preferred}")
             time.sleep(0.2)
-
-    def expect_path(self, *wanted):
-        scanout = self.vitrine.scanout()
-        expect(scanout["path"] in wanted, f"path is {scanout['path']}, not {' or '.join(wanted)}; why not: {scanout['why_not']}")
-        return scanout
-
-    def __enter__(self):
-        self.vitrine.start()
-        return self
-
-    def check_end(self):
-        """The program ends when it is asked to, with nothing left behind; a sanitizer's findings would be its exit status."""
-        with self.tap.case(f"{self.name}: vitrine ends when asked", self.logs):
-            status = self.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
-            left = [path.name for path in (self.vitrine.socket, self.vitrine.control) if path.exists()]
-            expect(not left, f"sockets are left: {left}")
-
-    def __exit__(self, failed, *_):
-        if not failed:
-            self.check_end()
-        self.guest.stop()
-        self.vitrine.stop()
 
 
 def check_status(session):
@@ -166,10 +106,10 @@ def session_blob(tap, environment):
             session.expect_picture(4)
         with session.case("a cursor, in the picture only when asked for"):
             session.guest.run("cursor 5 700 300")
-            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 4), 5, 700, 300), options=["--cursor"], settle=5)
+            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 4), 5, 700, 300), options=["--cursor"])
             session.expect_picture(4)
             session.guest.run("cursor")
-            session.expect_image(picture.picture(WIDTH, HEIGHT, 4), options=["--cursor"], settle=5)
+            session.expect_image(picture.picture(WIDTH, HEIGHT, 4), options=["--cursor"])
         with session.case("a page flip between two buffers in a BAR"):
             before = session.vitrine.scanout()["frames"]
             session.show("flip 6 5")
@@ -188,7 +128,7 @@ def session_blob(tap, environment):
             session.expect_picture(8)
         with session.case("the kernel's console in RAM"):
             session.show("console 9")
-            session.expect_image(picture.console(WIDTH, HEIGHT, 9), settle=10)
+            session.expect_image(picture.console(WIDTH, HEIGHT, 9))
         with session.case("vitrinectl wait sees a picture come, and one that does not"):
             check_wait(session)
         with session.case("moving frames"):
@@ -215,7 +155,7 @@ def session_blob(tap, environment):
             session.expect_picture(10)
         with session.case("QEMU is killed: the last picture stays"):
             session.guest.kill()
-            session.wait_until(lambda: not session.vitrine.status()["vfio_user"]["connected"], "QEMU is still connected")
+            wait_until(lambda: not session.vitrine.status()["vfio_user"]["connected"], 30, "QEMU's leaving")
             session.expect_picture(10)
             status, scanout = session.vitrine.status(), session.vitrine.scanout()
             expect(scanout["enabled"] and scanout["frozen"] and scanout["revoked"], f"it is not said to be revoked: {scanout}")
@@ -287,7 +227,7 @@ def session_2d(tap, environment):
             session.expect_picture(31)
         with session.case("the kernel's console"):
             session.show("console 32")
-            session.expect_image(picture.console(WIDTH, HEIGHT, 32), settle=10)
+            session.expect_image(picture.console(WIDTH, HEIGHT, 32))
         session.guest.send("quit")
         session.guest.wait_for("@@DONE", 30)
         guest_input.run_cases(session, WIDTH, HEIGHT)
@@ -336,7 +276,7 @@ def session_vhost(tap, environment):
         with session.case("the guest is paused, and goes on with what it had"):
             for shown, then in ((55, 48), (48, 49), (49, 55)):
                 monitor.call("stop")
-                session.wait_until(lambda: not session.vitrine.status()["vhost_user"]["rings"], "the rings do not stop")
+                wait_until(lambda: not session.vitrine.status()["vhost_user"]["rings"], 30, "the end of the rings")
                 session.expect_picture(shown)
                 monitor.call("cont")
                 session.show(f"redraw {then}")
@@ -344,11 +284,11 @@ def session_vhost(tap, environment):
             monitor.close()
         with session.case("a cursor"):
             session.guest.run("cursor 5 700 300")
-            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 55), 5, 700, 300), options=["--cursor"], settle=5)
+            session.expect_image(picture.with_cursor(picture.picture(WIDTH, HEIGHT, 55), 5, 700, 300), options=["--cursor"])
             session.guest.run("cursor")
         with session.case("the kernel's console"):
             session.show("console 56")
-            session.expect_image(picture.console(WIDTH, HEIGHT, 56), settle=10)
+            session.expect_image(picture.console(WIDTH, HEIGHT, 56))
         with session.case("a monitor gets another mode: the guest hears of it on the back-end's channel"):
             session.vitrine.ask("output", "resize", "0", "1024x768@75")
             session.expect_connector(0, "connected", "1024x768@75")
@@ -406,33 +346,9 @@ def session_inside(tap, environment):
 SESSIONS = {"blob": session_blob, "2d": session_2d, "fetched": session_fetched, "vhost": session_vhost, "inside": session_inside}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "vitrine-guest", "guest-scanout", "guest-input"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    parser.add_argument("--session", action="append", choices=SESSIONS, help="run these sessions only")
-    arguments = parser.parse_args()
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
-    tap = Tap()
-    if missing := Kit().missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-vm-") as work:
-        try:
-            environment = Environment(programs, work, tap, ["guest-scanout", "guest-input"], (*MODULES, "virtio_input", "evdev"))
-        except Failure as failure:
-            print(f"Bail out! {failure}")
-            return 1
-        for name in arguments.session or SESSIONS:
-            started = time.monotonic()
-            try:
-                SESSIONS[name](tap, environment)
-            except Failure as failure:
-                with tap.case(f"{name}: session"):
-                    raise failure
-            tap.note(f"session {name}: {time.monotonic() - started:.0f} s")
-    return tap.finish()
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, ["guest-scanout", "guest-input"], (*MODULES, "virtio_input", "evdev"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "vitrine-guest", "guest-scanout", "guest-input"), SESSIONS, set_up))

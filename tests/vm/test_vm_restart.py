@@ -5,20 +5,19 @@ before the guest does anything. The VMM is QEMU and a relay (vhost_user_relay.py
 through that (11.1). Nobody keeps anything for us.
 """
 
-import argparse
-import contextlib
+import functools
 import os
 import pathlib
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
-from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
+import sessions  # noqa: E402
+from machine import Environment, Guest, Vitrine  # noqa: E402
 from qmp import wait_until  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import expect  # noqa: E402
 from vhost_user_relay import Relay  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
@@ -26,19 +25,21 @@ PATIENCE = 60
 KILLS = 6
 
 
-class Session:
+class Session(sessions.Session):
+    """... with a relay between the two."""
+
+    settle = PATIENCE
+
     def __init__(self, tap, environment, name, options):
-        self.tap, self.name, self.environment = tap, name, environment
-        self.work = environment.work / name
-        self.work.mkdir()
+        super().__init__(tap, environment, name)
         self.vitrine = Vitrine(environment.programs, self.work, ["--state", str(self.work / "state"), *options], protocol="vhost-user")
         device = ["-chardev", f"socket,id=gpu,path={self.work / 'vmm.sock'}",
                   "-device", "vhost-user-test-device-pci,virtio-id=16,num_vqs=2,vq_size=256,config_size=16,chardev=gpu,addr=06.0"]
         self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, extra=device)
-        self.relay, self.shots = None, 0
+        self.relay = None
 
     def __enter__(self):
-        return self
+        return self  # boot() starts everything, after the relay
 
     def boot(self):
         (self.work / "vmm.sock").unlink(missing_ok=True)
@@ -48,40 +49,16 @@ class Session:
         self.guest.wait_ready()
 
     def stop_guest(self):
-        self.guest.stop()
+        super().stop_guest()
         self.relay.close()
 
-    def __exit__(self, *_):
-        self.stop_guest()
-        self.vitrine.stop()
-
-    def logs(self):
-        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"{self.name}: {name}", self.logs):
-            yield
-            expect(self.vitrine.alive(), "vitrine is not running any more")
-
-    def screenshot(self, *options):
-        self.shots += 1
-        return picture.read_png(self.vitrine.screenshot(self.work / f"shot{self.shots}.png", *options))
-
-    def expect_image(self, expected, *options):
-        last = []
-
-        def shown():
-            last[:] = [picture.difference(self.screenshot(*options), expected)]
-            return not last[0]
-
-        try:
-            wait_until(shown, PATIENCE, "the picture")
-        except Failure as failure:
-            raise AssertionError(last[0]) from failure
-
-    def expect_picture(self, seed):
-        self.expect_image(picture.picture(WIDTH, HEIGHT, seed))
+    def check_end(self):
+        with self.tap.case(f"{self.name}: vitrine ends when asked, and its file with it", self.logs):
+            self.stop_guest()
+            wait_until(lambda: not self.vitrine.status()["vhost_user"]["connected"], PATIENCE, "the VMM's leaving")
+            status = self.vitrine.quit()
+            expect(status == 0, f"vitrine ended with status {status}")
+            expect(not (self.work / "state").exists(), "the state is there still")
 
     def restart(self):
         """kill -9, and another one in its place that has the guest."""
@@ -136,37 +113,18 @@ def run(tap, environment, name, options, frame):
             session.boot()
             expect("goes on where it was" not in session.vitrine.log(), "it was taken for the first one")
             session.expect_no_complaints()
-        with tap.case(f"{name}: vitrine ends when asked, and its file with it", session.logs):
-            session.stop_guest()
-            wait_until(lambda: not session.vitrine.status()["vhost_user"]["connected"], PATIENCE, "the VMM's leaving")
-            status = session.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
-            expect(not (session.work / "state").exists(), "the state is there still")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "guest-scanout"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    parser.add_argument("--session", choices=["blob", "2d"])
-    arguments = vars(parser.parse_args())
-    wanted = arguments.pop("session")
-    programs = {name.replace("_", "-"): path.resolve() for name, path in arguments.items()}
-    tap = Tap()
-    if missing := Kit().missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-restart-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as work:
-        try:
-            environment = Environment(programs, work, tap, ["guest-scanout"])
-            for name, options, frame in (("blob", (), "vfio"), ("2d", ("--no-blob",), "dumb")):
-                if wanted in (None, name):
-                    run(tap, environment, name, options, frame)
-        except Failure as failure:
-            with tap.case("session"):
-                raise failure
-    return tap.finish()
+SESSIONS = {
+    "blob": functools.partial(run, name="blob", options=(), frame="vfio"),
+    "2d": functools.partial(run, name="2d", options=("--no-blob",), frame="dumb"),
+}
+
+
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, ["guest-scanout"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "guest-scanout"), SESSIONS, set_up,
+                           place="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))

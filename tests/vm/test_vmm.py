@@ -4,21 +4,19 @@
 and our screenshot say of it. The guest's frames are in both, in every pixel.
 """
 
-import argparse
-import contextlib
 import os
 import pathlib
 import re
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import picture  # noqa: E402
-from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
+import sessions  # noqa: E402
+from machine import Environment, Guest, Vitrine  # noqa: E402
 from qmp import Monitor, wait_until  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import Failure, expect  # noqa: E402
 
 WIDTH, HEIGHT = 1024, 768  # QEMU's, not ours
 MODULES = ("virtio_gpu",)
@@ -26,17 +24,14 @@ PATIENCE = 60
 CARD = "card"
 
 
-class VmmSession:
-    """A vitrine that nobody has told where to show its outputs, and a QEMU that wants them."""
+class VmmSession(sessions.Session):
+    """... a vitrine that nobody has told where to show its outputs, and a QEMU that wants them."""
 
     def __init__(self, tap, environment, name, display, options=()):
-        self.tap, self.name, self.environment = tap, name, environment
-        self.work = environment.work / name
-        self.work.mkdir()
+        super().__init__(tap, environment, name)
         # headless until the socket comes, also where the tests have a desktop; and no dmabufs, which QEMU's screendump does not show
         env = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "DISPLAY")}
         self.vitrine = Vitrine(environment.programs, self.work, options, size="auto", display=display, env=env, protocol="vhost-user")
-        self.guest = None
         self.screens = 0
 
     def start_guest(self):
@@ -56,30 +51,9 @@ class VmmSession:
             self.guest.stop()
             self.guest = None
 
-    def __enter__(self):
-        self.vitrine.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop_guest()
-        self.vitrine.stop()
-
-    def logs(self):
-        return f"{self.guest.logs() if self.guest else ''}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"{self.name}: {name}", self.logs):
-            yield
-            expect(self.vitrine.alive(), "vitrine is not running any more")
-
     def screen(self, head=0):
         self.screens += 1
         return self.monitor.screen(self.work / f"screen{self.screens}.ppm", CARD, head)
-
-    def screenshot(self, *options):
-        self.screens += 1
-        return picture.read_png(self.vitrine.screenshot(self.work / f"shot{self.screens}.png", *options))
 
     def expect_everywhere(self, expected):
         """QEMU's console shows it, and so does our screenshot."""
@@ -123,7 +97,7 @@ def check_frames(session):
         session.expect_everywhere(picture.console(WIDTH, HEIGHT, 3))
 
 
-def run_auto(tap, environment):
+def session_auto(tap, environment):
     """Nobody named a display."""
     with VmmSession(tap, environment, "auto", "auto", ["--path", "mapped"]) as session:
         with session.case("before the VMM: headless"):
@@ -176,28 +150,11 @@ def run_auto(tap, environment):
             session.guest.show("dumb 5")
             session.expect_everywhere(picture.picture(WIDTH, HEIGHT, 5))
             expect(session.displays()[0] == "vmm", session.displays())
-        with tap.case("auto: vitrine ends when asked", session.logs):
-            status = session.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "guest-scanout"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(parser.parse_args()).items()}
-    tap = Tap()
-    if missing := Kit().missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="vitrine-vmm-") as work:
-        try:
-            run_auto(tap, Environment(programs, work, tap, ["guest-scanout"], MODULES))
-        except Failure as failure:
-            with tap.case("session"):
-                raise failure
-    return tap.finish()
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, ["guest-scanout"], MODULES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "guest-scanout"), {"auto": session_auto}, set_up))

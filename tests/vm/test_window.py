@@ -5,7 +5,6 @@
 test_vm.py has everything that needs no window.
 """
 
-import argparse
 import contextlib
 import os
 import pathlib
@@ -13,7 +12,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "ui")]
@@ -21,9 +19,10 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "ui")]
 import desktop  # noqa: E402
 import guest_input  # noqa: E402
 import picture  # noqa: E402
+import sessions  # noqa: E402
 import x11  # noqa: E402
 from machine import Environment, Guest, Kit, Vitrine  # noqa: E402
-from tap import Failure, Tap, expect  # noqa: E402
+from tap import expect  # noqa: E402
 from x11 import until  # noqa: E402
 
 EXAMPLE = HERE.parents[1] / "docs/testing-guests"
@@ -34,43 +33,22 @@ ON_THE_SCREEN = "TERMINAL=tty1"  # guest/init
 EXAMPLE_SECONDS = 300
 
 
-class WindowSession:
-    """A guest with its input devices, in a window; a shell is on its screen, another one on its serial port."""
+class WindowSession(sessions.Session):
+    """... a guest with its input devices, in a window; a shell is on its screen, another one on its serial port."""
 
     def __init__(self, tap, environment, screen):
-        self.tap, self.screen = tap, screen
-        self.work = environment.work / "window"
-        self.work.mkdir()
+        super().__init__(tap, environment, "window")
+        self.screen = screen
         prefix = self.work / "input"
         self.vitrine = Vitrine(environment.programs, self.work, ["--name", NAME, "--input", prefix], size=f"{WIDTH}x{HEIGHT}", display="sdl",
                                env=screen.env)
         self.guest = Guest(environment.kit, self.work, environment.initramfs, environment.accelerator, gpu=self.vitrine.socket,
                            append=ON_THE_SCREEN, extra=guest_input.functions(prefix))
 
-    def __enter__(self):
-        self.vitrine.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.guest.stop()
-        self.vitrine.stop()
-
-    def logs(self):
-        return f"{self.guest.logs()}\nvitrine:\n{self.vitrine.log()[-3000:]}"
-
-    @contextlib.contextmanager
-    def case(self, name):
-        with self.tap.case(f"window: {name}", self.logs):
-            yield
-            expect(self.vitrine.alive(), "vitrine is not running any more")
-
     def wait_image(self, name, *options):
         """As the example does."""
         return self.vitrine.ask("wait", "--image", EXAMPLE / f"{name}.png", *options, "--timeout", "60", "--save", self.work / f"no-{name}.png",
                                 timeout=90)
-
-    def screenshot(self):
-        return picture.read_png(self.vitrine.screenshot(self.work / "shot.png"))
 
     def events(self, kind):
         return next(device["events"] for device in self.vitrine.status()["input"]["devices"] if device["kind"] == kind)
@@ -129,12 +107,19 @@ def run_window(tap, environment, screen):
             session.guest.kill()
             until(lambda: "frozen" in window.title(), window.title)
             window.wait_pixels(picture.picture(WIDTH, HEIGHT, 5))
-        with tap.case("window: vitrine ends when asked", session.logs):
-            status = session.vitrine.quit()
-            expect(status == 0, f"vitrine ended with status {status}")
 
 
-def run_example(tap, environment):
+def session_window(tap, environment):
+    place = environment.work / "desktop"
+    place.mkdir()
+    screen = x11.Desktop(place, 1000, 700)
+    try:
+        run_window(tap, environment, screen)
+    finally:
+        screen.close()
+
+
+def session_example(tap, environment):
     """docs/testing-guests/boot-and-type.sh, with the kit's guest for a guest."""
     work = environment.work / "example"
     work.mkdir()
@@ -161,33 +146,11 @@ def run_example(tap, environment):
         expect((done.width, done.height) == (WIDTH, HEIGHT), f"the screenshot is {done.width}x{done.height}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for program in ("vitrine", "vitrinectl", "guest-scanout", "guest-input"):
-        parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
-    parser.add_argument("--work", help="an empty directory that keeps screenshots and logs")
-    arguments = parser.parse_args()
-    programs = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
-    tap = Tap()
-    if missing := Kit().missing() or desktop.missing() or x11.missing():
-        print(f"1..0 # SKIP {missing}")
-        return 0
-    with contextlib.ExitStack() as stack:
-        work = arguments.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-window-"))
-        environment = Environment(programs, work, tap, ["guest-scanout", "guest-input"], MODULES)
-        run_example(tap, environment)
-        place = environment.work / "desktop"
-        place.mkdir()
-        screen = x11.Desktop(place, 1000, 700)
-        try:
-            run_window(tap, environment, screen)
-        except Failure as failure:
-            with tap.case("window"):
-                raise failure
-        finally:
-            screen.close()
-    return tap.finish()
+def set_up(programs, work, tap):
+    return Environment(programs, work, tap, ["guest-scanout", "guest-input"], MODULES)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(sessions.main(__doc__, ("vitrine", "vitrinectl", "guest-scanout", "guest-input"),
+                           {"example": session_example, "window": session_window}, set_up,
+                           Kit().missing() or desktop.missing() or x11.missing()))
