@@ -231,7 +231,8 @@ static int export(struct fake_renderer *fake, struct vtr_render_call *call)
 
 	if (!resource)
 		return -ENOENT;
-	const struct vtr_buffer_layout plain = { .stride = resource->width * 4 }, *layout = fake->layout.stride ? &fake->layout : &plain;
+	const struct vtr_buffer_layout plain = { .stride = resource->width * 4 },
+				       *layout = fake->layout.stride ? &fake->layout : &plain;
 	const uint64_t bytes = resource->size ? resource->size : layout->offset + (uint64_t)layout->stride * resource->height;
 	int fd = fake->dmabufs ? filled_file(bytes, fake->pixel) : -1;
 	if (!fake->dmabufs)

@@ -25,13 +25,13 @@ struct fake_renderer {
 	struct vtr_renderer base;
 
 	/* ---- what the test says ---- */
-	bool later;               /* calls are in progress until fake_renderer_answer(), */
-	uint32_t at_once;         /* but for these kinds, bits of 1 << op */
-	bool hold_fences;         /* until fake_renderer_pass_fence(); else they are done at once, from inside the call */
-	int fail[VTR_RENDER_OPS]; /* the code that such calls end with; 0: what is right */
-	uint32_t pixel;           /* what READ and TRANSFER_FROM_HOST give */
-	bool dmabufs;             /* EXPORT gives one (a memfd of 4 bytes a pixel, all of them `pixel`), */
-	bool textures;            /* or a texture, whose pointers are the fake_renderer and no more; or both */
+	bool later;                      /* calls are in progress until fake_renderer_answer(), */
+	uint32_t at_once;                /* but for these kinds, bits of 1 << op */
+	bool hold_fences;                /* until fake_renderer_pass_fence(); else they are done at once, from inside the call */
+	int fail[VTR_RENDER_OPS];        /* the code that such calls end with; 0: what is right */
+	uint32_t pixel;                  /* what READ and TRANSFER_FROM_HOST give */
+	bool dmabufs;                    /* EXPORT gives one (a memfd of 4 bytes a pixel, all of them `pixel`), */
+	bool textures;                   /* or a texture, whose pointers are the fake_renderer and no more; or both */
 	struct vtr_buffer_layout layout; /* of what EXPORT gives; stride 0: rows one after the other */
 
 	/* ---- what it saw ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a renderer drew, on its way to a display: shared or read back, and what is asked of the renderer for that. It answers at once,
- * or, as one in another process does, when the test says so.
+ * What a renderer drew, on its way to a display: shared or read back, and what is asked of the renderer for that. It answers at
+ * once, or, as one in another process does, when the test says so.
  */
 #include "gpu_3d.h"
 
@@ -572,7 +572,8 @@ static uint32_t update_cursor(struct gpu_3d *bench, uint32_t id, bool waits)
 
 static void test_cursor(void)
 {
-	const struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(1, 64, 64, 0), small = gpu_3d_create_sized(2, 64, 32, 0);
+	const struct virtio_gpu_resource_create_3d create = gpu_3d_create_sized(1, 64, 64, 0),
+						   small = gpu_3d_create_sized(2, 64, 32, 0);
 	struct vtr_cursor cursor;
 	struct gpu_3d bench;
 
