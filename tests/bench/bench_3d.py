@@ -9,19 +9,16 @@ not the same version of Mesa, since each has to fit its program. Of all rounds t
 draws for vitrine is added up over its two processes where it has two. QEMU's back-end ends when it shall show what it has no dmabuf of,
 so without a GPU it has no figures for that.
 """
-import argparse
 import contextlib
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "ui"))
 import desktop  # pylint: disable=wrong-import-position
 import peer  # pylint: disable=wrong-import-position
-from device import Device  # pylint: disable=wrong-import-position
+import turns  # pylint: disable=wrong-import-position
 
 BENCH_SECONDS = 120
 # no pace of a monitor's; both as many threads to draw with as there are processors
@@ -33,8 +30,7 @@ CPU, RENDERER_CPU = ": device CPU", ": renderer CPU"
 def measure(vitrine_guest, socket, *options):
     """Name to value and unit, of what could be measured."""
     command = [vitrine_guest, "--vhost-user", str(socket), *options, "bench", "--3d", "--json"]
-    rows = json.loads(subprocess.run(command, timeout=BENCH_SECONDS, check=False, stdout=subprocess.PIPE).stdout)
-    figures = {row["name"]: (row["value"], row["unit"]) for row in rows if row["value"] is not None}
+    figures = turns.guest_figures(command, BENCH_SECONDS, check=False)
     for name in [name for name in figures if name.endswith(RENDERER_CPU)]:
         whole = name.removesuffix(RENDERER_CPU) + CPU
         figures[whole] = (figures[whole][0] + figures.pop(name)[0], figures[whole][1])
@@ -44,10 +40,7 @@ def measure(vitrine_guest, socket, *options):
 def measure_ours(mode):
     def measured(arguments, directory):
         environment = {**desktop.environment(directory), "LP_NATIVE_VECTOR_WIDTH": "128"}
-        with contextlib.closing(Device(arguments.vitrine, directory, "--3d", mode, display=OUTPUT, transport="vhost-user",
-                                       env=environment if desktop.TREE.exists() else None)) as device:
-            if not device.wait_ready():
-                raise RuntimeError("vitrine did not start: " + device.log_path.read_text(encoding="utf-8", errors="replace"))
+        with turns.vitrine(arguments, directory, "--3d", mode, display=OUTPUT, env=environment if desktop.TREE.exists() else None) as device:
             return measure(arguments.vitrine_guest, device.socket, "--control", str(device.control))
     return measured
 
@@ -57,16 +50,9 @@ def measure_peer(arguments, directory):
         return measure(arguments.vitrine_guest, back_end.socket, "--display-socket")
 
 
-def better(one, other):
-    return max(one, other) if one[1] == "frames/s" else min(one, other)
-
-
 def times(row, who):
-    """How many times as good as `who` vitrine is, or None."""
-    mine, other = row["vitrine"], row[who]
-    if not mine or not other or row["unit"] not in ("frames/s", "us"):
-        return None
-    return mine / other if row["unit"] == "frames/s" else other / mine
+    """How many times as good as `who` vitrine is, of what is good or bad."""
+    return turns.times(row["vitrine"], row[who], row["unit"]) if row["unit"] in ("frames/s", "us") else None
 
 
 def text(value, places):
@@ -74,21 +60,9 @@ def text(value, places):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("vitrine")
-    parser.add_argument("vitrine_guest")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-
-    who = {"vitrine": measure_ours("virgl"), ISOLATED: measure_ours("virgl,isolate"), **({} if peer.missing() else {PEER: measure_peer})}
-    best = {name: {} for name in who}
-    for _ in range(arguments.rounds):
-        for name, measured in who.items():
-            with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as directory:
-                for row, value in measured(arguments, pathlib.Path(directory)).items():
-                    best[name][row] = better(best[name].get(row, value), value)
-
+    arguments = turns.parse()
+    best = turns.best_of(arguments, {"vitrine": measure_ours("virgl"), ISOLATED: measure_ours("virgl,isolate"),
+                                     **({} if peer.missing() else {PEER: measure_peer})})
     rows = [{"name": name, "unit": unit, "vitrine": value, **{other: best.get(other, {}).get(name, (None,))[0] for other in (ISOLATED, PEER)}}
             for name, (value, unit) in best["vitrine"].items()]
     for row in rows:
