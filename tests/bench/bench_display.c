@@ -26,7 +26,7 @@
 #include "window_scanout.h"
 
 enum { ROUNDS = 3, WARM_UP = 8, FRAMES = 60 };
-enum { CHECK_ROUNDS = 12, CHECK_PERCENT = 110, CHEAP = 10 };
+enum { CHECK_ROUNDS = 60, CHECK_PERCENT = 110, CHEAP = 10 };
 enum {
 	LATENCY_FRAMES = 200,
 	MAX_HEADS = 4,
