@@ -76,6 +76,15 @@ static bool wanted_capset(const struct vtr_gpu *gpu, const struct virtio_gpu_ctx
 	return *capset == command->context_init && (!*capset || find_capset(gpu->options.renderer, *capset));
 }
 
+static bool contexts_fit(struct vtr_gpu *gpu)
+{
+	if (gpu->contexts.count < VTR_MAX_CONTEXTS)
+		return true;
+	vtr_gpu_log_limit(gpu, "the guest has %d 3D contexts, and no more are possible (VTR_MAX_CONTEXTS): end programs there",
+	                  VTR_MAX_CONTEXTS);
+	return false;
+}
+
 uint32_t vtr_gpu_ctx_create(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
 {
 	const struct virtio_gpu_ctx_create *command = &request->command.ctx_create;
@@ -86,7 +95,7 @@ uint32_t vtr_gpu_ctx_create(struct vtr_gpu *gpu, struct vtr_gpu_request *request
 		return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
 	if (!wanted_capset(gpu, command, &call.args.ctx_create.capset_id))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	if (gpu->contexts.count >= VTR_MAX_CONTEXTS || !vtr_context_create(gpu, call.args.ctx_id))
+	if (!contexts_fit(gpu) || !vtr_context_create(gpu, call.args.ctx_id))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	call.args.ctx_create.name_length = command->nlen < room ? command->nlen : (uint32_t)room;
 	memcpy(call.args.ctx_create.name, command->debug_name, call.args.ctx_create.name_length);
@@ -149,7 +158,13 @@ uint32_t vtr_gpu_ctx_attach_resource(struct vtr_gpu *gpu, struct vtr_gpu_request
 	uint32_t error = vtr_resource_join_renderer(gpu, resource, request->queue);
 	if (error != VIRTIO_GPU_RESP_OK_NODATA)
 		return error;
-	if (vtr_context_attach(gpu, context, resource->id) < 0)
+	int failed = vtr_context_attach(gpu, context, resource->id);
+	if (failed == -ENOSPC)
+		vtr_gpu_log_limit(gpu,
+		                  "the guest's 3D contexts have %d resources together, each counted in each, and no more are "
+		                  "possible (VTR_MAX_ATTACHMENTS): end programs there",
+		                  VTR_MAX_ATTACHMENTS);
+	if (failed)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	return vtr_gpu_render(gpu, request, &call, attached);
 }

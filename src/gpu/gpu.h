@@ -63,7 +63,8 @@ struct vtr_gpu {
 	vtr_gpu_frame_func frame_func;
 	void *frame_data;
 	uint64_t commands, errors;
-	struct vtr_log_limit guest_log; /* what a guest's mistakes may write */
+	struct vtr_log_limit guest_log; /* what a guest's mistakes may write, */
+	struct vtr_log_limit limit_log; /* and a guest that wants more than it may have */
 };
 
 static inline struct vtr_gpu *vtr_gpu_from_device(struct vtr_virtio_device *device)
@@ -73,5 +74,9 @@ static inline struct vtr_gpu *vtr_gpu_from_device(struct vtr_virtio_device *devi
 
 /* Debug log of a guest's mistake, rate-limited. */
 #define vtr_gpu_log_guest(gpu, ...) vtr_log_limited(&(gpu)->guest_log, VTR_LOG_DEBUG, __VA_ARGS__)
+
+/* The guest wants more than it may have. Its driver may not look at the answer (Linux does not at RESOURCE_CREATE_3D's), so that
+ * programs break in there and nobody but this log says why. */
+#define vtr_gpu_log_limit(gpu, ...) vtr_log_limited(&(gpu)->limit_log, VTR_LOG_WARN, __VA_ARGS__)
 
 #endif

@@ -88,8 +88,10 @@ struct vtr_resource_table {
 
 struct vtr_resource *vtr_resource_find(struct vtr_gpu *gpu, uint32_t id); /* NULL: no such id */
 
-/* A new resource's id: not 0, not taken, and room for one more. The response type. */
+/* A new resource's id: not 0, not taken, and room for one more. The response type; that there is no room is logged. */
 uint32_t vtr_resource_check_new_id(struct vtr_gpu *gpu, uint32_t id);
+/* Room for so many more bytes of host memory? False after a message what to raise. */
+bool vtr_resource_hostmem_fits(struct vtr_gpu *gpu, uint64_t bytes);
 /* Creates a resource; the id was checked to be free. Return NULL when out of memory. */
 struct vtr_resource *vtr_resource_create_blob(struct vtr_gpu *gpu, uint32_t id, uint64_t size);
 struct vtr_resource *vtr_resource_create_2d(struct vtr_gpu *gpu, uint32_t id, uint32_t width, uint32_t height, uint32_t format);

@@ -190,7 +190,7 @@ static uint32_t make_twin(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
 	const struct vtr_image *image = resource->image;
 
-	if (gpu->resources.hostmem + image->pixels.length > gpu->options.max_hostmem)
+	if (!vtr_resource_hostmem_fits(gpu, image->pixels.length))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	gpu->resources.hostmem += resource->twin_bytes = image->pixels.length;
 	resource->rendered = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands that create, fill and end resources (virtio 1.3, 5.7.6.8). */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -10,9 +11,34 @@ uint32_t vtr_resource_check_new_id(struct vtr_gpu *gpu, uint32_t id)
 {
 	if (!id || vtr_resource_find(gpu, id))
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-	if (gpu->resources.count >= VTR_MAX_RESOURCES)
-		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	return VIRTIO_GPU_RESP_OK_NODATA;
+	if (gpu->resources.count < VTR_MAX_RESOURCES)
+		return VIRTIO_GPU_RESP_OK_NODATA;
+	vtr_gpu_log_limit(gpu, "the guest has %d resources, and no more are possible (VTR_MAX_RESOURCES): end programs there",
+	                  VTR_MAX_RESOURCES);
+	return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+}
+
+bool vtr_resource_hostmem_fits(struct vtr_gpu *gpu, uint64_t bytes)
+{
+	const uint64_t mib = UINT64_C(1) << 20;
+	uint64_t sum;
+
+	if (vtr_add_u64(gpu->resources.hostmem, bytes, &sum) && sum <= gpu->options.max_hostmem)
+		return true;
+	vtr_gpu_log_limit(gpu,
+	                  "the guest has used up its host memory (%" PRIu64 " of %" PRIu64 " MiB, and %" PRIu64
+	                  " KiB more are wanted): raise --max-hostmem",
+	                  gpu->resources.hostmem / mib, gpu->options.max_hostmem / mib, bytes / 1024 + (bytes % 1024 != 0));
+	return false;
+}
+
+static bool images_fit(struct vtr_gpu *gpu)
+{
+	if (gpu->resources.images < VTR_MAX_IMAGES)
+		return true;
+	vtr_gpu_log_limit(gpu, "the guest has %d 2D resources, and no more are possible (VTR_MAX_IMAGES): end programs there",
+	                  VTR_MAX_IMAGES);
+	return false;
 }
 
 uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request *request)
@@ -25,9 +51,7 @@ uint32_t vtr_gpu_resource_create_2d(struct vtr_gpu *gpu, struct vtr_gpu_request 
 	if (!format || !command->width || !command->height || command->width > VTR_MAX_DIMENSION ||
 	    command->height > VTR_MAX_DIMENSION)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	/* at most 2^30 bytes each: the sum cannot overflow */
-	if (gpu->resources.images >= VTR_MAX_IMAGES ||
-	    gpu->resources.hostmem + vtr_image_bytes(command->width, command->height) > gpu->options.max_hostmem)
+	if (!images_fit(gpu) || !vtr_resource_hostmem_fits(gpu, vtr_image_bytes(command->width, command->height)))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	struct vtr_resource *resource = vtr_resource_create_2d(gpu, command->resource_id, command->width, command->height, format);
 	if (!resource)

@@ -12,13 +12,6 @@
 
 /* ---- creating ---- */
 
-static bool hostmem_fits(const struct vtr_gpu *gpu, uint64_t bytes)
-{
-	uint64_t sum;
-
-	return vtr_add_u64(gpu->resources.hostmem, bytes, &sum) && sum <= gpu->options.max_hostmem;
-}
-
 /* A new resource that the renderer has not taken goes again. */
 static uint32_t created(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
 {
@@ -54,7 +47,7 @@ uint32_t vtr_gpu_resource_create_3d(struct vtr_gpu *gpu, struct vtr_gpu_request 
 	if (!command->width || command->width > max_width || !command->height || command->height > VTR_MAX_DIMENSION ||
 	    command->depth > VTR_MAX_DIMENSION)
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-	if (!hostmem_fits(gpu, three_d.bytes))
+	if (!vtr_resource_hostmem_fits(gpu, three_d.bytes))
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	struct vtr_resource *resource = vtr_resource_create_3d(gpu, command->resource_id, &three_d);
 	if (!resource)
@@ -87,7 +80,7 @@ uint32_t vtr_gpu_create_host_blob(struct vtr_gpu *gpu, struct vtr_gpu_request *r
 		error = VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
 	else if (!vtr_resource_is_lendable(gpu, command->resource_id, spans))
 		error = VIRTIO_GPU_RESP_ERR_UNSPEC;
-	else if (hostmem_fits(gpu, command->size))
+	else if (vtr_resource_hostmem_fits(gpu, command->size))
 		resource = vtr_resource_create_3d(gpu, command->resource_id, &(struct vtr_resource_3d){ .bytes = command->size });
 	if (!resource) {
 		free(entries);
