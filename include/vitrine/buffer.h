@@ -61,6 +61,7 @@ VTR_API const struct vtr_buffer_texture *vtr_buffer_texture(const struct vtr_buf
  * guest memory have none: there the guest says (SET_SCANOUT_BLOB). */
 struct vtr_buffer_layout {
 	uint32_t stride, offset; /* bytes */
+	uint32_t format;         /* DRM_FORMAT_*, which need not be the one that the guest says of its resource */
 	uint64_t modifier;
 };
 VTR_API void vtr_buffer_set_layout(struct vtr_buffer *buffer, const struct vtr_buffer_layout *layout);

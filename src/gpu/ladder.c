@@ -31,6 +31,7 @@
 #include <string.h>
 
 #include "gpu/gpu.h"
+#include "util/fourcc.h"
 
 enum verdict {
 	USABLE,
@@ -151,6 +152,7 @@ static enum verdict can_import(const struct look *look, enum vtr_path path, stru
 		.offset = vtr_buffer_offset(buffer) + scanout->layout.offset,
 		.modifier = DRM_FORMAT_MOD_LINEAR,
 		.stride = scanout->layout.stride,
+		.format = scanout->layout.format,
 	};
 	return USABLE;
 }
@@ -165,7 +167,7 @@ static bool shows_all(const struct vtr_scanout *scanout, uint32_t width, uint32_
 	return !layout->x && !layout->y && layout->width == width && layout->height == height;
 }
 
-/* As a dmabuf. A part of it can be named only where it is known how it lies there. */
+/* As a dmabuf, in the format that the renderer keeps it in. A part of it can be named only where it is known how it lies there. */
 static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const struct vtr_buffer *buffer, struct vtr_choice *choice,
                                      struct vtr_error *why)
 {
@@ -173,8 +175,16 @@ static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const st
 	const struct vtr_scanout_layout *shown = &scanout->layout;
 	const struct vtr_resource_3d *three_d = scanout->resource->three_d;
 	bool linear = layout->modifier == DRM_FORMAT_MOD_LINEAR, blob = !three_d->width;
+	uint32_t format = vtr_fourcc_of_picture(layout->format, shown->format);
+	char name[VTR_FOURCC_NAME];
 
-	if (!vtr_output_accepts(scanout->output, shown->format, layout->modifier, why))
+	if (!format) {
+		vtr_error_set(why, VTR_ERROR_UNSUPPORTED, ENOTSUP,
+		              "the renderer keeps the picture as %s, which no display is given",
+		              vtr_fourcc_name(layout->format, name));
+		return REFUSED;
+	}
+	if (!vtr_output_accepts(scanout->output, format, layout->modifier, why))
 		return REFUSED;
 	if (!linear && !(blob ? !shown->x && !shown->y : shows_all(scanout, three_d->width, three_d->height)))
 		return refuse(
@@ -184,6 +194,7 @@ static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const st
 		.offset = layout->offset + (linear ? (uint64_t)row * layout->stride + (uint64_t)shown->x * 4 : 0),
 		.modifier = layout->modifier,
 		.stride = layout->stride,
+		.format = format,
 		.flipped = three_d->y_0_top,
 	};
 	return USABLE;
@@ -204,6 +215,7 @@ static enum verdict can_sample(const struct vtr_scanout *scanout, const struct v
 		return refuse(why, "the picture ends beyond its texture");
 	choice->place = (struct vtr_placement_in_buffer){
 		.modifier = DRM_FORMAT_MOD_INVALID,
+		.format = shown->format,
 		.x = shown->x,
 		.y = shown->y,
 		.flipped = scanout->resource->three_d->y_0_top,
@@ -246,7 +258,7 @@ static enum verdict can_share(const struct look *look, enum vtr_path path, struc
 	shared.buffer = buffer;
 	shared.kind = (struct vtr_import_kind){
 		.path = path,
-		.format = scanout->layout.format,
+		.format = shared.place.format,
 		.width = scanout->layout.width,
 		.height = scanout->layout.height,
 		.stride = shared.place.stride,

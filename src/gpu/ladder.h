@@ -11,7 +11,7 @@ struct vtr_scanout;
 /* Where the picture is in a buffer: what frames say. */
 struct vtr_placement_in_buffer {
 	uint64_t offset, modifier;
-	uint32_t stride, x, y;
+	uint32_t stride, format, x, y;
 	bool flipped;
 };
 

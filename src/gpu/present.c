@@ -148,6 +148,7 @@ static void attach_buffer(struct vtr_scanout *scanout, struct vtr_frame *frame, 
 	frame->offset = choice->place.offset;
 	frame->modifier = choice->place.modifier;
 	frame->stride = choice->place.stride;
+	frame->format = choice->place.format;
 	frame->flipped = choice->place.flipped;
 	frame->x = choice->place.x;
 	frame->y = choice->place.y;

@@ -176,6 +176,7 @@ static int put_exported(const struct vtr_render_call *call, struct vtr_remote_do
 	}
 	done->stride = layout->stride;
 	done->offset = layout->offset;
+	done->format = layout->format;
 	done->modifier = layout->modifier;
 	done->size = vtr_dmabuf_size(fd);
 	return fd;

@@ -111,7 +111,7 @@ struct vtr_remote_done {
 	int32_t code; /* 0, or an error of vtr_renderer_impl.call */
 	uint32_t map_info;
 	uint64_t offset, size, modifier; /* of the fd that comes with it: EXPORT, EXPORT_BLOB */
-	uint32_t stride, padding;        /* EXPORT */
+	uint32_t stride, format;         /* EXPORT */
 	struct vtr_remote_error error;   /* EXPORT, EXPORT_BLOB, when code is not 0 */
 };
 static_assert(sizeof(struct vtr_remote_done) == 8 + 8 + 8 + 24 + 8 + 224, "as it is sent");

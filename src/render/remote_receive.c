@@ -87,9 +87,9 @@ static bool layout_fits(const struct vtr_remote_done *done, const struct vtr_rem
 static const char *take_exported(struct vtr_remote *remote, struct vtr_render_call *call, const struct vtr_remote_done *done,
                                  int fd)
 {
-	const struct vtr_buffer_layout layout = { .stride = done->stride,
-		                                  .offset = (uint32_t)done->offset,
-		                                  .modifier = done->modifier };
+	const struct vtr_buffer_layout layout = {
+		.stride = done->stride, .offset = (uint32_t)done->offset, .format = done->format, .modifier = done->modifier
+	};
 
 	if (!layout_fits(done, vtr_remote_files_resource(&remote->files, call->args.resource_id)) || done->size > safe_size(fd)) {
 		vtr_fd_close(&fd);

@@ -12,7 +12,6 @@
 
 #include "render/virgl.h"
 #include "util/fd.h"
-#include "util/fourcc.h"
 
 struct image {
 	struct vtr_virgl_display *held;
@@ -54,14 +53,12 @@ static struct image *create_image(struct vtr_virgl *virgl, uint32_t texture, str
 
 /* ---- dmabufs ---- */
 
-static int dmabuf_of(struct vtr_virgl *virgl, const struct image *image, uint32_t format, struct vtr_buffer_layout *layout,
-                     struct vtr_error *why)
+static int dmabuf_of(struct vtr_virgl *virgl, const struct image *image, struct vtr_buffer_layout *layout, struct vtr_error *why)
 {
 	EGLDisplay display = virgl->gl.display;
 	int fourcc = 0, planes = 0, fd = -1;
 	EGLuint64KHR modifier = DRM_FORMAT_MOD_INVALID;
 	EGLint stride = 0, offset = 0;
-	char name[VTR_FOURCC_NAME];
 
 	if (!vtr_virgl_has_extension(eglQueryString(display, EGL_EXTENSIONS), "EGL_MESA_image_dma_buf_export"))
 		return vtr_error_set(why, VTR_ERROR_UNSUPPORTED, ENOTSUP,
@@ -72,16 +69,13 @@ static int dmabuf_of(struct vtr_virgl *virgl, const struct image *image, uint32_
 	if (planes != 1)
 		return vtr_error_set(why, VTR_ERROR_UNSUPPORTED, ENOTSUP,
 		                     "The GPU keeps this picture in %d planes: displays take one", planes);
-	/* displays take the format from what the guest says of its resource */
-	if (!vtr_virgl_same_layout(format, (uint32_t)fourcc))
-		return vtr_error_set(why, VTR_ERROR_UNSUPPORTED, ENOTSUP,
-		                     "The GPU keeps this picture as %s, which is not what the guest drew",
-		                     vtr_fourcc_name((uint32_t)fourcc, name));
 	if (!eglExportDMABUFImageMESA(display, image->image, &fd, &stride, &offset) || fd < 0 || stride <= 0 || offset < 0) {
 		vtr_fd_close(&fd);
 		return vtr_error_set(why, VTR_ERROR_HOST, ENOTSUP, "EGL exports no dmabuf of this texture (0x%x)", eglGetError());
 	}
-	*layout = (struct vtr_buffer_layout){ .stride = (uint32_t)stride, .offset = (uint32_t)offset, .modifier = modifier };
+	*layout = (struct vtr_buffer_layout){
+		.stride = (uint32_t)stride, .offset = (uint32_t)offset, .format = (uint32_t)fourcc, .modifier = modifier
+	};
 	return fd;
 }
 
@@ -102,7 +96,7 @@ static int export(struct vtr_virgl *virgl, struct vtr_render_call *call, const s
 	if (!image)
 		return -call->why.code;
 	texture.egl_image = image->image;
-	int fd = dmabuf_of(virgl, image, info->virgl_format, &layout, &call->why);
+	int fd = dmabuf_of(virgl, image, &layout, &call->why);
 	call->exported = vtr_buffer_create_texture(VTR_PATH_VIRGL, &texture, fd < 0 ? -1 : fd, release_image, image);
 	if (!call->exported)
 		return vtr_error_set(&call->why, VTR_ERROR_HOST, ENOMEM, "Out of memory");

@@ -15,4 +15,11 @@ static inline const char *vtr_fourcc_name(uint32_t fourcc, char name[VTR_FOURCC_
 	return name;
 }
 
+/* The same without alpha: itself, of a format that has none. */
+uint32_t vtr_fourcc_opaque(uint32_t fourcc);
+
+/* What a picture of that format is when it lies in memory of another one of the formats that pictures have (eight bits each of red,
+ * green, blue, and of alpha or nothing): the memory's, with alpha when the picture has it. 0: memory's is none of these. */
+uint32_t vtr_fourcc_of_picture(uint32_t memory, uint32_t picture);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "strict_renderer.h"
 
+#include <drm_fourcc.h>
 #include <errno.h>
 #include <glib.h>
 #include <linux/virtio_gpu.h>
@@ -299,7 +300,7 @@ static void released(void *data)
 
 static int export(struct vtr_render_call *call, const struct resource *resource)
 {
-	struct vtr_buffer_layout layout = { .stride = resource->width * 4 };
+	struct vtr_buffer_layout layout = { .stride = resource->width * 4, .format = DRM_FORMAT_ABGR8888 };
 	struct vtr_buffer_texture texture = { .width = resource->width, .height = resource->height };
 	int fd = memfd_create("drawn", MFD_CLOEXEC);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake_renderer.h"
 
+#include <drm_fourcc.h>
 #include <errno.h>
 #include <linux/virtio_gpu.h>
 #include <string.h>
@@ -231,7 +232,7 @@ static int export(struct fake_renderer *fake, struct vtr_render_call *call)
 
 	if (!resource)
 		return -ENOENT;
-	const struct vtr_buffer_layout plain = { .stride = resource->width * 4 },
+	const struct vtr_buffer_layout plain = { .stride = resource->width * 4, .format = DRM_FORMAT_XRGB8888 },
 				       *layout = fake->layout.stride ? &fake->layout : &plain;
 	const uint64_t bytes = resource->size ? resource->size : layout->offset + (uint64_t)layout->stride * resource->height;
 	int fd = fake->dmabufs ? filled_file(bytes, fake->pixel) : -1;

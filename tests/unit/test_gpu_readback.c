@@ -3,6 +3,8 @@
  * What a renderer drew, on its way to a display: shared or read back, and what is asked of the renderer for that. It answers at
  * once, or, as one in another process does, when the test says so.
  */
+#include <drm_fourcc.h>
+
 #include "gpu_3d.h"
 
 /* Pixels are of one byte, and here that byte says when the picture was read. */
@@ -89,6 +91,8 @@ enum {
 	TILED = 64,      /* the dmabuf has a modifier */
 	PART = 128,      /* 16x8 at 8,4 */
 	LOOKED_AT = 256, /* its pixels are wanted */
+	SWAPPED = 512,   /* the renderer keeps it with red and blue in other places */
+	ODD = 1024,      /* ... in a format that pictures have not */
 };
 
 static const struct way_row {
@@ -109,6 +113,8 @@ static const struct way_row {
 	{ "dmabuf-flipped-part", DMABUF | IMPORTS | PART | FLAG, 0, VTR_PATH_VIRGL, 64 + (GPU_HEIGHT - 12) * 512 + 32, NULL },
 	{ "dmabuf-tiled", DMABUF | IMPORTS | TILED, 0, VTR_PATH_VIRGL, 64, NULL },
 	{ "dmabuf-tiled-part", DMABUF | IMPORTS | TILED | PART, 0, VTR_PATH_READBACK, 0, "a part of what was drawn" },
+	{ "dmabuf-swapped", DMABUF | IMPORTS | SWAPPED, 0, VTR_PATH_VIRGL, 64, NULL },
+	{ "dmabuf-odd", DMABUF | IMPORTS | ODD, 0, VTR_PATH_READBACK, 0, "as RG16, which no display" },
 	{ "another-display", TEXTURE, 0, VTR_PATH_READBACK, 0, "no such textures; the test's renderer makes no dmabufs" },
 	{ "no-import", TEXTURE | DMABUF, 0, VTR_PATH_READBACK, 0, "no such textures; no dmabufs" },
 	{ "no-import-alone", DMABUF, 0, VTR_PATH_READBACK, 0, "shares no textures; no dmabufs" },
@@ -139,6 +145,7 @@ static void expect_buffer(struct gpu_3d *bench, const struct way_row *row)
 		return;
 	g_assert_cmpuint(frame->offset, ==, row->offset);
 	g_assert_cmpuint(frame->stride, ==, 512);
+	g_assert_cmphex(frame->format, ==, row->flags & SWAPPED ? DRM_FORMAT_XBGR8888 : DRM_FORMAT_XRGB8888);
 	g_assert_cmpuint(frame->modifier, ==, row->flags & TILED ? 3 : 0);
 }
 
@@ -163,7 +170,14 @@ static void test_way(const void *data)
 	start_forced(&bench, 1, row->flags & LOOKED_AT ? VTR_DEMAND_PIXELS : VTR_DEMAND_DMABUF, row->forced);
 	bench.fake->textures = row->flags & TEXTURE;
 	bench.fake->dmabufs = row->flags & DMABUF;
-	bench.fake->layout = (struct vtr_buffer_layout){ .stride = 512, .offset = 64, .modifier = row->flags & TILED ? 3 : 0 };
+	bench.fake->layout = (struct vtr_buffer_layout){
+		.stride = 512,
+		.offset = 64,
+		.format = row->flags & SWAPPED ? DRM_FORMAT_ABGR8888
+		          : row->flags & ODD   ? DRM_FORMAT_RGB565
+		                               : DRM_FORMAT_XRGB8888,
+		.modifier = row->flags & TILED ? 3 : 0,
+	};
 	bench.machine.display.impl.flips = !(row->flags & UPRIGHT);
 	atomic_store(&bench.machine.display.egl_display, row->flags & TAKES ? bench.fake : NULL);
 	atomic_store(&bench.machine.display.no_dmabuf, !(row->flags & IMPORTS));

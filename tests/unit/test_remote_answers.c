@@ -108,6 +108,7 @@ static struct vtr_remote_done exported(uint64_t serial)
 	struct vtr_remote_done done = fake_done(serial, 0);
 
 	done.stride = WIDTH * 4;
+	done.format = DRM_FORMAT_XBGR8888;
 	done.size = WIDTH * HEIGHT * 4;
 	return done;
 }
@@ -368,6 +369,7 @@ static void check_result(struct remote_fixture *fixture, const struct answer_row
 		g_assert_cmpint(vtr_buffer_fd(fixture->call.exported), >=, 0);
 		g_assert_null(vtr_buffer_texture(fixture->call.exported));
 		g_assert_cmpuint(vtr_buffer_layout(fixture->call.exported)->stride, ==, WIDTH * 4);
+		g_assert_cmphex(vtr_buffer_layout(fixture->call.exported)->format, ==, DRM_FORMAT_XBGR8888);
 		vtr_buffer_drop(fixture->call.exported);
 	} else {
 		g_assert_null(fixture->call.exported);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <drm_fourcc.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -18,6 +19,7 @@
 #include "rows.h"
 #include "util/checked.h"
 #include "util/fd.h"
+#include "util/fourcc.h"
 
 /* ---- loop ---- */
 
@@ -255,6 +257,28 @@ static void test_log_limit(void)
 	g_ptr_array_unref(lines);
 }
 
+static const struct fourcc_row {
+	const char *name;
+	uint32_t memory, picture, result;
+} fourcc_rows[] = {
+	{ "the-same", DRM_FORMAT_XRGB8888, DRM_FORMAT_XRGB8888, DRM_FORMAT_XRGB8888 },
+	{ "alpha-of-nobody", DRM_FORMAT_ARGB8888, DRM_FORMAT_XRGB8888, DRM_FORMAT_XRGB8888 },
+	{ "other-places", DRM_FORMAT_ABGR8888, DRM_FORMAT_XRGB8888, DRM_FORMAT_XBGR8888 },
+	{ "other-places-alpha", DRM_FORMAT_XBGR8888, DRM_FORMAT_ARGB8888, DRM_FORMAT_ABGR8888 },
+	{ "backwards", DRM_FORMAT_BGRA8888, DRM_FORMAT_RGBX8888, DRM_FORMAT_BGRX8888 },
+	{ "two-bytes", DRM_FORMAT_RGB565, DRM_FORMAT_XRGB8888, 0 },
+	{ "ten-bits", DRM_FORMAT_XRGB2101010, DRM_FORMAT_XRGB8888, 0 },
+	{ "planes", DRM_FORMAT_NV12, DRM_FORMAT_XRGB8888, 0 },
+	{ "none", 0, DRM_FORMAT_XRGB8888, 0 },
+};
+
+static void test_fourcc(const void *data)
+{
+	const struct fourcc_row *row = data;
+
+	g_assert_cmphex(vtr_fourcc_of_picture(row->memory, row->picture), ==, row->result);
+}
+
 static void test_error(void)
 {
 	struct vtr_error error;
@@ -278,6 +302,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/util/fd/memfd-is-sealed", test_memfd_is_sealed);
 	g_test_add_func("/util/fd/unix-listen", test_unix_listen);
 	g_test_add_func("/util/log/limit", test_log_limit);
+	ADD_ROWS("/util/fourcc/", fourcc_rows, test_fourcc);
 	g_test_add_func("/util/error", test_error);
 	return g_test_run();
 }

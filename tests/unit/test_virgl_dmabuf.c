@@ -72,6 +72,7 @@ static void test_export(gconstpointer data)
 		g_assert_cmpint(vtr_buffer_fd(call.exported), >=, 0);
 		g_assert_cmpuint(layout->stride, ==, driver->stride);
 		g_assert_cmpuint(layout->offset, ==, driver->offset);
+		g_assert_cmphex(layout->format, ==, (uint32_t)driver->fourcc);
 		g_assert_cmphex(layout->modifier, ==, MODIFIER);
 		g_assert_cmpint(call.why.owner, ==, VTR_ERROR_NONE);
 	} else {
@@ -89,7 +90,7 @@ int main(int argc, char **argv)
 		{ "good", FORMAT_B8G8R8X8, DRM_FORMAT_XRGB8888, 1, true, true, 64, 0, true },
 		{ "with-offset", FORMAT_B8G8R8A8, DRM_FORMAT_ARGB8888, 1, true, true, 256, 4096, true },
 		{ "without-alpha", FORMAT_B8G8R8A8, DRM_FORMAT_XRGB8888, 1, true, true, 64, 0, true },
-		{ "another-format", FORMAT_B8G8R8A8, DRM_FORMAT_ABGR8888, 1, true, true, 64, 0, false },
+		{ "another-format", FORMAT_B8G8R8A8, DRM_FORMAT_ABGR8888, 1, true, true, 64, 0, true },
 		{ "two-planes", FORMAT_B8G8R8A8, DRM_FORMAT_ARGB8888, 2, true, true, 64, 0, false },
 		{ "no-query", FORMAT_B8G8R8A8, DRM_FORMAT_ARGB8888, 1, false, true, 64, 0, false },
 		{ "no-export", FORMAT_B8G8R8A8, DRM_FORMAT_ARGB8888, 1, true, false, 64, 0, false },
