@@ -13,6 +13,7 @@
  * A context that cannot be made current means that the EGLDisplay is gone. What was current stays current then, and virglrenderer
  * draws into the wrong context until it returns; it is called again to clean up only, with a context of another display.
  */
+#include <dlfcn.h>
 #include <epoxy/gl.h>
 #include <errno.h>
 #include <pthread.h>
@@ -82,6 +83,22 @@ static bool create_root(struct vtr_virgl_gl *gl)
 	return false;
 }
 
+/* epoxy looks for a function's library at its first call, and ends the program when there is none. */
+static bool has_library(bool gles)
+{
+	static const char *const names[2][2] = { { "libOpenGL.so.0", "libGL.so.1" }, { "libGLESv2.so.2", "libGLESv2.so.2" } };
+
+	for (size_t i = 0; i < 2; i++) {
+		void *library = dlopen(names[gles][i], RTLD_LAZY | RTLD_LOCAL);
+
+		if (library) {
+			dlclose(library);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int try_display(void *data, EGLDisplay display, struct vtr_error *error)
 {
 	struct vtr_virgl_gl *gl = data;
@@ -98,13 +115,14 @@ static int try_display(void *data, EGLDisplay display, struct vtr_error *error)
 		                     "EGL needs a window to draw: %s lacks EGL_KHR_surfaceless_context (Mesa has it)",
 		                     eglQueryString(display, EGL_VENDOR));
 	for (gl->gles = false;; gl->gles = true) {
-		if (choose_config(gl, extensions) && create_root(gl))
+		if (has_library(gl->gles) && choose_config(gl, extensions) && create_root(gl))
 			return 0;
 		if (gl->gles)
 			break;
 	}
 	return vtr_error_set(error, VTR_ERROR_HOST, ENOTSUP,
-	                     "EGL has neither OpenGL 3.1 nor OpenGL ES 3.0 here (0x%x): install a driver (libgl1-mesa-dri)",
+	                     "EGL has neither OpenGL 3.1 nor OpenGL ES 3.0 here (0x%x): install a driver (libgl1-mesa-dri) and a "
+	                     "library for it (libopengl0 or libgles2)",
 	                     eglGetError());
 }
 
