@@ -9,12 +9,15 @@
  *
  * A call is numbered, sent as one message and answered by one, in the same order (remote_protocol.h). What is large travels in
  * shared memory: command streams and spans in the arena; guest memory and images as the files that they are, which the process
- * maps. Any number of calls may be in progress; each has an entry in a ring, in which the states of a call are intervals
- * (remote.h). Their done() comes from the loop, in order, and passed fences between them in the order in which they were heard of.
+ * maps. Many calls may be in progress; each has an entry in a ring until it is answered, in which the states of a call are
+ * intervals (remote.h). Their done() comes from the loop, in order, and passed fences between them in the order in which they were
+ * heard of.
  *
- * Waiting. The device thread never waits for the socket: what it does not take stays in the ring. wait() polls it, for a few
- * seconds at most. While the process owes an answer there is a timer: without any message for ten seconds, or half a minute when
- * only fences are out, it is taken for dead.
+ * Waiting. The device thread does not wait for the socket: what it does not take stays in the ring. wait() polls it, and so does a
+ * call that takes something back and finds the ring full, because nobody makes that call again; any other call is refused there.
+ * All waiting in one turn of the loop together ends after a few seconds, with the process, however many calls are waited for. While
+ * the process owes an answer there is a timer: without any message for ten seconds, or half a minute when only fences are out, it
+ * is taken for dead.
  *
  * Loss, for whatever reason: the process is killed, calls in progress are done with -ENODEV, fences are forgotten, the listener is
  * told once. A CTX_CREATE or CREATE_3D starts the next process: at once when the last one lived for ten seconds, because a guest
@@ -38,6 +41,7 @@
 #include <sys/epoll.h>
 
 #include "util/fd.h"
+#include "util/loop.h"
 
 const struct vtr_remote_settings vtr_remote_settings = {
 	.answer_ns = UINT64_C(10000000000),
@@ -59,15 +63,30 @@ static void tell_loss(struct vtr_remote *remote)
 		remote->base.listener->lost(remote->base.listener_data, &why);
 }
 
+static void append_answer(struct vtr_remote *remote, struct vtr_render_call *call)
+{
+	call->next = NULL;
+	*remote->last_answer = call;
+	remote->last_answer = &call->next;
+	remote->to_deliver++;
+}
+
+static struct vtr_render_call *take_answer(struct vtr_remote *remote, struct vtr_render_call **link)
+{
+	struct vtr_render_call *call = *link;
+
+	*link = call->next;
+	if (remote->last_answer == &call->next)
+		remote->last_answer = link;
+	return call;
+}
+
 /* The oldest call that is answered goes back to its owner, who may free it, and may make calls. */
 static void deliver_call(struct vtr_remote *remote)
 {
-	struct vtr_remote_entry *entry = vtr_remote_entry(remote, remote->delivered++);
-	struct vtr_render_call *call = entry->call;
+	struct vtr_render_call *call = take_answer(remote, &remote->answers);
 
-	if (!call)
-		return;
-	call->code = entry->code;
+	remote->delivered++;
 	call->done(call);
 }
 
@@ -79,7 +98,7 @@ static void deliver(struct vtr_remote *remote)
 		if (vtr_remote_fence_take_passed(remote, &id)) {
 			if (remote->base.listener && remote->base.listener->fence_done)
 				remote->base.listener->fence_done(remote->base.listener_data, id);
-		} else if (remote->delivered < remote->answered) {
+		} else if (remote->answers) {
 			deliver_call(remote);
 		} else {
 			break;
@@ -106,7 +125,6 @@ static void answer(struct vtr_remote *remote, int code)
 	struct vtr_remote_entry *entry = vtr_remote_entry(remote, remote->answered);
 	const struct vtr_render_args *args = &entry->call->args;
 
-	entry->code = code;
 	if (entry->in_arena) {
 		remote->arena_tail = entry->arena_end;
 		remote->arena_parts--;
@@ -118,6 +136,8 @@ static void answer(struct vtr_remote *remote, int code)
 	else if (args->op == VTR_RENDER_RESET)
 		vtr_remote_fences_drop(remote, remote->answered);
 	remote->answered++;
+	entry->call->code = code;
+	append_answer(remote, entry->call);
 }
 
 void vtr_remote_answered(struct vtr_remote *remote, int code)
@@ -264,6 +284,33 @@ static void wait_for_socket(struct vtr_remote *remote, uint64_t until_ns)
 	exchange(remote);
 }
 
+/* What is left of this turn's time for waiting. */
+static uint64_t time_left(struct vtr_remote *remote)
+{
+	const uint64_t turn = vtr_loop_turn(remote->loop);
+
+	if (remote->turn != turn) {
+		remote->turn = turn;
+		remote->waited_ns = 0;
+	}
+	return remote->waited_ns < remote->settings.wait_ns ? remote->settings.wait_ns - remote->waited_ns : 0;
+}
+
+/* Waits until the call with that number is answered, which it is when the process is lost, too. */
+static void wait_for_answer(struct vtr_remote *remote, uint64_t number)
+{
+	const uint64_t started = vtr_now_ns(), until = started + time_left(remote);
+	char what[64];
+
+	while (number >= remote->answered && vtr_now_ns() < until)
+		wait_for_socket(remote, until);
+	remote->waited_ns += vtr_now_ns() - started;
+	if (number < remote->answered)
+		return;
+	snprintf(what, sizeof(what), "kept the device waiting for %.3g s", (double)remote->waited_ns / 1e9);
+	vtr_remote_lose(remote, what);
+}
+
 /* ---- the interface ---- */
 
 static struct vtr_remote *remote_from_base(struct vtr_renderer *renderer)
@@ -288,6 +335,21 @@ static int revive(struct vtr_remote *remote, const struct vtr_render_args *args)
 	return -ENODEV;
 }
 
+/* The renderer lets go of something that its caller takes for gone from then on. */
+static bool takes_back(uint32_t op)
+{
+	return op == VTR_RENDER_DETACH_BACKING || op == VTR_RENDER_UNREF || op == VTR_RENDER_CTX_DESTROY || op == VTR_RENDER_RESET;
+}
+
+/* The ring is full: 0 when there is room, or the call's code. */
+static int make_room(struct vtr_remote *remote, uint32_t op)
+{
+	if (!takes_back(op))
+		return -ENOMEM;
+	wait_for_answer(remote, remote->answered);
+	return remote->state == VTR_REMOTE_DOWN ? -ENODEV : 0;
+}
+
 static int remote_call(struct vtr_renderer *renderer, struct vtr_render_call *call)
 {
 	struct vtr_remote *remote = remote_from_base(renderer);
@@ -298,8 +360,8 @@ static int remote_call(struct vtr_renderer *renderer, struct vtr_render_call *ca
 			return 0; /* nothing is there */
 		code = remote->lost ? -ENODEV : revive(remote, &call->args);
 	}
-	if (!code && remote->queued - remote->delivered == VTR_REMOTE_CALLS)
-		code = -ENOMEM;
+	if (!code && remote->queued - remote->answered == VTR_REMOTE_CALLS)
+		code = make_room(remote, call->args.op);
 	if (!code && call->args.op == VTR_RENDER_FENCE)
 		code = vtr_remote_fence_add(remote, call->args.fence.id, remote->queued);
 	if (code)
@@ -311,30 +373,41 @@ static int remote_call(struct vtr_renderer *renderer, struct vtr_render_call *ca
 	return -EINPROGRESS;
 }
 
-/* The call's number; remote->queued when it is not in progress. */
+/* The call's number; remote->queued when it is not waiting for an answer. */
 static uint64_t number_of(struct vtr_remote *remote, const struct vtr_render_call *call)
 {
-	uint64_t number = remote->delivered;
+	uint64_t number = remote->answered;
 
 	while (number < remote->queued && vtr_remote_entry(remote, number)->call != call)
 		number++;
 	return number;
 }
 
+/* Takes the call, which is answered, from those that the loop delivers: false when it is not among them. */
+static bool take_from_answers(struct vtr_remote *remote, const struct vtr_render_call *call)
+{
+	struct vtr_render_call **link = &remote->answers;
+	uint64_t place = remote->delivered;
+
+	for (; *link && *link != call; link = &(*link)->next)
+		place++;
+	if (!*link)
+		return false;
+	take_answer(remote, link);
+	remote->to_deliver--;
+	vtr_remote_fences_move_up(remote, place);
+	return true;
+}
+
 static void remote_wait(struct vtr_renderer *renderer, struct vtr_render_call *call)
 {
 	struct vtr_remote *remote = remote_from_base(renderer);
-	const uint64_t number = number_of(remote, call), until = vtr_now_ns() + remote->settings.wait_ns;
+	const uint64_t number = number_of(remote, call);
 
-	if (number == remote->queued)
-		return;
-	while (number >= remote->answered && vtr_now_ns() < until)
-		wait_for_socket(remote, until);
-	if (number >= remote->answered)
-		lose_silent(remote, remote->settings.wait_ns);
-	call->code = vtr_remote_entry(remote, number)->code;
-	vtr_remote_entry(remote, number)->call = NULL;
-	call->done(call);
+	if (number < remote->queued)
+		wait_for_answer(remote, number);
+	if (take_from_answers(remote, call))
+		call->done(call);
 }
 
 static void remote_fill_capset(struct vtr_renderer *renderer, uint32_t id, uint32_t version, void *data, uint32_t size)
@@ -409,6 +482,7 @@ struct vtr_renderer *vtr_remote_create(struct vtr_loop *loop, const struct vtr_r
 	remote->base.impl = &remote_impl;
 	remote->loop = loop;
 	remote->socket = remote->arena_fd = -1;
+	remote->last_answer = &remote->answers;
 	remote->settings = settings ? *settings : vtr_remote_settings;
 	vtr_remote_fences_init(&remote->fences);
 	vtr_remote_fences_init(&remote->passed);

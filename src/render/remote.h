@@ -16,7 +16,7 @@
 /* What tests set; everybody else has vtr_remote_settings. */
 struct vtr_remote_settings {
 	uint64_t answer_ns;      /* without an answer, while calls are in progress; until a new process has started */
-	uint64_t wait_ns;        /* of vtr_renderer_impl.wait */
+	uint64_t wait_ns;        /* of all waiting in one turn of the loop */
 	uint64_t fence_ns;       /* without a sign, while fences are out */
 	uint64_t young_ns;       /* one that dies younger makes its successor wait: */
 	uint64_t backoff_ns;     /* so long for the first time, */
@@ -32,7 +32,7 @@ struct vtr_renderer *vtr_remote_create(struct vtr_loop *loop, const struct vtr_r
                                        const struct vtr_remote_settings *settings, struct vtr_error *error);
 
 enum {
-	VTR_REMOTE_CALLS = 1024,  /* in progress; a device has a few for each of its queues and outputs */
+	VTR_REMOTE_CALLS = 1024,  /* not answered; a device has more only when memory comes or goes */
 	VTR_REMOTE_FENCES = 4096, /* that have not passed; the device's queues hold fewer commands */
 };
 
@@ -42,11 +42,11 @@ enum vtr_remote_state {
 	VTR_REMOTE_UP,
 };
 
-/* A call in progress. */
+/* A call that is not answered yet. */
 struct vtr_remote_entry {
-	struct vtr_render_call *call; /* NULL: somebody waited for it, and has it back */
-	int code;                     /* when it is answered */
-	bool failed;                  /* not sent: code is what came of it */
+	struct vtr_render_call *call;
+	int code;
+	bool failed; /* not sent: code is what came of it */
 	bool in_arena;
 	size_t arena_end; /* of its part of the arena */
 };
@@ -55,7 +55,7 @@ struct vtr_remote_fence {
 	struct vtr_remote_fence *next;
 	uint64_t id;
 	uint64_t number; /* of its call */
-	uint64_t after;  /* passed: as many calls were answered before */
+	uint64_t after;  /* passed: as many calls are done before it is told */
 };
 
 struct vtr_remote_fences {
@@ -91,10 +91,18 @@ struct vtr_remote {
 	int arena_fd;
 	size_t arena_head, arena_tail, arena_parts;
 
-	/* Calls in progress, a ring in which each has a number of its own: delivered <= answered <= sent <= queued. Those up to
-	 * answered wait for their done() only, those up to sent for an answer, the others for room. */
+	/* Calls, a ring in which each has a number of its own: answered <= sent <= queued. Those up to sent wait for an answer, the
+	 * others for room. */
 	struct vtr_remote_entry entries[VTR_REMOTE_CALLS];
-	uint64_t delivered, answered, sent, queued;
+	uint64_t answered, sent, queued;
+
+	/* Those that are answered and wait for their done(), in that order; counted from the first one that ever did. */
+	struct vtr_render_call *answers, **last_answer;
+	uint64_t delivered, to_deliver;
+
+	/* for waiting */
+	uint64_t turn;      /* of the loop, */
+	uint64_t waited_ns; /* and how long was waited in it */
 
 	struct vtr_remote_fences fences; /* that were asked for */
 	struct vtr_remote_fences passed; /* that the listener has to be told of */
@@ -159,6 +167,8 @@ void vtr_remote_fences_init(struct vtr_remote_fences *fences);
 int vtr_remote_fence_add(struct vtr_remote *remote, uint64_t id, uint64_t number);
 /* It has passed: false when nobody waits for a fence of that id. */
 bool vtr_remote_fence_passed(struct vtr_remote *remote, uint64_t id);
+/* The call in that place (vtr_remote.delivered and on) was waited for: those behind it move up. */
+void vtr_remote_fences_move_up(struct vtr_remote *remote, uint64_t place);
 /* One of which the listener is to be told now: false when there is none. */
 bool vtr_remote_fence_take_passed(struct vtr_remote *remote, uint64_t *id);
 /* The call that asked for it was refused. */

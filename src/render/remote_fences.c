@@ -60,9 +60,15 @@ bool vtr_remote_fence_passed(struct vtr_remote *remote, uint64_t id)
 	if (!*link || (*link)->number >= remote->sent)
 		return false;
 	struct vtr_remote_fence *fence = take(&remote->fences, link);
-	fence->after = remote->answered;
+	fence->after = remote->to_deliver;
 	append(&remote->passed, fence);
 	return true;
+}
+
+void vtr_remote_fences_move_up(struct vtr_remote *remote, uint64_t place)
+{
+	for (struct vtr_remote_fence *fence = remote->passed.first; fence; fence = fence->next)
+		fence->after -= fence->after > place;
 }
 
 bool vtr_remote_fence_take_passed(struct vtr_remote *remote, uint64_t *id)

@@ -2,6 +2,7 @@
 #ifndef VTR_RENDER_RENDERER_H
 #define VTR_RENDER_RENDERER_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -104,7 +105,7 @@ struct vtr_render_call {
 	/* For a call in progress: on the device thread, from the loop, code set. The call may be freed there. */
 	void (*done)(struct vtr_render_call *call);
 	void *user;
-	int code;
+	int code;                     /* what came of it; means nothing before it is done */
 	struct vtr_render_call *next; /* the renderer's, while it is in progress */
 };
 
@@ -125,10 +126,13 @@ struct vtr_renderer;
 
 struct vtr_renderer_impl {
 	/* 0, -errno, or -EINPROGRESS: call->done() follows. Errors: -EINVAL (the guest's doing), -ENOENT (nothing has that id),
-	 * -ENOMEM, -EOPNOTSUPP (this renderer cannot), -ENODEV (lost). */
+	 * -ENOMEM, -EOPNOTSUPP (this renderer cannot), -ENODEV (lost). A renderer that has too many calls in progress gives -ENOMEM
+	 * at once: the call may be made again when others are done. Not so DETACH_BACKING, UNREF, CTX_DESTROY and RESET, whose
+	 * caller takes the renderer at its word: whatever the answer is to these, what they end is over when they are done. There
+	 * it waits for room, as wait() does. */
 	int (*call)(struct vtr_renderer *renderer, struct vtr_render_call *call);
-	/* Waits until call, which is in progress, is done; a renderer that does not answer in time is lost. NULL where no call ever
-	 * is in progress. */
+	/* Waits until call, which is in progress, is done; a renderer that does not answer in time is lost: so long as one turn of
+	 * the loop lasts there is one time for all waiting. NULL where no call ever is in progress. */
 	void (*wait)(struct vtr_renderer *renderer, struct vtr_render_call *call);
 	/* The capset's data, size bytes (at most its max_size), zeroed before; constant, never asks another process. */
 	void (*fill_capset)(struct vtr_renderer *renderer, uint32_t id, uint32_t version, void *data, uint32_t size);
@@ -152,7 +156,11 @@ struct vtr_renderer {
 
 static inline int vtr_renderer_call(struct vtr_renderer *renderer, struct vtr_render_call *call)
 {
-	return call->code = renderer->impl->call(renderer, call);
+	int code = renderer->impl->call(renderer, call);
+
+	if (code != -EINPROGRESS) /* it may have one by now, for its done() */
+		call->code = code;
+	return code;
 }
 
 /* The same, and done when it returns: done() is not called. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A renderer in a process of its own: time, order, what waits for room, and the process after a loss. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "remote_fixture.h"
@@ -218,6 +219,91 @@ static void test_wait_silent(void)
 	fixture_finish(&fixture);
 }
 
+/* Hears and answers calls on a thread of its own, each as long after it was heard. */
+struct answerer {
+	struct fake_process *fake;
+	unsigned calls, delay_ms;
+	GThread *thread;
+};
+
+static void *answer_calls(void *data)
+{
+	struct answerer *answerer = data;
+	struct vtr_remote_call heard;
+
+	for (unsigned i = 0; i < answerer->calls; i++) {
+		struct pollfd readable = { .fd = answerer->fake->socket, .events = POLLIN };
+
+		while (!fake_hear_call(answerer->fake, &heard)) {
+			poll(&readable, 1, -1);
+			if (readable.revents & POLLHUP)
+				return NULL;
+		}
+		g_usleep(answerer->delay_ms * 1000);
+		fake_say_done(answerer->fake, heard.serial, 0);
+	}
+	return NULL;
+}
+
+static void begin_answers(struct answerer *answerer)
+{
+	answerer->thread = g_thread_new("answerer", answer_calls, answerer);
+}
+
+static int call_and_wait(struct remote_fixture *fixture, uint32_t op)
+{
+	struct vtr_render_call call = { .args = { .op = op, .resource_id = RESOURCE } };
+
+	return vtr_renderer_call_wait(fixture->renderer, &call);
+}
+
+enum { WAIT_MS = 1000 };
+
+static void fixture_init_waiting(struct remote_fixture *fixture)
+{
+	*fixture = (struct remote_fixture){ .loop = vtr_loop_create() };
+	fake_process_init(&fixture->fake);
+	fixture->fake.settings.wait_ns = WAIT_MS * MS;
+	connect_to(fixture);
+}
+
+/* Many short waits are a long one. */
+static void test_wait_sum(void)
+{
+	struct remote_fixture fixture;
+	struct answerer answerer = { .fake = &fixture.fake, .calls = 20, .delay_ms = WAIT_MS / 4 };
+	int codes[20];
+
+	fixture_init_waiting(&fixture);
+	begin_answers(&answerer);
+	const uint64_t before = vtr_now_ns();
+	for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++)
+		codes[i] = call_and_wait(&fixture, VTR_RENDER_DETACH_BACKING);
+	g_assert_cmpuint(vtr_now_ns() - before, <, 3 * WAIT_MS * MS);
+	g_thread_join(answerer.thread);
+	g_assert_cmpint(codes[0], ==, 0);
+	g_assert_cmpint(codes[19], ==, -ENODEV);
+	g_assert_nonnull(strstr(remote_of(&fixture)->why.text, "kept the device waiting for"));
+	fixture_finish(&fixture);
+}
+
+/* ... but each turn of the loop has its own. */
+static void test_wait_turns(void)
+{
+	struct remote_fixture fixture;
+	struct answerer answerer = { .fake = &fixture.fake, .calls = 3, .delay_ms = WAIT_MS / 2 };
+
+	fixture_init_waiting(&fixture);
+	begin_answers(&answerer);
+	for (unsigned i = 0; i < answerer.calls; i++) {
+		g_assert_cmpint(call_and_wait(&fixture, VTR_RENDER_CTX_DESTROY), ==, 0);
+		turn(&fixture);
+	}
+	g_thread_join(answerer.thread);
+	g_assert_cmpuint(fixture.n_lost, ==, 0);
+	fixture_finish(&fixture);
+}
+
 /* ---- order ---- */
 
 /* What is heard while somebody waits is told by the loop, in its order. */
@@ -285,7 +371,104 @@ static void test_fences_that_are_no_more(void)
 	fixture_finish(&fixture);
 }
 
+/* A call that is waited for does not move those behind it before a fence, nor a fence before those in front. */
+static void test_order_around_waiting(void)
+{
+	struct vtr_render_call first = { .args = { .op = VTR_RENDER_CTX_DESTROY } };
+	struct remote_fixture fixture;
+
+	fixture_init(&fixture);
+	first.done = on_done;
+	first.user = &fixture;
+	fixture.call.args.fence.id = 7;
+	g_assert_cmpint(make_call(&fixture, VTR_RENDER_FENCE), ==, -EINPROGRESS);
+	g_assert_cmpint(vtr_renderer_call(fixture.renderer, &first), ==, -EINPROGRESS);
+	for (uint64_t serial = 0; serial < 3; serial++)
+		fake_say_done(&fixture.fake, serial, 0);
+	fake_say_fence(&fixture.fake, 7);
+	g_assert_cmpint(call_and_wait(&fixture, VTR_RENDER_DETACH_BACKING), ==, 0);
+	fake_say_done(&fixture.fake, 3, 0);
+	g_assert_cmpint(call_and_wait(&fixture, VTR_RENDER_DETACH_BACKING), ==, 0);
+	g_assert_cmpuint(fixture.n_done + fixture.n_fences, ==, 0);
+	turn(&fixture);
+	g_assert_cmpuint(fixture.n_done, ==, 2);
+	g_assert_cmpuint(fixture.n_fences, ==, 1);
+	g_assert_cmpuint(fixture.after[0], ==, 2);
+	fixture_finish(&fixture);
+}
+
 /* ---- much ---- */
+
+/* Calls that were waited for take no room, also behind one that the loop has yet to deliver. */
+static void test_many_waits(gconstpointer data)
+{
+	const bool behind_another = GPOINTER_TO_INT(data);
+	struct remote_fixture fixture;
+	struct vtr_remote_call heard;
+	uint64_t serial = 0;
+
+	fixture_init(&fixture);
+	if (behind_another) {
+		g_assert_cmpint(make_call(&fixture, VTR_RENDER_CTX_CREATE), ==, -EINPROGRESS);
+		fake_say_done(&fixture.fake, serial++, 0);
+	}
+	for (unsigned i = 0; i < VTR_REMOTE_CALLS + 76; i++) {
+		fake_say_done(&fixture.fake, serial++, 0);
+		g_assert_cmpint(call_and_wait(&fixture, VTR_RENDER_DETACH_BACKING), ==, 0);
+		g_assert_true(fake_hear_call(&fixture.fake, &heard));
+	}
+	g_assert_cmpuint(fixture.n_done, ==, 0);
+	turn(&fixture);
+	g_assert_cmpuint(fixture.n_done, ==, behind_another);
+	g_assert_cmpuint(fixture.n_lost, ==, 0);
+	fixture_finish(&fixture);
+}
+
+static void fill(struct remote_fixture *fixture, struct vtr_render_call *calls)
+{
+	for (unsigned i = 0; i < VTR_REMOTE_CALLS; i++) {
+		calls[i] = (struct vtr_render_call){ .args = { .op = VTR_RENDER_CTX_ATTACH_RESOURCE, .ctx_id = i },
+			                             .done = on_done,
+			                             .user = fixture };
+		g_assert_cmpint(vtr_renderer_call(fixture->renderer, &calls[i]), ==, -EINPROGRESS);
+	}
+}
+
+/* What takes something back is never refused for want of room: it waits for that. */
+static void test_room(gconstpointer data)
+{
+	const uint32_t op = GPOINTER_TO_UINT(data);
+	static struct vtr_render_call calls[VTR_REMOTE_CALLS];
+	struct remote_fixture fixture;
+	struct answerer answerer = { .fake = &fixture.fake, .calls = VTR_REMOTE_CALLS + 1 };
+
+	fixture_init(&fixture);
+	fill(&fixture, calls);
+	begin_answers(&answerer);
+	g_assert_cmpint(make_call(&fixture, op), ==, -EINPROGRESS);
+	g_assert_cmpuint(fixture.n_done, ==, 0); /* from the loop */
+	while (fixture.n_done <= VTR_REMOTE_CALLS)
+		g_assert_cmpint(vtr_loop_dispatch(fixture.loop, 1000), ==, 0);
+	g_thread_join(answerer.thread);
+	g_assert_cmpint(fixture.call.code, ==, 0);
+	g_assert_cmpuint(fixture.n_lost, ==, 0);
+	fixture_finish(&fixture);
+}
+
+/* ... as long as anybody waits, and then the process is over, with what it has. */
+static void test_no_room(void)
+{
+	static struct vtr_render_call calls[VTR_REMOTE_CALLS];
+	struct remote_fixture fixture;
+
+	fixture_init_impatient(&fixture);
+	fill(&fixture, calls);
+	g_assert_cmpint(make_call(&fixture, VTR_RENDER_DETACH_BACKING), ==, -ENODEV);
+	turn(&fixture);
+	g_assert_cmpuint(fixture.n_lost, ==, 1);
+	g_assert_cmpuint(fixture.n_done, ==, VTR_REMOTE_CALLS);
+	fixture_finish(&fixture);
+}
 
 /* The process takes nothing: calls wait, up to a bound, and are carried out in their order when it does. */
 static void test_full_socket(void)
@@ -298,7 +481,7 @@ static void test_full_socket(void)
 
 	fixture_init(&fixture);
 	for (unsigned i = 0; i <= VTR_REMOTE_CALLS; i++) {
-		calls[i] = (struct vtr_render_call){ .args = { .op = VTR_RENDER_CTX_DESTROY, .ctx_id = i },
+		calls[i] = (struct vtr_render_call){ .args = { .op = VTR_RENDER_CTX_ATTACH_RESOURCE, .ctx_id = i },
 			                             .done = on_done,
 			                             .user = &fixture };
 		g_assert_cmpint(vtr_renderer_call(fixture.renderer, &calls[i]), ==, i < VTR_REMOTE_CALLS ? -EINPROGRESS : -ENOMEM);
@@ -451,10 +634,20 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/remote/fence-that-never-passes", test_fence_that_never_passes);
 	g_test_add_func("/unit/remote/idle", test_idle);
 	g_test_add_func("/unit/remote/wait-silent", test_wait_silent);
+	g_test_add_func("/unit/remote/wait-sum", test_wait_sum);
+	g_test_add_func("/unit/remote/wait-turns", test_wait_turns);
 	g_test_add_func("/unit/remote/order", test_order);
+	g_test_add_func("/unit/remote/order-around-waiting", test_order_around_waiting);
 	g_test_add_func("/unit/remote/fences", test_fences);
 	g_test_add_func("/unit/remote/fences-that-are-no-more", test_fences_that_are_no_more);
 	g_test_add_func("/unit/remote/full-socket", test_full_socket);
+	g_test_add_data_func("/unit/remote/many-waits/alone", GINT_TO_POINTER(false), test_many_waits);
+	g_test_add_data_func("/unit/remote/many-waits/behind-another", GINT_TO_POINTER(true), test_many_waits);
+	g_test_add_data_func("/unit/remote/room/detach-backing", GUINT_TO_POINTER(VTR_RENDER_DETACH_BACKING), test_room);
+	g_test_add_data_func("/unit/remote/room/unref", GUINT_TO_POINTER(VTR_RENDER_UNREF), test_room);
+	g_test_add_data_func("/unit/remote/room/ctx-destroy", GUINT_TO_POINTER(VTR_RENDER_CTX_DESTROY), test_room);
+	g_test_add_data_func("/unit/remote/room/reset", GUINT_TO_POINTER(VTR_RENDER_RESET), test_room);
+	g_test_add_func("/unit/remote/no-room", test_no_room);
 	g_test_add_func("/unit/remote/arena", test_arena);
 	ADD_ROWS("/unit/remote/memory/", memories, test_memory);
 	g_test_add_func("/unit/remote/refused-backing", test_refused_backing);
