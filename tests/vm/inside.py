@@ -22,6 +22,7 @@ class Inside:
     """The machine that is their host, and what runs in it: the shell's variables vitrine and guest are their process ids."""
 
     FRAMES = 5
+    program = "vitrine"
 
     def __init__(self, tap, environment, name, display="headless --output 1280x800", modules=(), **machine):
         self.tap, self.name, self.display = tap, name, display
@@ -29,7 +30,8 @@ class Inside:
         self.work.mkdir()
         self.last = 0  # the number of the frame that vitrine-guest stays on
         self.copied_before = 0
-        programs = [environment.programs[program] for program in ("vitrine", "vitrinectl", "vitrine-guest")]
+        programs = [environment.programs[program] for program in ("vitrine", "vitrinectl", "vitrine-guest", "vitrine-renderer")
+                    if program in environment.programs]
         initramfs = environment.kit.initramfs(self.work / "initramfs.gz", programs=programs, modules=modules)
         self.host = Guest(environment.kit, self.work, initramfs, environment.accelerator, memory_mb=MEMORY_MB, **machine)
 
@@ -49,7 +51,7 @@ class Inside:
     def start_vitrine(self, *options, environment=""):
         """A new vitrine in place of what was there."""
         self.host.run("kill $guest $vitrine 2>/dev/null; wait; rm -f /tmp/*.sock; true")
-        self.host.run(f"{environment} vitrine --vfio-user /tmp/gpu.sock --control /tmp/control.sock --display {self.display} "
+        self.host.run(f"{environment} {self.program} --vfio-user /tmp/gpu.sock --control /tmp/control.sock --display {self.display} "
                       f"{' '.join(options)} >/tmp/vitrine.log 2>&1 & vitrine=$!")
         self.host.run("for i in $(seq 200); do [ -e /tmp/control.sock ] && [ -e /tmp/gpu.sock ] && break; sleep 0.1; done")
 
@@ -84,10 +86,13 @@ class Inside:
         expect(scanout["path"] == wanted, f"path is {scanout['path']}, not {wanted}; why not: {scanout['why_not']}")
         return {entry["path"]: entry["reason"] for entry in scanout["why_not"]}
 
-    def expect_image(self, expected, options=""):
+    def screenshot(self, options=""):
         self.ask(f"screenshot {options} /tmp/shot.png")
         lines = self.host.run("base64 /tmp/shot.png", timeout=120)
         path = self.work / "shot.png"
         path.write_bytes(base64.b64decode("".join(lines)))
-        difference = picture.difference(picture.read_png(path), expected)
+        return picture.read_png(path)
+
+    def expect_image(self, expected, options=""):
+        difference = picture.difference(self.screenshot(options), expected)
         expect(not difference, difference)

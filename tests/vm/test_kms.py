@@ -9,7 +9,6 @@ Each session is one machine with one kind of card. docs/testing.md says what is 
 import contextlib
 import pathlib
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -17,58 +16,18 @@ import picture  # noqa: E402
 import sessions  # noqa: E402
 from inside import Inside  # noqa: E402
 from machine import Kit, Vitrine  # noqa: E402
-from qmp import Monitor, wait_until  # noqa: E402
+from qmp import wait_until  # noqa: E402
+from screen import SETTLE, Screen, boot, machine, write_console  # noqa: E402
 from tap import Failure, expect  # noqa: E402
 from vnc import Viewer  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 800
 CONNECTOR = "/sys/class/drm/card0-Virtual-1/status"
-SETTLE = 20
 
 
-class Screen:
-    """A machine whose screen we look at from outside; look(): an image of it."""
-
-    def __init__(self, inside, look):
-        self.inside, self.look = inside, look
-
-    def expect(self, expected):
-        """The screen shows this picture, soon."""
-        deadline = time.monotonic() + SETTLE
-        while difference := picture.difference(self.look(), expected):
-            if time.monotonic() >= deadline:
-                picture.write_png(self.inside.work / "wrong.png", self.look())
-                raise AssertionError(difference)
-            time.sleep(0.3)
-
-    def expect_frame(self, width=WIDTH, height=HEIGHT):
-        """It shows the frame that vitrine-guest stays on."""
-        self.expect(picture.moving(width, height, self.inside.last))
-
-    def steady(self):
-        """What the screen shows when it does not change any more."""
-        before = self.look()
-        while (now := self.look()).rgb != before.rgb:
-            before = now
-        return now
-
-
-def write_console(inside, terminal, text):
-    """Text, and no blinking cursor."""
-    inside.host.run(f"printf '\\033[?25l{text}\\n' >/dev/tty{terminal}")
-
-
-def boot(inside, screen):
-    """The machine with its text console, as the display will find it."""
-    inside.host.start()
-    inside.host.wait_ready()
-    inside.host.run("for i in $(seq 100); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; [ -e /dev/dri/card0 ]")
-    write_console(inside, 1, "the first terminal")
-    write_console(inside, 2, "the second terminal")
-    time.sleep(0.5)
-    console = screen.steady()
-    expect(len(set(console.rgb)) == 2, "the screen does not show a text console")
-    return console
+def expect_frame(inside, screen, width=WIDTH, height=HEIGHT):
+    """The screen shows the frame that vitrine-guest stays on."""
+    screen.expect(picture.moving(width, height, inside.last))
 
 
 def expect_zero_copy(inside):
@@ -98,7 +57,7 @@ def check_frames(inside, screen):
         scanout = inside.scanout()
         expect((scanout["display"], scanout["name"]) == ("kms", "Virtual-1"), scanout)
         inside.show_frame(frames=30)
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.expect_path("udmabuf")
         expect(inside.copied() == 0, f"{inside.copied()} bytes were copied")
         scanout = inside.scanout()
@@ -108,7 +67,7 @@ def check_frames(inside, screen):
         inside.tap.note(f"figure: flush to page flip {latency['p50']} us (median), {latency['p99']} us (99 %)")
     with inside.case("a guest that draws into the framebuffer on the screen"):
         inside.show_frame("--buffers", "1", frames=7)
-        screen.expect_frame()
+        expect_frame(inside, screen)
         expect(inside.copied() == 0, f"{inside.copied()} bytes were copied")
 
 
@@ -116,15 +75,15 @@ def check_screenshot(inside, screen):
     with inside.case("a screenshot of what is scanned out, and no copy after it"):
         inside.show_frame()
         inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
-        screen.expect_frame()
+        expect_frame(inside, screen)
         expect_zero_copy(inside)
-        screen.expect_frame()
+        expect_frame(inside, screen)
 
 
 def check_sizes(inside, screen):
     with inside.case("a picture of another size gets a mode of its own"):
         inside.show_frame("--size", "800x600")
-        screen.expect_frame(800, 600)
+        expect_frame(inside, screen, 800, 600)
         inside.expect_path("udmabuf")
     with inside.case("a picture that no mode has the size of is scaled"):
         inside.show_frame("--size", "1000x700")
@@ -134,9 +93,9 @@ def check_sizes(inside, screen):
         inside.expect_image(picture.moving(1000, 700, inside.last))
     with inside.case("and one of the monitor's size is scanned out again"):
         inside.show_frame()
-        screen.expect_frame()
+        expect_frame(inside, screen)
         expect_zero_copy(inside)
-        screen.expect_frame()
+        expect_frame(inside, screen)
 
 
 def is_scaled(screen, original):
@@ -168,9 +127,9 @@ def check_terminals(inside, screen, console):
         inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
     with inside.case("and back"):
         inside.host.run("chvt 1")
-        screen.expect_frame()
+        expect_frame(inside, screen)
         expect_zero_copy(inside)
-        screen.expect_frame()
+        expect_frame(inside, screen)
 
 
 def check_hotplug(inside, screen):
@@ -184,7 +143,7 @@ def check_hotplug(inside, screen):
     with inside.case("and plugged in again"):
         inside.host.run(f"echo on >{CONNECTOR} && echo change >/sys/class/drm/card0/uevent")
         wait_until(lambda: inside.scanout()["output"]["connected"], SETTLE, "the connection")
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.expect_path("udmabuf")
 
 
@@ -192,7 +151,7 @@ def check_mapped(inside, screen):
     with inside.case("frames that are copied into dumb buffers"):
         inside.start_vitrine("--path", "mapped")
         inside.show_frame(frames=9)
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.expect_path("mapped")
         expect(inside.copied() > 0, "no byte was copied")
         inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
@@ -203,11 +162,11 @@ def check_legacy(inside, screen, console):
         inside.start_vitrine(environment="VITRINE_KMS_LEGACY=1")
         expect(any("legacy" in line for line in inside.host.run("cat /tmp/vitrine.log")), "atomic commits are used")
         inside.show_frame(frames=12)
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.show_frame("--buffers", "1", frames=7)
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.show_frame("--size", "800x600")
-        screen.expect_frame(800, 600)
+        expect_frame(inside, screen, 800, 600)
         expect(inside.copied() == 0, f"{inside.copied()} bytes were copied")
     with inside.case("the console after the end of that", alive=False):
         check_quit(inside, screen, console)
@@ -223,12 +182,12 @@ def check_ends(inside, screen, console):
     with inside.case("the console is as it was when vitrine ends", alive=False):
         inside.start_vitrine()
         inside.show_frame()
-        screen.expect_frame()
+        expect_frame(inside, screen)
         check_quit(inside, screen, console)
     with inside.case("and when it is killed", alive=False):
         inside.start_vitrine()
         inside.show_frame()
-        screen.expect_frame()
+        expect_frame(inside, screen)
         inside.host.run("kill -9 $vitrine; wait $vitrine 2>/dev/null; true")
         check_console(inside, screen, console)
     with inside.case("and when it is killed while another terminal is on the screen", alive=False):
@@ -264,20 +223,6 @@ def check_refusals(inside):
 # ---- sessions ----
 
 
-@contextlib.contextmanager
-def machine(tap, environment, name, modules, **options):
-    """A machine with a card, its screen, and QEMU's monitor; ended when it is left."""
-    monitor = Monitor(environment.work / f"{name}.qmp")
-    options["extra"] = [*options.get("extra", ()), *monitor.arguments()]
-    inside = Inside(tap, environment, name, "kms", modules, **options)
-    screen = Screen(inside, lambda: monitor.screen(inside.work / "screen.ppm"))
-    try:
-        yield inside, screen, monitor
-    finally:
-        monitor.close()
-        inside.host.stop()
-
-
 def session_bochs(tap, environment):
     """bochs-display: a framebuffer in memory, no cursor plane; scans out whatever can be mapped."""
     with machine(tap, environment, "bochs", ["bochs"], extra=["-device", "bochs-display,edid=on"]) as (inside, screen, _):
@@ -308,7 +253,7 @@ def check_drawn_cursor(inside, screen):
         screen.expect(picture.with_demo_cursor(picture.moving(WIDTH, HEIGHT, inside.last), WIDTH - 20, HEIGHT - 10))
     with inside.case("no copy without a cursor"):
         inside.show_frame()
-        screen.expect_frame()
+        expect_frame(inside, screen)
         expect_zero_copy(inside)
 
 
@@ -322,7 +267,7 @@ def session_virtio(tap, environment):
         with inside.case("what the card does not import is copied"):
             inside.start_vitrine()
             inside.show_frame(frames=12)
-            screen.expect_frame()
+            expect_frame(inside, screen)
             reasons = inside.expect_path("mapped")
             expect("virtio_gpu" in reasons["udmabuf"] and "import" in reasons["udmabuf"], reasons)
             inside.expect_image(picture.moving(WIDTH, HEIGHT, inside.last))
@@ -343,7 +288,7 @@ def check_plane_cursor(inside, screen, viewer):
     """The cursor is not in the picture, but in the plane: QEMU gives it to its viewers."""
     with inside.case("the cursor is in the card's plane"):
         inside.show_frame("--cursor", "300,200")
-        screen.expect_frame()
+        expect_frame(inside, screen)
 
         def seen():
             viewer.look()
@@ -370,7 +315,7 @@ def check_second(inside, monitor):
         inside.show_frame("--scanout", "1")
         output = inside.scanout(1)["output"]
         second = Screen(inside, lambda: monitor.screen(inside.work / "second.ppm", "card", 1))
-        second.expect_frame(output["width"], output["height"])
+        expect_frame(inside, second, output["width"], output["height"])
         inside.host.run(f"echo detect >{status} && echo change >/sys/class/drm/card0/uevent")
         wait_until(lambda: not inside.scanout(1)["output"]["connected"], SETTLE, "the disconnection")
 
@@ -381,16 +326,16 @@ def check_resize(inside, screen, viewer):
         wait_until(lambda: (inside.scanout()["output"]["width"], inside.scanout()["output"]["height"]) == (1024, 768), SETTLE,
                    "the new mode")
         inside.show_frame()  # of the size that the device prefers
-        screen.expect_frame(1024, 768)
+        expect_frame(inside, screen, 1024, 768)
     with inside.case("and one that --output keeps to"):
         inside.start_vitrine("--output", "800x600,name=kept")
         inside.show_frame()
-        screen.expect_frame(800, 600)
+        expect_frame(inside, screen, 800, 600)
         expect(inside.scanout()["name"] == "kept", "the output has another name")
         viewer.resize(WIDTH, HEIGHT)
         inside.host.run("sleep 1")
         inside.show_frame(frames=4)
-        screen.expect_frame(800, 600)
+        expect_frame(inside, screen, 800, 600)
 
 
 def session_ours(tap, environment):
@@ -407,7 +352,7 @@ def session_ours(tap, environment):
         check_frames(inside, screen)
         with inside.case("the cursor is in the card's plane, where it belongs"):
             inside.show_frame("--cursor", "300,200")
-            screen.expect_frame()
+            expect_frame(inside, screen)
             inside.expect_path("udmabuf")
             shot = picture.read_png(outer.screenshot(work / "cursor.png", "--cursor"))
             difference = picture.difference(shot, picture.with_demo_cursor(picture.moving(WIDTH, HEIGHT, inside.last), 300, 200))
