@@ -137,8 +137,7 @@ static int detach_backing(struct fake_renderer *fake, struct vtr_render_call *ca
 
 	if (!resource)
 		return -ENOENT;
-	g_assert_nonnull(resource->backing);
-	resource->backing = NULL;
+	resource->backing = NULL; /* or it has none: whoever has to know that it is gone asks again */
 	return 0;
 }
 
@@ -327,8 +326,22 @@ static void finish(struct vtr_render_call *call, int code)
 	call->done(call);
 }
 
+static void deliver(struct fake_renderer *fake)
+{
+	struct vtr_render_call *call;
+
+	while ((call = g_queue_pop_head(fake->answered)))
+		call->done(call);
+}
+
+static void deliver_event(void *data)
+{
+	deliver(data);
+}
+
 void fake_renderer_answer(struct fake_renderer *fake, unsigned n)
 {
+	deliver(fake);
 	while (n--) {
 		struct vtr_render_call *call = g_queue_pop_head(fake->waiting);
 
@@ -339,6 +352,7 @@ void fake_renderer_answer(struct fake_renderer *fake, unsigned n)
 
 void fake_renderer_answer_all(struct fake_renderer *fake)
 {
+	deliver(fake);
 	while (!g_queue_is_empty(fake->waiting))
 		fake_renderer_answer(fake, 1);
 }
@@ -351,17 +365,25 @@ void fake_renderer_pass_fence(struct fake_renderer *fake, unsigned index)
 	fake->base.listener->fence_done(fake->base.listener_data, id);
 }
 
-void fake_renderer_lose(struct fake_renderer *fake)
+/* Nothing of the guest's is left, and the listener knows. */
+static void lose(struct fake_renderer *fake)
 {
-	struct vtr_render_call *call;
 	struct vtr_error why;
 
 	vtr_error_set(&why, VTR_ERROR_HOST, EPIPE, "the test ended it");
-	while ((call = g_queue_pop_head(fake->waiting)))
-		finish(call, -ENODEV);
 	reset(fake, NULL);
 	if (fake->base.listener)
 		fake->base.listener->lost(fake->base.listener_data, &why);
+}
+
+void fake_renderer_lose(struct fake_renderer *fake)
+{
+	struct vtr_render_call *call;
+
+	deliver(fake);
+	while ((call = g_queue_pop_head(fake->waiting)))
+		finish(call, -ENODEV);
+	lose(fake);
 }
 
 unsigned fake_renderer_count(const struct fake_renderer *fake, enum vtr_render_op op)
@@ -415,8 +437,14 @@ bool fake_renderer_is_lent(const struct fake_renderer *fake, uint32_t resource_i
 static int fake_call(struct vtr_renderer *renderer, struct vtr_render_call *call)
 {
 	struct fake_renderer *fake = fake_renderer_from(renderer);
+	const uint32_t kind = 1u << call->args.op;
 
-	if (!fake->later || fake->at_once & 1u << call->args.op)
+	if (fake->lost_inside & kind) {
+		fake->lost_inside &= ~kind;
+		lose(fake);
+		return 0;
+	}
+	if (!fake->later || fake->at_once & kind)
 		return carry_out(fake, call);
 	g_queue_push_tail(fake->waiting, call);
 	return -EINPROGRESS;
@@ -426,8 +454,18 @@ static void fake_wait(struct vtr_renderer *renderer, struct vtr_render_call *cal
 {
 	struct fake_renderer *fake = fake_renderer_from(renderer);
 
-	while (g_queue_find(fake->waiting, call))
-		fake_renderer_answer(fake, 1);
+	while (g_queue_find(fake->waiting, call)) {
+		struct vtr_render_call *oldest = g_queue_pop_head(fake->waiting);
+
+		oldest->code = carry_out(fake, oldest);
+		g_queue_push_tail(fake->answered, oldest);
+	}
+	if (g_queue_remove(fake->answered, call))
+		call->done(call);
+	if (!g_queue_is_empty(fake->answered)) {
+		g_assert_nonnull(fake->deliver);
+		vtr_event_raise(fake->deliver);
+	}
 }
 
 static void fake_fill_capset(struct vtr_renderer *renderer, uint32_t id, uint32_t version, void *data, uint32_t size)
@@ -439,9 +477,10 @@ static void fake_destroy(struct vtr_renderer *renderer)
 {
 	struct fake_renderer *fake = fake_renderer_from(renderer);
 
-	g_assert_true(g_queue_is_empty(fake->waiting));
+	g_assert_true(g_queue_is_empty(fake->waiting) && g_queue_is_empty(fake->answered));
 	g_assert_cmpuint(atomic_load(&fake->textures_out), ==, 0);
 	g_queue_free(fake->waiting);
+	g_queue_free(fake->answered);
 	g_array_unref(fake->calls);
 	g_array_unref(fake->fences);
 	g_hash_table_unref(fake->contexts);
@@ -471,7 +510,14 @@ struct fake_renderer *fake_renderer_create(void)
 	fake->calls = g_array_new(FALSE, FALSE, sizeof(struct fake_call));
 	fake->fences = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	fake->waiting = g_queue_new();
+	fake->answered = g_queue_new();
 	fake->contexts = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_hash_table_unref);
 	fake->resources = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	return fake;
+}
+
+void fake_renderer_use_loop(struct fake_renderer *fake, struct vtr_loop *loop)
+{
+	fake->deliver = vtr_loop_add_event(loop, deliver_event, fake);
+	g_assert_nonnull(fake->deliver);
 }

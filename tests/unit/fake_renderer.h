@@ -6,9 +6,14 @@
  * A renderer that draws nothing. It keeps the rules of render/renderer.h and holds its caller to them: what exists, what is
  * attached, whose memory it was lent. Every call is recorded. Tests say when calls and fences are done, what fails, and when it is
  * lost.
+ *
+ * Who waits for a call gets that one back. Those before it have been carried out by then, but their owners hear of it later, from
+ * the loop, as they do of a renderer in another process.
  */
 #include <glib.h>
 #include <stdatomic.h>
+
+#include <vitrine/loop.h>
 
 #include "render/renderer.h"
 
@@ -33,24 +38,29 @@ struct fake_renderer {
 	bool dmabufs;                    /* EXPORT gives one (a memfd of 4 bytes a pixel, all of them `pixel`), */
 	bool textures;                   /* or a texture, whose pointers are the fake_renderer and no more; or both */
 	struct vtr_buffer_layout layout; /* of what EXPORT gives; stride 0: rows one after the other */
+	uint32_t lost_inside;            /* the next call of such a kind, bits of 1 << op, loses it, says so, and returns 0 */
 
 	/* ---- what it saw ---- */
 	GArray *calls;            /* struct fake_call, carried out */
 	GQueue *waiting;          /* struct vtr_render_call *, in progress */
+	GQueue *answered;         /* the same, carried out: done() has its turn */
 	GArray *fences;           /* uint64_t, not passed yet */
 	atomic_uint textures_out; /* exported and not released */
 
 	GHashTable *contexts, *resources;
+	struct vtr_source *deliver; /* event, the loop's */
 };
 
 /* Ends with vtr_renderer_destroy(). Capsets 1 and 2. */
 struct fake_renderer *fake_renderer_create(void);
+/* The loop that calls done() come from where somebody has waited for a later one. It is not used once the gpu is gone. */
+void fake_renderer_use_loop(struct fake_renderer *fake, struct vtr_loop *loop);
 static inline struct fake_renderer *fake_renderer_from(struct vtr_renderer *renderer)
 {
 	return (struct fake_renderer *)renderer;
 }
 
-/* Carries out the oldest n calls that are in progress. */
+/* Carries out the oldest n calls that are in progress, after what was carried out before was told. */
 void fake_renderer_answer(struct fake_renderer *fake, unsigned n);
 /* ... and all, with those that are called for meanwhile. */
 void fake_renderer_answer_all(struct fake_renderer *fake);

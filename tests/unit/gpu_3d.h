@@ -31,6 +31,7 @@ static inline void gpu_3d_create(struct gpu_3d *bench, uint64_t max_hostmem, uns
 	bench->fake = fake_renderer_create();
 	gpu_machine_create(&bench->machine, &(struct vtr_gpu_options){ .renderer = &bench->fake->base, .max_hostmem = max_hostmem },
 	                   outputs, VTR_DEMAND_NONE);
+	fake_renderer_use_loop(bench->fake, bench->machine.loop);
 	gpu_machine_start(&bench->machine, gpu_3d_features);
 }
 

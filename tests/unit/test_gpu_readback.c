@@ -24,6 +24,7 @@ static void start_forced(struct gpu_3d *bench, unsigned outputs, enum vtr_output
 
 	struct vtr_gpu_options options = { .renderer = &bench->fake->base, .force_path = forced, .max_hostmem = 1 << 20 };
 	gpu_machine_create(&bench->machine, &options, outputs, demand);
+	fake_renderer_use_loop(bench->fake, bench->machine.loop);
 	gpu_machine_start(&bench->machine, gpu_3d_features);
 }
 
