@@ -335,8 +335,10 @@ bool vtr_readback_update_now(struct vtr_gpu *gpu, struct vtr_scanout *scanout)
 
 	if (!scanout->resource->three_d)
 		return true;
+	if (!is_read(gpu, scanout->resource) && scanout->resource->image)
+		vtr_gpu_render_wait_image(gpu, scanout->resource->image);
 	if (!is_read(gpu, scanout->resource))
-		vtr_readback_all_stale(scanout->resource); /* what is under way is done when this is */
+		vtr_readback_all_stale(scanout->resource); /* what a command waits for is done when this is */
 	int result = look(gpu, scanout, &call);
 	if (!result) {
 		result = vtr_gpu_render_now(gpu, &call) ? -1 : 1;

@@ -12,8 +12,9 @@
  * What the renderer has to say may come from inside a call, also while memory is being taken from the map. So nothing is answered
  * from there: it is noted, and looked after from the loop, or when the call has returned.
  *
- * Waiting: when the guest's memory goes (resource_3d.c), when a queue stops or is reset, and with a reset of the device. It ends,
- * because a renderer that does not answer in time is lost.
+ * Waiting: when the guest's memory goes (resource_3d.c), when a picture has to be had now (readback.c), when a queue stops or is
+ * reset, and with a reset of the device. It ends, because a renderer that does not answer in time is lost. Who waits hears of its
+ * own call; those before it are carried out by then, but their owners hear of that from the loop.
  */
 #include "gpu/rendering.h"
 
@@ -238,6 +239,20 @@ int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call
 	if (code != -EINPROGRESS)
 		end_aside(aside);
 	return code;
+}
+
+void vtr_gpu_render_wait_image(struct vtr_gpu *gpu, const struct vtr_image *image)
+{
+	struct vtr_aside *aside = gpu->rendering.asides;
+
+	while (aside) {
+		if (aside->call.image != image) {
+			aside = aside->next;
+			continue;
+		}
+		wait_for(gpu, &aside->call);
+		aside = gpu->rendering.asides; /* that one is gone */
+	}
 }
 
 /* ---- what the renderer says ---- */

@@ -38,8 +38,13 @@ uint32_t vtr_gpu_render_fence(struct vtr_gpu *gpu, struct vtr_gpu_request *reque
 int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call,
                          void (*done)(struct vtr_gpu *gpu, const struct vtr_render_call *call));
 
-/* Makes a call and waits for it, and for all before it. Returns the code. */
+/* Makes a call and waits for it. Returns the code. Those before it have been carried out then, but who made them hears of that
+ * later.
+ */
 int vtr_gpu_render_now(struct vtr_gpu *gpu, struct vtr_render_call *call);
+
+/* Waits for the calls aside that read into image: their done() has been called when it returns. */
+void vtr_gpu_render_wait_image(struct vtr_gpu *gpu, const struct vtr_image *image);
 
 /* The response type for a call's code: OK_NODATA for 0. */
 uint32_t vtr_gpu_render_error(int code);

@@ -545,6 +545,32 @@ static void test_abandoned(const void *data)
 	finish(&bench);
 }
 
+/* The same, while a display that has just come waits for the picture. */
+static void test_abandoned_while_read(void)
+{
+	struct gpu_3d bench;
+
+	start(&bench, VTR_DEMAND_NONE);
+	show(&bench, 1, 0);
+	gpu_machine_flush(&bench.machine, 1);
+	bench.fake->later = true;
+	vtr_output_set_demand(vtr_outputs_get(bench.machine.outputs, 0), VTR_DEMAND_PIXELS);
+	atomic_store(&bench.machine.display.demand, VTR_DEMAND_PIXELS);
+	bench.fake->at_once |= 1u << VTR_RENDER_EXPORT;
+	GPU_WAIT(&bench.machine, reads(&bench) == 1);
+	gpu_machine_settle(&bench.machine);
+	atomic_store(&bench.machine.display.contents, 0);
+	vtr_virtio_abandon(bench.machine.device);
+	GPU_WAIT(&bench.machine, shown(&bench) == COLOR);
+	gpu_machine_settle(&bench.machine);
+	g_assert_false(was_blank(&bench));
+	g_assert_true(gpu_machine_status(&bench.machine, 0).enabled);
+	g_assert_cmpuint(bench.machine.gpu->resources.hostmem, ==, 0);
+	bench.fake->later = false;
+	gpu_machine_start(&bench.machine, gpu_3d_features);
+	finish(&bench);
+}
+
 /* ---- for others ---- */
 
 static void test_view(void)
@@ -657,6 +683,7 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/unit/gpu/readback/abandoned/texture", GINT_TO_POINTER(VTR_DEMAND_DMABUF), test_abandoned);
 	g_test_add_data_func("/unit/gpu/readback/abandoned/pixels", GINT_TO_POINTER(VTR_DEMAND_PIXELS), test_abandoned);
 	g_test_add_data_func("/unit/gpu/readback/abandoned/unseen", GINT_TO_POINTER(VTR_DEMAND_NONE), test_abandoned);
+	g_test_add_func("/unit/gpu/readback/abandoned/while-read", test_abandoned_while_read);
 	g_test_add_func("/unit/gpu/readback/view", test_view);
 	g_test_add_func("/unit/gpu/readback/cursor", test_cursor);
 	g_test_add_func("/unit/gpu/readback/cursor-destroyed", test_cursor_destroyed);
