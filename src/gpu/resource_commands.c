@@ -224,6 +224,14 @@ uint32_t vtr_gpu_resource_create_blob(struct vtr_gpu *gpu, struct vtr_gpu_reques
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+/* The renderer is asked to let go of the resource's memory, and the guest gets its answer when it has: whatever the memory map does
+ * until then, it is not lent again. That the memory is in use goes on to count. */
+static void end_lending(struct vtr_resource *resource)
+{
+	free(resource->entries);
+	resource->entries = NULL;
+}
+
 /* The renderer has let go of it, and of its memory. */
 static uint32_t unreferenced(struct vtr_gpu *gpu, struct vtr_gpu_request *request, struct vtr_render_call *call)
 {
@@ -246,10 +254,12 @@ uint32_t vtr_gpu_resource_unref(struct vtr_gpu *gpu, struct vtr_gpu_request *req
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (resource->shown & 1u << i)
 			vtr_scanout_disable(gpu, &gpu->scanouts[i]);
-	if (resource->rendered)
+	if (resource->rendered) {
+		end_lending(resource);
 		return vtr_gpu_render(gpu, request,
 		                      &(struct vtr_render_call){ .args = { .op = VTR_RENDER_UNREF, .resource_id = resource->id } },
 		                      unreferenced);
+	}
 	vtr_saved_note_destroyed(gpu->saved, resource);
 	vtr_resource_destroy(gpu, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;
@@ -305,11 +315,13 @@ uint32_t vtr_gpu_resource_detach_backing(struct vtr_gpu *gpu, struct vtr_gpu_req
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 	if (!resource->entries)
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
-	if (resource->lent)
+	if (resource->lent) {
+		end_lending(resource);
 		return vtr_gpu_render(
 			gpu, request,
 			&(struct vtr_render_call){ .args = { .op = VTR_RENDER_DETACH_BACKING, .resource_id = resource->id } },
 			detached);
+	}
 	vtr_resource_detach(gpu, resource);
 	vtr_saved_note_detached(gpu->saved, resource);
 	return VIRTIO_GPU_RESP_OK_NODATA;

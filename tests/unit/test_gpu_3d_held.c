@@ -283,6 +283,33 @@ static void test_detach_is_held(void)
 	gpu_3d_destroy(&bench);
 }
 
+/* The memory goes and comes in one turn, while the guest's own command to give it up is under way: it is not lent again. */
+static void test_memory_changes(gconstpointer data)
+{
+	const bool unref = GPOINTER_TO_INT(data);
+	struct virtio_gpu_resource_detach_backing detach = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, .resource_id = 1 };
+	struct virtio_gpu_resource_unref destroy = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .resource_id = 1 };
+	struct gpu_3d bench;
+
+	gpu_3d_create(&bench, 0, 1);
+	gpu_3d_make_context(&bench);
+	gpu_3d_make_texture(&bench, 1, PIXELS);
+	fake_renderer_clear(bench.fake);
+	bench.fake->later = true;
+	uint64_t at = unref ? GPU_3D_POST(&bench, destroy) : GPU_3D_POST(&bench, detach);
+	gpu_machine_settle(&bench.machine);
+	gpu_machine_map_pixels(&bench.machine, false);
+	gpu_machine_map_pixels(&bench.machine, true);
+	fake_renderer_answer_all(bench.fake);
+	g_assert_cmphex(gpu_3d_answer(&bench, at)->type, ==, OK);
+	g_assert_cmpuint(fake_renderer_asked(bench.fake, VTR_RENDER_ATTACH_BACKING), ==, 0);
+	g_assert_false(fake_renderer_is_lent(bench.fake, 1));
+	g_assert_cmpuint(gpu_3d_status(&bench).entries, ==, 0);
+	g_assert_cmpuint(bench.machine.gpu->resources.missed, ==, 0);
+	bench.fake->later = false;
+	gpu_3d_destroy(&bench);
+}
+
 /* ---- a renderer that is lost ---- */
 
 static void test_lost(void)
@@ -417,6 +444,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/3d-held/memory-goes", test_memory_goes);
 	g_test_add_func("/unit/gpu/3d-held/memory-goes-while-used", test_memory_goes_while_used);
 	g_test_add_func("/unit/gpu/3d-held/detach", test_detach_is_held);
+	g_test_add_data_func("/unit/gpu/3d-held/memory-changes/detach", GINT_TO_POINTER(false), test_memory_changes);
+	g_test_add_data_func("/unit/gpu/3d-held/memory-changes/unref", GINT_TO_POINTER(true), test_memory_changes);
 	g_test_add_func("/unit/gpu/3d-held/lost", test_lost);
 	g_test_add_func("/unit/gpu/3d-held/lost-while-busy", test_lost_while_busy);
 	g_test_add_func("/unit/gpu/3d-held/lost-under-flush", test_lost_under_flush);
