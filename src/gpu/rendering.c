@@ -164,6 +164,7 @@ static uint32_t hold(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const
                      vtr_rendered_func finished)
 {
 	struct vtr_held *held = &gpu->rendering.held[request->queue];
+	const uint32_t lost = gpu->rendering.lost;
 
 	assert(!held->active);
 	held->gpu = gpu;
@@ -175,6 +176,8 @@ static uint32_t hold(struct vtr_gpu *gpu, struct vtr_gpu_request *request, const
 	held->call.user = held;
 	if (make(gpu, &held->call) != -EINPROGRESS)
 		held->in_progress = false;
+	if (!held->in_progress && held->fence && gpu->rendering.lost != lost)
+		held->call.code = -ENODEV; /* from inside the call: its fence does not come */
 	if (is_ready(held))
 		return finish(held, request);
 	held->request = *request;

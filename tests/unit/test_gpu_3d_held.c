@@ -402,6 +402,25 @@ static void test_lost_under_flush(void)
 	gpu_3d_destroy(&bench);
 }
 
+/* The same, told from inside the call for the flush's fence, which has succeeded. */
+static void test_lost_inside_flush(void)
+{
+	struct virtio_gpu_resource_flush flush = gpu_flush(1, 1);
+	struct virtio_gpu_set_scanout set = gpu_3d_set_scanout(0, 1);
+	struct virtio_gpu_resource_create_2d flat = gpu_create_2d(2);
+	struct gpu_3d bench;
+
+	gpu_3d_create(&bench, 0, 1);
+	gpu_3d_make_context(&bench);
+	gpu_3d_make_texture(&bench, 1, PIXELS);
+	GPU_ASSERT_OK(&bench.machine, set);
+	bench.fake->lost_inside = 1u << VTR_RENDER_FENCE;
+	g_assert_cmphex(gpu_3d_answer(&bench, GPU_3D_POST(&bench, flush))->type, ==, UNSPEC);
+	g_assert_cmpuint(gpu_3d_status(&bench).renderer_lost, ==, 1);
+	g_assert_cmphex(gpu_3d_answer(&bench, GPU_3D_POST(&bench, flat))->type, ==, OK);
+	gpu_3d_destroy(&bench);
+}
+
 /* 2D and what is shown of it go on. */
 static void test_lost_beside_2d(void)
 {
@@ -449,6 +468,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/3d-held/lost", test_lost);
 	g_test_add_func("/unit/gpu/3d-held/lost-while-busy", test_lost_while_busy);
 	g_test_add_func("/unit/gpu/3d-held/lost-under-flush", test_lost_under_flush);
+	g_test_add_func("/unit/gpu/3d-held/lost-inside-flush", test_lost_inside_flush);
 	g_test_add_func("/unit/gpu/3d-held/lost-beside-2d", test_lost_beside_2d);
 	return g_test_run();
 }
