@@ -177,6 +177,10 @@ struct vtr_virgl {
 	uint64_t last_fence;
 	struct vtr_source *poll_source; // virglrenderer's own fd
 	struct vtr_source *poll_timer;  // where it has none
+	struct vtr_source *hang_timer;  // while there are fences,
+	bool hang_armed;                // and sometimes a little longer
+	uint64_t hang_ns;               // without any of them passing the GPU hangs; tests set it
+	uint64_t progress_ns;           // when one passed, or the first was asked for
 	unsigned calls;                 // under way: passed fences are told of when there is none
 };
 

@@ -10,6 +10,9 @@
  * fences with it, unsaid: they have passed then.
  *
  * The listener is told when virglrenderer has returned, because it may well ask for the next thing at once.
+ *
+ * A guest's shader need not end, and then no fence comes any more: after half a minute in which none has passed the renderer is
+ * lost. The timer for that is left alone while it runs, and looks at the time when it fires; without fences it is not armed again.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,20 +23,26 @@
 
 enum { POLL_NS = 2000000 };
 #define DRAIN_NS UINT64_C(10000000000) // longer than what GPU drivers let a shader run
+#define HANG_NS UINT64_C(30000000000)  // nobody waits on the device thread for this
 
-static void poll_virgl(struct vtr_virgl *virgl)
+/* False: the renderer is lost. */
+static bool poll_virgl(struct vtr_virgl *virgl)
 {
 	if (!vtr_virgl_check(virgl))
-		return;
+		return false;
 	virgl->calls++;
 	virgl_renderer_poll();
 	virgl->calls--;
 	vtr_virgl_fences_tell(virgl);
+	return true;
 }
 
 static void fd_readable(int fd, uint32_t events, void *data)
 {
-	poll_virgl(data);
+	struct vtr_virgl *virgl = data;
+
+	if (!poll_virgl(virgl))
+		vtr_source_set_events(virgl->poll_source, 0); // nobody reads it any more
 }
 
 static void arm(struct vtr_virgl *virgl)
@@ -49,6 +58,44 @@ static void timer_due(void *data)
 	poll_virgl(virgl);
 	arm(virgl);
 }
+
+/* ---- hangs ---- */
+
+static void watch(struct vtr_virgl *virgl)
+{
+	if (virgl->hang_armed || !virgl->fences)
+		return;
+	virgl->hang_armed = true;
+	vtr_timer_arm(virgl->hang_timer, virgl->progress_ns + virgl->hang_ns);
+}
+
+static void unwatch(struct vtr_virgl *virgl)
+{
+	if (virgl->hang_armed)
+		vtr_timer_arm(virgl->hang_timer, 0);
+	virgl->hang_armed = false;
+}
+
+/* What has passed by now counts. A timer that comes late says that this process did not run, and the thread that waits for the GPU
+ * neither: that begins anew. */
+static void hang_due(void *data)
+{
+	struct vtr_virgl *virgl = data;
+
+	virgl->hang_armed = false;
+	if (!poll_virgl(virgl))
+		return;
+	const uint64_t now = vtr_now_ns(), due = virgl->progress_ns + virgl->hang_ns;
+	if (virgl->fences && now >= due + virgl->hang_ns / 8) {
+		virgl->progress_ns = now;
+	} else if (virgl->fences && now >= due) {
+		vtr_virgl_lose(virgl, VTR_VIRGL_HANGS);
+		vtr_virgl_check(virgl);
+	}
+	watch(virgl);
+}
+
+/* ---- life ---- */
 
 /* The first one, of which nobody is told: with it virglrenderer's thread finds the GL functions that it needs, for which the
  * EGLDisplay has to be alive. */
@@ -67,11 +114,13 @@ int vtr_virgl_fences_init(struct vtr_virgl *virgl)
 {
 	int fd = virgl_renderer_get_poll_fd();
 
+	virgl->hang_ns = HANG_NS;
+	virgl->hang_timer = vtr_loop_add_timer(virgl->loop, hang_due, virgl);
 	if (fd >= 0)
 		virgl->poll_source = vtr_loop_add_fd(virgl->loop, fd, EPOLLIN, fd_readable, virgl);
 	else
 		virgl->poll_timer = vtr_loop_add_timer(virgl->loop, timer_due, virgl);
-	return virgl->poll_source || virgl->poll_timer ? try_fence(virgl) : -ENOMEM;
+	return virgl->hang_timer && (virgl->poll_source || virgl->poll_timer) ? try_fence(virgl) : -ENOMEM;
 }
 
 void vtr_virgl_fences_finish(struct vtr_virgl *virgl)
@@ -79,7 +128,8 @@ void vtr_virgl_fences_finish(struct vtr_virgl *virgl)
 	vtr_virgl_fences_forget(virgl);
 	vtr_source_remove(virgl->poll_source);
 	vtr_source_remove(virgl->poll_timer);
-	virgl->poll_source = virgl->poll_timer = NULL;
+	vtr_source_remove(virgl->hang_timer);
+	virgl->poll_source = virgl->poll_timer = virgl->hang_timer = NULL;
 }
 
 static bool all_passed(const struct vtr_virgl *virgl)
@@ -131,9 +181,12 @@ int vtr_virgl_fence(struct vtr_virgl *virgl, struct vtr_render_call *call)
 		return vtr_virgl_code(result);
 	}
 	virgl->last_fence++;
+	if (!virgl->fences)
+		virgl->progress_ns = vtr_now_ns();
 	*virgl->fences_end = fence;
 	virgl->fences_end = &fence->next;
 	arm(virgl);
+	watch(virgl);
 	return 0;
 }
 
@@ -184,6 +237,7 @@ void vtr_virgl_fences_tell(struct vtr_virgl *virgl)
 		uint64_t id = fence->id;
 
 		free(fence);
+		virgl->progress_ns = vtr_now_ns();
 		if (virgl->base.listener)
 			virgl->base.listener->fence_done(virgl->base.listener_data, id);
 	}
@@ -199,4 +253,5 @@ void vtr_virgl_fences_forget(struct vtr_virgl *virgl)
 	}
 	virgl->fences_end = &virgl->fences;
 	arm(virgl);
+	unwatch(virgl);
 }

@@ -2,7 +2,9 @@
 /* Fences of virglrenderer: each once, in order, without a busy loop. */
 #include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 
+#include "render/virgl.h"
 #include "virgl_fixture.h"
 
 static void clear(struct virgl_fixture *fixture, uint32_t ctx_id)
@@ -53,6 +55,15 @@ static void test_order(void)
 	virgl_fixture_finish(&fixture);
 }
 
+static void assert_quiet(struct virgl_fixture *fixture)
+{
+	struct pollfd loop = { .fd = vtr_loop_fd(fixture->loop), .events = POLLIN };
+
+	for (int i = 0; i < 3; i++)
+		vtr_loop_dispatch(fixture->loop, 0);
+	g_assert_cmpint(poll(&loop, 1, 100), ==, 0);
+}
+
 static void test_quiet(void)
 {
 	struct virgl_fixture fixture;
@@ -60,10 +71,7 @@ static void test_quiet(void)
 	init(&fixture);
 	g_assert_cmpint(virgl_fence(&fixture, 1, 0), ==, 0);
 	virgl_wait_fences(&fixture, 1);
-	for (int i = 0; i < 3; i++)
-		vtr_loop_dispatch(fixture.loop, 0);
-	struct pollfd loop = { .fd = vtr_loop_fd(fixture.loop), .events = POLLIN };
-	g_assert_cmpint(poll(&loop, 1, 100), ==, 0);
+	assert_quiet(&fixture);
 	virgl_fixture_finish(&fixture);
 }
 
@@ -132,6 +140,68 @@ static void test_from_inside(void)
 	virgl_fixture_finish(&asking.fixture);
 }
 
+/* One that virglrenderer never says has passed. */
+static void stuck_fence(struct virgl_fixture *fixture, uint64_t id)
+{
+	struct vtr_virgl *virgl = vtr_virgl_from_base(fixture->renderer);
+
+	g_assert_null(virgl->fences);
+	g_assert_cmpint(virgl_fence(fixture, id, 0), ==, 0);
+	virgl->fences->number = UINT64_MAX;
+}
+
+static void wait_until(struct virgl_fixture *fixture, bool (*condition)(const struct virgl_fixture *fixture))
+{
+	uint64_t deadline = vtr_now_ns() + UINT64_C(60000000000);
+
+	while (!condition(fixture)) {
+		g_assert_cmpint(vtr_loop_dispatch(fixture->loop, 1000), ==, 0);
+		g_assert_cmpuint(vtr_now_ns(), <, deadline);
+	}
+}
+
+static bool is_lost(const struct virgl_fixture *fixture)
+{
+	return fixture->n_lost;
+}
+
+static bool has_begun_anew(const struct virgl_fixture *fixture)
+{
+	return vtr_virgl_from_base(fixture->renderer)->progress_ns > 1;
+}
+
+/* The GPU does not come to an end: nobody waits for ever. As long as anything passes, or when the process itself has stood still,
+ * it is not believed to hang. */
+static void test_hangs(void)
+{
+	struct virgl_fixture fixture;
+
+	init(&fixture);
+	struct vtr_virgl *virgl = vtr_virgl_from_base(fixture.renderer);
+	stuck_fence(&fixture, 1);
+	virgl->progress_ns = 0;
+	g_assert_cmpint(virgl_fence(&fixture, 2, 1), ==, 0);
+	virgl_wait_fences(&fixture, 1);
+	g_assert_cmpuint(fixture.done[0], ==, 2);
+	g_assert_cmpuint(virgl->progress_ns, >, 0);
+	vtr_virgl_fences_forget(virgl);
+	assert_quiet(&fixture);
+
+	virgl->hang_ns = 200000000;
+	stuck_fence(&fixture, 3);
+	virgl->progress_ns = 1;
+	wait_until(&fixture, has_begun_anew);
+	g_assert_cmpuint(fixture.n_lost, ==, 0);
+	wait_until(&fixture, is_lost);
+	g_assert_cmpuint(fixture.n_done, ==, 1);
+	g_assert_cmpint(virgl_fence(&fixture, 4, 0), ==, -ENODEV);
+	g_assert_cmpint(virgl_call(&fixture, VTR_RENDER_RESET, 0, 0), ==, 0);
+	eventfd_write(virgl_renderer_get_poll_fd(), 1); // it comes to an end after all
+	assert_quiet(&fixture);
+	g_assert_cmpuint(fixture.n_lost, ==, 1);
+	virgl_fixture_finish(&fixture);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -140,5 +210,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/virgl/fence/context-destroyed", test_context_destroyed);
 	g_test_add_func("/unit/virgl/fence/reset", test_reset);
 	g_test_add_func("/unit/virgl/fence/from-inside", test_from_inside);
+	/* the last one: there is no other renderer in this process */
+	g_test_add_func("/unit/virgl/fence/hangs", test_hangs);
 	return g_test_run();
 }
