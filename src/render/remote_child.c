@@ -197,7 +197,8 @@ static void make_arguments(struct arguments *arguments, const struct vtr_remote_
 	arguments->list[n] = NULL;
 }
 
-/* 0 or a positive errno. The process begins without blocked or ignored signals, whatever this thread has. */
+/* 0 or a positive errno. The process begins without blocked or ignored signals, whatever this thread has, and in a session of its
+ * own: what our terminal would let it do is no business of its. */
 static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int socket, int log)
 {
 	sigset_t none, all;
@@ -208,7 +209,7 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attri
 	if (!error)
 		error = posix_spawnattr_setsigdefault(attributes, &all);
 	if (!error)
-		error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+		error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 	if (!error)
 		error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	if (!error)

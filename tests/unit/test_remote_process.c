@@ -123,6 +123,16 @@ static void test_capsets(void)
 	virgl_fixture_finish(&fixture);
 }
 
+/* The terminal that this may have been started from is none of its. */
+static void test_session(void)
+{
+	struct virgl_fixture fixture;
+
+	start(&fixture);
+	g_assert_cmpint(getsid(pid_of(&fixture)), ==, pid_of(&fixture));
+	virgl_fixture_finish(&fixture);
+}
+
 static void test_clear(void)
 {
 	struct vtr_render_box all = { .w = 64, .h = 32, .d = 1 };
@@ -524,6 +534,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/remote_process/capsets", test_capsets);
 	g_test_add_func("/unit/remote_process/clear", test_clear);
+	g_test_add_func("/unit/remote_process/session", test_session);
 	g_test_add_func("/unit/remote_process/errors", test_errors);
 	g_test_add_func("/unit/remote_process/files-are-forgotten", test_files_are_forgotten);
 	g_test_add_func("/unit/remote_process/many-files", test_many_files);
