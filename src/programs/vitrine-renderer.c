@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 	if (parse(&options, argc, argv, &status))
 		return status;
 	vtr_log_set_handler(log_to_device, NULL);
-	int error = vtr_process_confine(options.max_memory, &what);
+	int error = vtr_process_confine(options.max_memory, options.renderer.render_node, &what);
 	if (error) {
 		vtr_log(VTR_LOG_ERROR, "the process cannot %s: %s", what, strerror(-error));
 		return 1;
