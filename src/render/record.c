@@ -5,6 +5,9 @@
  * Calls are plain structures and are written as they are. What they refer to is guest memory: of each backing there is a copy here,
  * and before a call that reads it the pages that have changed are written first. That costs a comparison of all backings for each
  * command stream; nobody records for speed. A file that cannot be written to any more ends the recording, not the drawing.
+ *
+ * A call may be in progress when we have seen the last of it, and fail then. So a backing here is what may be one: its regions are
+ * kept, and looked at as long as they are in the guest's memory map.
  */
 #include "render/record.h"
 
@@ -13,17 +16,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <vitrine/log.h>
 
+#include "memory/region.h"
+
 enum { PAGE = 4096, MAX_PAGES = 256 /* in one chunk */ };
+
+/* Of the guest's memory. */
+struct piece {
+	struct vtr_region *region; /* with a reference */
+	uint64_t offset, length;
+};
 
 struct backing {
 	struct backing *next;
 	uint32_t resource_id;
-	struct iovec *pieces; /* the guest's */
+	struct piece *pieces;
 	size_t n_pieces;
 	uint64_t size;
 	uint8_t *copy; /* as it was last written */
@@ -81,6 +91,8 @@ static void forget_backing(struct backing **link)
 	if (!backing)
 		return;
 	*link = backing->next;
+	for (size_t i = 0; i < backing->n_pieces; i++)
+		vtr_region_unref(backing->pieces[i].region);
 	free(backing->pieces);
 	free(backing->copy);
 	free(backing);
@@ -104,9 +116,12 @@ static void keep_backing(struct recorder *recorder, uint32_t resource_id, const 
 	}
 	backing->size = spans->length;
 	backing->n_pieces = spans->count;
-	for (size_t i = 0; i < spans->count; i++)
-		backing->pieces[i] =
-			(struct iovec){ spans->items[i].region->data + spans->items[i].offset, spans->items[i].length };
+	for (size_t i = 0; i < spans->count; i++) {
+		const struct vtr_span *span = &spans->items[i];
+
+		backing->pieces[i] = (struct piece){ span->region, span->offset, span->length };
+		span->region->refs++;
+	}
 }
 
 /* Brings a piece of the copy up to date; false when it was. */
@@ -132,10 +147,15 @@ static void look_at_backing(struct recorder *recorder, struct backing *backing)
 	uint64_t at = 0, begin = 0, end = 0; /* [begin, end) is to be written */
 
 	for (size_t i = 0; i < backing->n_pieces; i++) {
-		const uint8_t *guest = backing->pieces[i].iov_base;
+		const struct piece *piece = &backing->pieces[i];
 
-		for (size_t left = backing->pieces[i].iov_len; left;) {
-			size_t size = left < PAGE ? left : PAGE;
+		if (!piece->region->mapped || !piece->region->data) {
+			at += piece->length;
+			continue;
+		}
+		const uint8_t *guest = piece->region->data + piece->offset;
+		for (uint64_t left = piece->length; left;) {
+			size_t size = left < PAGE ? (size_t)left : PAGE;
 
 			if (update(backing, at, guest, size)) {
 				if (end != at || end - begin >= MAX_PAGES * PAGE) {
@@ -162,12 +182,14 @@ static void look_at_memory(struct recorder *recorder, const struct vtr_render_ar
 			look_at_backing(recorder, backing);
 }
 
-/* After a call, which may still be in progress. */
-static void follow(struct recorder *recorder, const struct vtr_render_call *call)
+/* After a call, which may still be in progress. What takes a backing away does so whatever its code is. */
+static void follow(struct recorder *recorder, const struct vtr_render_call *call, int code)
 {
 	switch (call->args.op) {
 	case VTR_RENDER_ATTACH_BACKING:
 	case VTR_RENDER_CREATE_BLOB:
+		if (code && code != -EINPROGRESS)
+			break;
 		forget_backing(find_backing(recorder, call->args.resource_id));
 		if (call->spans)
 			keep_backing(recorder, call->args.resource_id, call->spans);
@@ -239,8 +261,7 @@ static int call(struct vtr_renderer *base, struct vtr_render_call *call)
 	write_call(recorder, call);
 	int code = recorder->inner->impl->call(recorder->inner, call);
 	write_result(recorder, call, code);
-	if (!code || code == -EINPROGRESS)
-		follow(recorder, call);
+	follow(recorder, call, code);
 	return code;
 }
 
