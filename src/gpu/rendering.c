@@ -5,7 +5,8 @@
  * A request whose call is in progress is held: there is one place for each queue, because a queue whose command is not done is not
  * served. So commands stay in order, and a guest cannot have more under way than it has queues. Calls that no command waits for
  * (the twin of a 2D resource, a fence, memory that came back) go to the renderer before what follows them, which is all that
- * matters: it does one after another. Each belongs to a resource or to a fence, which bounds them.
+ * matters: it does one after another. Each belongs to a resource or to a fence, which bounds them. A renderer may have no room for
+ * more of them: what can wait is tried again when one is done.
  *
  * A command that waits for a fence of the renderer's is held in the same way, until the fence comes or the renderer is lost.
  *
@@ -149,7 +150,11 @@ static void look_after(struct vtr_gpu *gpu)
 
 static void look_after_later(void *data)
 {
-	look_after(data);
+	struct vtr_gpu *gpu = data;
+
+	if (gpu->rendering.refused)
+		vtr_resources_lend_again(gpu);
+	look_after(gpu);
 }
 
 static void held_done(struct vtr_render_call *call)
@@ -219,6 +224,8 @@ static void aside_done(struct vtr_render_call *call)
 	struct vtr_gpu *gpu = aside->gpu;
 
 	end_aside(aside);
+	if (gpu->rendering.refused)
+		vtr_event_raise(gpu->rendering.later);
 	look_after(gpu);
 }
 
@@ -239,6 +246,7 @@ int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call
 	aside->call.user = aside;
 	gpu->rendering.asides = aside;
 	int code = make(gpu, &aside->call);
+	gpu->rendering.refused |= code == -ENOMEM && aside->next;
 	if (code != -EINPROGRESS)
 		end_aside(aside);
 	return code;

@@ -69,7 +69,8 @@ enum { VTR_HELD = 2 }; /* one for each queue */
 
 struct vtr_rendering {
 	struct vtr_held held[VTR_HELD];
-	struct vtr_aside *asides; /* calls in progress that nobody waits for */
+	struct vtr_aside *asides; /* calls in progress that nobody waits for, */
+	bool refused;             /* and one more of which was refused: when one of them is done there may be room */
 	unsigned inside;          /* calls that have not returned: what comes meanwhile is looked after later */
 	struct vtr_source *later; /* event */
 	uint64_t last_fence;      /* id */

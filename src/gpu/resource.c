@@ -148,7 +148,7 @@ static void have_spans(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	if (resource->unfilled)
 		fill_image(gpu, resource);
 	vtr_resource_set_missed(gpu, resource, false);
-	vtr_resource_lend(gpu, resource);
+	vtr_resource_lend(gpu, resource); /* it may be missed again */
 	if (!vtr_resource_is_blob(resource))
 		return;
 	resource->memory = vtr_pixel_memory(&resource->backing);
@@ -301,8 +301,11 @@ int vtr_resource_resolve(struct vtr_gpu *gpu, struct vtr_resource *resource, boo
 	const uint64_t generation = vtr_memory_generation(gpu->base.memory);
 	int code = 0;
 
-	if (resource->backing.count)
+	if (resource->backing.count) {
+		if (resource->missed && resource->entries) /* else its lending has ended */
+			vtr_resource_lend(gpu, resource);
 		return 0;
+	}
 	if (!resource->entries)
 		return -EFAULT;
 	if (translated ? !wanted : resource->generation == generation)
@@ -351,10 +354,14 @@ const void *vtr_resource_view(struct vtr_resource *resource, struct vtr_error *e
 
 void vtr_resources_region_removing(struct vtr_gpu *gpu, struct vtr_region *region)
 {
+	if (!region->spans)
+		return;
+	vtr_resources_give_back(gpu, region); /* before spans go that calls on their way refer to */
 	for (size_t i = 0; region->spans && i < VTR_RESOURCE_BUCKETS; i++)
 		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
 			if (resource->backing.count && vtr_spans_use(&resource->backing, region)) {
-				vtr_resource_set_missed(gpu, resource, resource->lent);
+				vtr_resource_set_missed(gpu, resource, resource->lent || resource->missed);
+				resource->lent = false;
 				lose_spans(gpu, resource, false);
 			}
 }
@@ -372,5 +379,6 @@ void vtr_resources_region_added(struct vtr_gpu *gpu)
 	for (uint32_t i = 0; i < gpu->n_scanouts; i++)
 		if (vtr_scanout_frozen(&gpu->scanouts[i]))
 			vtr_resource_resolve(gpu, gpu->scanouts[i].resource, false);
-	vtr_resources_lend_again(gpu);
+	if (!vtr_memory_is_translated(gpu->base.memory)) /* there it is asked for when it is used */
+		vtr_resources_lend_again(gpu);
 }

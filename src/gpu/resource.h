@@ -50,7 +50,7 @@ struct vtr_resource {
 
 	bool rendered;       /* the renderer has it, under its id: a 3D resource, or one that contexts work with as well */
 	bool lent;           /* and its backing: memory that the renderer reads and writes */
-	bool missed;         /* the memory went that it was lent: it gets that again when it is back */
+	bool missed;         /* the memory went that it was lent, or is not lent yet: it gets that when both have it and room */
 	uint64_t twin_bytes; /* 2D, and rendered: what the renderer's copy is counted as in hostmem */
 
 	bool was_resolved; /* at least once: memory that is missing now was there */

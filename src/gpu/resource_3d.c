@@ -11,8 +11,9 @@
  *   blobs of the guest's          are the guest's memory, which the renderer gets lent
  *
  * Lent memory is used by address, in this process or another, whenever the guest's command streams say so. So it has to be RAM with
- * a mapping of its own; and before it goes (detached, unmapped, invalidated) the renderer gives it back, and that is waited for.
- * Memory that was taken back because the map changed is lent again when it is back, or, behind an IOMMU, when the guest uses it.
+ * a mapping of its own; and before it goes (detached, unmapped, invalidated) the renderer gives it back, and that is waited for:
+ * once for all that goes together. Memory that was taken back because the map changed is lent again when it is back, or, behind an
+ * IOMMU, when the guest uses it; and a part at a time, where that is more than the renderer takes at once.
  *
  * When the renderer is lost nothing is taken away that is shown: 3D resources stay as names, until the guest gives them up.
  */
@@ -109,19 +110,44 @@ void vtr_resource_lend(struct vtr_gpu *gpu, struct vtr_resource *resource)
 	    !vtr_resource_is_lendable(gpu, resource->id, &resource->backing))
 		return;
 	resource->lent = true;
-	vtr_gpu_render_aside(gpu,
-	                     &(struct vtr_render_call){ .args = { .op = VTR_RENDER_ATTACH_BACKING, .resource_id = resource->id },
-	                                                .spans = &resource->backing },
-	                     lent);
+	int code = vtr_gpu_render_aside(
+		gpu,
+		&(struct vtr_render_call){ .args = { .op = VTR_RENDER_ATTACH_BACKING, .resource_id = resource->id },
+	                                   .spans = &resource->backing },
+		lent);
+	vtr_resource_set_missed(gpu, resource, code == -ENOMEM);
+}
+
+static struct vtr_render_call detach_call(const struct vtr_resource *resource)
+{
+	return (struct vtr_render_call){ .args = { .op = VTR_RENDER_DETACH_BACKING, .resource_id = resource->id } };
 }
 
 void vtr_resource_take_back(struct vtr_gpu *gpu, struct vtr_resource *resource)
 {
+	struct vtr_render_call call = detach_call(resource);
+
 	if (!resource->lent)
 		return;
-	vtr_gpu_render_now(gpu,
-	                   &(struct vtr_render_call){ .args = { .op = VTR_RENDER_DETACH_BACKING, .resource_id = resource->id } });
+	vtr_gpu_render_now(gpu, &call);
 	resource->lent = false;
+}
+
+void vtr_resources_give_back(struct vtr_gpu *gpu, const struct vtr_region *region)
+{
+	struct vtr_render_call call = { .args.op = VTR_RENDER_OPS };
+
+	for (size_t i = 0; i < VTR_RESOURCE_BUCKETS; i++)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next) {
+			if (!resource->lent || !vtr_spans_use(&resource->backing, region))
+				continue;
+			/* The one before was not the last. Without memory for it each is waited for. */
+			if (call.args.op != VTR_RENDER_OPS && vtr_gpu_render_aside(gpu, &call, NULL) == -ENOMEM)
+				vtr_gpu_render_now(gpu, &call);
+			call = detach_call(resource);
+		}
+	if (call.args.op != VTR_RENDER_OPS)
+		vtr_gpu_render_now(gpu, &call);
 }
 
 void vtr_resource_set_missed(struct vtr_gpu *gpu, struct vtr_resource *resource, bool missed)
@@ -132,12 +158,14 @@ void vtr_resource_set_missed(struct vtr_gpu *gpu, struct vtr_resource *resource,
 
 void vtr_resources_lend_again(struct vtr_gpu *gpu)
 {
-	if (vtr_memory_is_translated(gpu->base.memory)) /* nothing is asked for before it is used */
-		return;
+	gpu->rendering.refused = false;
 	for (size_t i = 0; gpu->resources.missed && i < VTR_RESOURCE_BUCKETS; i++)
-		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next)
+		for (struct vtr_resource *resource = gpu->resources.buckets[i]; resource; resource = resource->next) {
 			if (resource->missed)
 				vtr_resource_resolve(gpu, resource, false);
+			if (gpu->rendering.refused) /* it comes back to us */
+				return;
+		}
 }
 
 /* ---- twins ---- */

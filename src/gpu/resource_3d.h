@@ -28,13 +28,16 @@ uint64_t vtr_resource_3d_bytes(const struct virtio_gpu_resource_create_3d *comma
 bool vtr_resource_is_lendable(struct vtr_gpu *gpu, uint32_t id, const struct vtr_spans *spans);
 /* Does the renderer have the resource, and use its backing? It knows nothing of that of a 2D one. */
 bool vtr_resource_uses_lending(const struct vtr_resource *resource);
-/* The backing is there: the renderer gets it if it uses it. */
+/* The backing is there: the renderer gets it if it uses it, now or, where it has too much to do, later (missed). */
 void vtr_resource_lend(struct vtr_gpu *gpu, struct vtr_resource *resource);
 /* The backing is about to go: the renderer gives it back, which is waited for. */
 void vtr_resource_take_back(struct vtr_gpu *gpu, struct vtr_resource *resource);
+/* A region is about to go: the renderer gives back the backings that lie in it, which is waited for. They stay marked as lent until
+ * each of them is looked after. */
+void vtr_resources_give_back(struct vtr_gpu *gpu, const struct vtr_region *region);
 /* The memory went that the renderer was lent, or that is over. */
 void vtr_resource_set_missed(struct vtr_gpu *gpu, struct vtr_resource *resource, bool missed);
-/* Memory came: what went of the renderer's resources may be among it. */
+/* Memory came, or the renderer has room again: what it misses may be there. Nothing is asked for. */
 void vtr_resources_lend_again(struct vtr_gpu *gpu);
 
 /* A context wants to work with the resource: the renderer gets it if it has not, a 2D resource as a twin that has the same picture,
