@@ -30,7 +30,7 @@ _Static_assert((int)VTR_HELD == (int)VTR_GPU_QUEUES, "a place for each queue");
 
 /* A call that nobody waits for. */
 struct vtr_aside {
-	struct vtr_aside *next;
+	struct vtr_aside *next, **link; /* *link is this one */
 	struct vtr_gpu *gpu;
 	struct vtr_render_call call;
 	void (*done)(struct vtr_gpu *gpu, const struct vtr_render_call *call);
@@ -208,11 +208,11 @@ uint32_t vtr_gpu_render_fence(struct vtr_gpu *gpu, struct vtr_gpu_request *reque
 
 static void end_aside(struct vtr_aside *aside)
 {
-	struct vtr_aside **link = &aside->gpu->rendering.asides;
-
-	while (*link != aside)
-		link = &(*link)->next;
-	*link = aside->next;
+	*aside->link = aside->next;
+	if (aside->next)
+		aside->next->link = aside->link;
+	else
+		aside->gpu->rendering.last_aside = aside->link;
 	if (aside->done)
 		aside->done(aside->gpu, &aside->call);
 	free(aside);
@@ -241,12 +241,13 @@ int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call
 			done(gpu, &failed);
 		return -ENOMEM;
 	}
-	*aside = (struct vtr_aside){ .next = gpu->rendering.asides, .gpu = gpu, .call = *call, .done = done };
+	*aside = (struct vtr_aside){ .link = gpu->rendering.last_aside, .gpu = gpu, .call = *call, .done = done };
 	aside->call.done = aside_done;
 	aside->call.user = aside;
-	gpu->rendering.asides = aside;
+	*aside->link = aside;
+	gpu->rendering.last_aside = &aside->next;
 	int code = make(gpu, &aside->call);
-	gpu->rendering.refused |= code == -ENOMEM && aside->next;
+	gpu->rendering.refused |= code == -ENOMEM && gpu->rendering.asides != aside;
 	if (code != -EINPROGRESS)
 		end_aside(aside);
 	return code;
@@ -264,6 +265,15 @@ void vtr_gpu_render_wait_image(struct vtr_gpu *gpu, const struct vtr_image *imag
 		wait_for(gpu, &aside->call);
 		aside = gpu->rendering.asides; /* that one is gone */
 	}
+}
+
+bool vtr_gpu_render_has_aside(const struct vtr_gpu *gpu, uint32_t op, uint32_t resource_id)
+{
+	const struct vtr_aside *aside = gpu->rendering.asides;
+
+	while (aside && (aside->call.args.op != op || aside->call.args.resource_id != resource_id))
+		aside = aside->next;
+	return aside;
 }
 
 /* ---- what the renderer says ---- */
@@ -330,6 +340,7 @@ void vtr_rendering_reset(struct vtr_gpu *gpu)
 
 int vtr_rendering_init(struct vtr_gpu *gpu)
 {
+	gpu->rendering.last_aside = &gpu->rendering.asides;
 	gpu->rendering.later = vtr_loop_add_event(gpu->base.loop, look_after_later, gpu);
 	if (!gpu->rendering.later)
 		return -errno;

@@ -38,6 +38,9 @@ uint32_t vtr_gpu_render_fence(struct vtr_gpu *gpu, struct vtr_gpu_request *reque
 int vtr_gpu_render_aside(struct vtr_gpu *gpu, const struct vtr_render_call *call,
                          void (*done)(struct vtr_gpu *gpu, const struct vtr_render_call *call));
 
+/* True while such a call is in progress that nobody waits for. */
+bool vtr_gpu_render_has_aside(const struct vtr_gpu *gpu, uint32_t op, uint32_t resource_id);
+
 /* Makes a call and waits for it. Returns the code. Those before it have been carried out then, but who made them hears of that
  * later.
  */
@@ -69,7 +72,8 @@ enum { VTR_HELD = 2 }; /* one for each queue */
 
 struct vtr_rendering {
 	struct vtr_held held[VTR_HELD];
-	struct vtr_aside *asides; /* calls in progress that nobody waits for, */
+	struct vtr_aside *asides; /* calls in progress that nobody waits for, the oldest first, */
+	struct vtr_aside **last_aside;
 	bool refused;             /* and one more of which was refused: when one of them is done there may be room */
 	unsigned inside;          /* calls that have not returned: what comes meanwhile is looked after later */
 	struct vtr_source *later; /* event */

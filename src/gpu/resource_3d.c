@@ -88,12 +88,13 @@ bool vtr_resource_is_lendable(struct vtr_gpu *gpu, uint32_t id, const struct vtr
 	return true;
 }
 
-/* The renderer did not take it. It may have given it back since. */
+/* The renderer did not take it. It may have been taken back since, and lent again. */
 static void lent(struct vtr_gpu *gpu, const struct vtr_render_call *call)
 {
 	struct vtr_resource *resource = call->code ? vtr_resource_find(gpu, call->args.resource_id) : NULL;
 
-	if (!resource || call->spans != &resource->backing)
+	if (!resource || call->spans != &resource->backing ||
+	    vtr_gpu_render_has_aside(gpu, VTR_RENDER_ATTACH_BACKING, resource->id))
 		return;
 	vtr_gpu_log_guest(gpu, "resource %u: the renderer does not take its memory: %s", resource->id, strerror(-call->code));
 	resource->lent = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* More resources than calls to a renderer's process can be under way, all in memory that goes and comes. */
+#include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
 
@@ -20,16 +21,27 @@ struct account {
 	GThread *thread;
 	bool has[RESOURCES + 1];
 	atomic_uint n_has, mistakes;
+	atomic_bool refuse; /* to take memory */
 };
 
 static void note(struct account *account, uint32_t id, bool has)
 {
-	if (account->has[id] == has) {
-		atomic_fetch_add(&account->mistakes, 1);
-		return;
-	}
+	if (account->has[id] != has)
+		atomic_fetch_add(&account->n_has, has ? 1 : -1u);
+	else if (has)
+		atomic_fetch_add(&account->mistakes, 1); /* it is still there */
 	account->has[id] = has;
-	atomic_fetch_add(&account->n_has, has ? 1 : -1u);
+}
+
+static int carry_out(struct account *account, const struct vtr_render_args *args)
+{
+	const bool lends = args->op == VTR_RENDER_ATTACH_BACKING;
+
+	if (lends && atomic_load(&account->refuse))
+		return -EINVAL;
+	if (lends || args->op == VTR_RENDER_DETACH_BACKING)
+		note(account, args->resource_id, lends);
+	return 0;
 }
 
 static void *run_process(void *data)
@@ -46,9 +58,8 @@ static void *run_process(void *data)
 				return NULL;
 			continue;
 		}
-		if (heard.args.op == VTR_RENDER_ATTACH_BACKING || heard.args.op == VTR_RENDER_DETACH_BACKING)
-			note(account, heard.args.resource_id, heard.args.op == VTR_RENDER_ATTACH_BACKING);
-		while (!fake_say_done(&account->fake, heard.serial, 0))
+		const int code = carry_out(account, &heard.args);
+		while (!fake_say_done(&account->fake, heard.serial, code))
 			g_usleep(100); /* the device has not read it yet */
 	}
 }
@@ -132,9 +143,33 @@ static void test_memory_goes(void)
 	g_free(account);
 }
 
+/* What is refused, taken back all the same, and lent again: the first answer is not about the last lending. */
+static void test_refused_before(void)
+{
+	struct account *account = g_new0(struct account, 1);
+
+	account_init(account);
+	make_resources(account);
+	run_until_lent(account);
+	gpu_machine_map_pixels(&account->machine, false);
+	atomic_store(&account->refuse, true);
+	gpu_machine_map_pixels(&account->machine, true);
+	gpu_machine_map_pixels(&account->machine, false);
+	g_assert_cmpuint(atomic_load(&account->n_has), ==, 0);
+	atomic_store(&account->refuse, false);
+	gpu_machine_map_pixels(&account->machine, true);
+	run_until_lent(account);
+	gpu_machine_settle(&account->machine);
+	gpu_machine_map_pixels(&account->machine, false);
+	g_assert_cmpuint(atomic_load(&account->n_has), ==, 0);
+	account_finish(account);
+	g_free(account);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/gpu-3d-many/memory-goes", test_memory_goes);
+	g_test_add_func("/unit/gpu-3d-many/refused-before", test_refused_before);
 	return g_test_run();
 }
