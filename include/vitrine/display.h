@@ -62,7 +62,7 @@ struct vtr_frame {
 	uint64_t modifier;
 	uint32_t stride; /* bytes; of the buffer or of pixels */
 	bool flipped;    /* BUFFER: the buffer's first row is the picture's bottom one */
-	uint32_t x, y;   /* BUFFER with a texture: the picture's place in that, which may be larger, right side up */
+	uint32_t x, y; /* BUFFER with a texture: the picture's place in that, which may be larger, right side up; dmabufs: offset */
 
 	/* VTR_FRAME_PIXELS: the whole picture, valid until vtr_frame_finish() */
 	const void *pixels;

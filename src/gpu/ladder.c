@@ -167,7 +167,9 @@ static bool shows_all(const struct vtr_scanout *scanout, uint32_t width, uint32_
 	return !layout->x && !layout->y && layout->width == width && layout->height == height;
 }
 
-/* As a dmabuf, in the format that the renderer keeps it in. A part of it can be named only where it is known how it lies there. */
+/* As a dmabuf, in the format that the renderer keeps it in. A part of it can be named only where it is known how it lies there.
+ * Should another display get the frame before this one has taken it, it may find a texture in the same buffer, and needs the place
+ * in that. */
 static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const struct vtr_buffer *buffer, struct vtr_choice *choice,
                                      struct vtr_error *why)
 {
@@ -195,6 +197,8 @@ static enum verdict can_import_drawn(const struct vtr_scanout *scanout, const st
 		.modifier = layout->modifier,
 		.stride = layout->stride,
 		.format = format,
+		.x = shown->x,
+		.y = shown->y,
 		.flipped = three_d->y_0_top,
 	};
 	return USABLE;
