@@ -124,7 +124,7 @@ static double import(const struct size *size, bool fresh)
 		}
 		double us = (thread_us() - start) / repeat;
 		best = !round || us < best ? us : best;
-		vtr_egl_imports_clear(&imports, &caps, true);
+		vtr_egl_imports_clear(&imports, &caps, NULL);
 		for (int i = 0; i < 3; i++)
 			vtr_buffer_drop(buffers[i]);
 	}

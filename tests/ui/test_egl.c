@@ -197,7 +197,7 @@ static void test_import(const void *data)
 		paint_import(import, &window, 5, 3);
 		check_window(&window, 5, 3, 1, 5);
 	}
-	vtr_egl_imports_clear(&imports, &caps, true);
+	vtr_egl_imports_clear(&imports, &caps, NULL);
 	vtr_buffer_drop(frame.buffer);
 	close_window(&window);
 }
@@ -218,7 +218,7 @@ static void test_import_is_the_memory(void)
 	paint_import(import, &window, 0, 0);
 	check_window(&window, 0, 0, 1, 77);
 	munmap(bytes, WIDTH * HEIGHT * 4);
-	vtr_egl_imports_clear(&imports, &caps, true);
+	vtr_egl_imports_clear(&imports, &caps, NULL);
 	vtr_buffer_drop(frame.buffer);
 	close_window(&window);
 }
@@ -241,12 +241,13 @@ static void test_import_cache(void)
 		paint_import(import, &window, 0, 0);
 		check_window(&window, 0, 0, 1, which);
 	}
-	vtr_egl_imports_clear(&imports, &caps, false);
+	vtr_egl_imports_clear(&imports, &caps, &imports.items[3]);
 	size_t kept = 0;
 	for (size_t i = 0; i < VTR_EGL_IMPORTS; i++)
 		kept += imports.items[i].buffer != 0;
-	g_assert_cmpuint(kept, ==, 1); /* the one on screen */
-	vtr_egl_imports_clear(&imports, &caps, true);
+	g_assert_cmpuint(kept, ==, 1);
+	g_assert_cmpuint(imports.items[3].buffer, !=, 0);
+	vtr_egl_imports_clear(&imports, &caps, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(frames); i++)
 		vtr_buffer_drop(frames[i].buffer);
 	close_window(&window);
@@ -262,7 +263,7 @@ static void test_import_layouts_of_one_buffer(void)
 
 	turned.height = HEIGHT - 1;
 	g_assert_true(vtr_egl_import_frame(&imports, &caps, &turned, &error) != import);
-	vtr_egl_imports_clear(&imports, &caps, true);
+	vtr_egl_imports_clear(&imports, &caps, NULL);
 	vtr_buffer_drop(frame.buffer);
 }
 
@@ -381,7 +382,7 @@ static void test_scaled(void)
 
 	vtr_egl_paint(&painter, &picture, window.width, window.height, 5, 3, WIDTH * 3, HEIGHT * 3);
 	check_window(&window, 5, 3, 3, 3);
-	vtr_egl_imports_clear(&imports, &caps, true);
+	vtr_egl_imports_clear(&imports, &caps, NULL);
 	vtr_buffer_drop(frame.buffer);
 	close_window(&window);
 }

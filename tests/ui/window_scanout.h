@@ -29,6 +29,7 @@ struct scanout {
 	bool flipped;     /* the memory's first row is the bottom one */
 	bool tight;       /* the memory ends with the last pixel, not with its row */
 	bool no_dmabuf;   /* the ladder is at mapped */
+	bool hold;        /* what the display could not import is presented again by the test */
 	bool nothing_new; /* what was damaged was read: pixels that are asked for are those there are */
 
 	void (*idle)(void *data); /* called while waiting; NULL: nothing to do */
@@ -36,7 +37,7 @@ struct scanout {
 
 	unsigned needed, import_failed, done, dropped;
 	uint64_t presented, shown; /* the last frame that was, by sequence */
-	bool answered[4096]; /* by sequence: frames that wait are dropped before those on the screen are done */
+	bool answered[4096];       /* by sequence: frames that wait are dropped before those on the screen are done */
 	struct vtr_error error;
 };
 
@@ -181,7 +182,8 @@ static inline void scanout_handle(struct scanout *scanout, const struct vtr_even
 		scanout->import_failed++;
 		scanout->error = event->error;
 		scanout->no_dmabuf = true; /* down the ladder, within the same frame */
-		scanout_present_all(scanout);
+		if (!scanout->hold)
+			scanout_present_all(scanout);
 		break;
 	case VTR_EVENT_FRAME_DONE:
 		g_assert_cmpuint(event->sequence, <, G_N_ELEMENTS(scanout->answered));

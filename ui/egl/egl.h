@@ -95,8 +95,10 @@ const struct vtr_egl_import *vtr_egl_import_frame(struct vtr_egl_imports *import
                                                   const struct vtr_frame *frame, struct vtr_error *error);
 /* import is one of imports and was drawn without an error. */
 void vtr_egl_import_drawn(struct vtr_egl_imports *imports, const struct vtr_egl_import *import);
-/* Lets go of all dmabufs but that of the import last used (all: of that, too). */
-void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all);
+/* import is one of imports and of no use: it is made anew when such a frame comes again. */
+void vtr_egl_import_forget(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, const struct vtr_egl_import *import);
+/* Lets go of all dmabufs but that of keep, which is one of imports (NULL: of all). */
+void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, const struct vtr_egl_import *keep);
 
 /* ---- upload.c: pixels as a texture ---- */
 

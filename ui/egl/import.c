@@ -192,9 +192,14 @@ void vtr_egl_import_drawn(struct vtr_egl_imports *imports, const struct vtr_egl_
 	imports->items[import - imports->items].drawn = true;
 }
 
-void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, bool all)
+void vtr_egl_import_forget(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, const struct vtr_egl_import *import)
+{
+	forget(&imports->items[import - imports->items], caps);
+}
+
+void vtr_egl_imports_clear(struct vtr_egl_imports *imports, const struct vtr_egl_caps *caps, const struct vtr_egl_import *keep)
 {
 	for (size_t i = 0; i < VTR_EGL_IMPORTS; i++)
-		if (imports->items[i].buffer && (all || imports->items[i].used != imports->uses))
+		if (imports->items[i].buffer && &imports->items[i] != keep)
 			forget(&imports->items[i], caps);
 }

@@ -70,7 +70,7 @@ static int start(struct headless_textures *textures, struct vtr_error *error)
 static void destroy(struct headless_textures *textures)
 {
 	if (textures->context != EGL_NO_CONTEXT && use(textures)) {
-		vtr_egl_imports_clear(&textures->imports, &textures->caps, true);
+		vtr_egl_imports_clear(&textures->imports, &textures->caps, NULL);
 		vtr_egl_painter_finish(&textures->painter);
 		vtr_egl_caps_finish(&textures->caps);
 		let_go(textures);

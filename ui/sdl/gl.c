@@ -62,7 +62,7 @@ static int open_window(struct sdl_window *window)
 static void forget_picture(struct sdl_window *window)
 {
 	window->import = NULL;
-	vtr_egl_imports_clear(&window->imports, &window->display->caps, true);
+	vtr_egl_imports_clear(&window->imports, &window->display->caps, NULL);
 	vtr_egl_upload_finish(&window->upload);
 }
 
@@ -74,19 +74,64 @@ static void close_window(struct sdl_window *window)
 	vtr_egl_upload_finish(&window->cursor_upload);
 }
 
+static struct vtr_egl_picture imported_picture(const struct vtr_egl_import *import)
+{
+	return (struct vtr_egl_picture){
+		.texture = import->texture,
+		.target = import->target,
+		.source = import->source,
+		.opaque = true,
+	};
+}
+
+/* Some drivers look at a dmabuf's memory only when they draw it. Asked once per import, by a pixel of the window's next picture, as
+ * it means waiting for the drawing. */
+static bool can_be_drawn(struct sdl_window *window, const struct vtr_egl_import *import, struct vtr_error *error)
+{
+	struct vtr_egl_picture picture = imported_picture(import);
+
+	if (import->drawn)
+		return true;
+	vtr_egl_paint_clear(1, 1);
+	vtr_egl_paint(&window->display->painter, &picture, 1, 1, 0, 0, 1, 1);
+	glFinish();
+	GLenum code = glGetError();
+	if (code == GL_NO_ERROR) {
+		vtr_egl_import_drawn(&window->imports, import);
+		return true;
+	}
+	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+	              "the OpenGL driver imports the dmabuf, but cannot draw it: error 0x%x", code);
+	return false;
+}
+
+static bool load_buffer(struct sdl_window *window, const struct vtr_frame *frame, struct vtr_error *error)
+{
+	const struct vtr_egl_caps *caps = &window->display->caps;
+	const struct vtr_egl_import *import = vtr_egl_import_frame(&window->imports, caps, frame, error);
+
+	if (!import)
+		return false;
+	if (!can_be_drawn(window, import, error)) {
+		vtr_egl_import_forget(&window->imports, caps, import);
+		return false;
+	}
+	window->import = import;
+	return true;
+}
+
 static bool load(struct sdl_window *window, const struct vtr_frame *frame, struct vtr_error *error)
 {
-	struct vtr_egl_caps *caps = &window->display->caps;
-
 	SDL_GL_MakeCurrent(window->window, window->display->context);
 	switch (frame->content) {
 	case VTR_FRAME_BUFFER:
-		window->import = vtr_egl_import_frame(&window->imports, caps, frame, error);
-		return window->import != NULL;
+		return load_buffer(window, frame, error);
 	case VTR_FRAME_PIXELS:
+		if (vtr_egl_upload_pixels(&window->upload, &window->display->caps, frame->pixels, frame->stride, frame->width,
+		                          frame->height, frame->format, &frame->damage, error) < 0)
+			return false;
 		window->import = NULL;
-		return vtr_egl_upload_pixels(&window->upload, caps, frame->pixels, frame->stride, frame->width, frame->height,
-		                             frame->format, &frame->damage, error) >= 0;
+		return true;
 	case VTR_FRAME_BLANK:
 		forget_picture(window);
 		return true;
@@ -101,14 +146,11 @@ static bool picture_of(const struct sdl_window *window, struct vtr_egl_picture *
 	if (!window->width)
 		return false;
 	if (window->import)
-		*picture = (struct vtr_egl_picture){ .texture = window->import->texture,
-			                             .target = window->import->target,
-			                             .source = window->import->source };
+		*picture = imported_picture(window->import);
 	else
-		*picture = (struct vtr_egl_picture){ .texture = window->upload.texture,
-			                             .target = GL_TEXTURE_2D,
-			                             .fourcc = window->upload.fourcc };
-	picture->opaque = true;
+		*picture = (struct vtr_egl_picture){
+			.texture = window->upload.texture, .target = GL_TEXTURE_2D, .fourcc = window->upload.fourcc, .opaque = true
+		};
 	return picture->texture != 0;
 }
 
@@ -139,23 +181,6 @@ static void paint_cursor(struct sdl_window *window, int width, int height)
 	              VTR_CURSOR_SIZE * scale_x, VTR_CURSOR_SIZE * scale_y);
 }
 
-/* Some drivers look at a dmabuf's memory only when they draw it. Asked once per import, as it means waiting for the drawing. */
-static bool check_drawn(struct sdl_window *window, struct vtr_error *error)
-{
-	if (!window->import || window->import->drawn)
-		return true;
-	glFinish();
-	GLenum code = glGetError();
-	if (code == GL_NO_ERROR) {
-		vtr_egl_import_drawn(&window->imports, window->import);
-		return true;
-	}
-	vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
-	              "the OpenGL driver imports the dmabuf, but cannot draw it: error 0x%x", code);
-	window->import = NULL;
-	return false;
-}
-
 static bool paint(struct sdl_window *window, struct vtr_error *error)
 {
 	const struct vtr_placement *placement = &window->placement;
@@ -169,8 +194,6 @@ static bool paint(struct sdl_window *window, struct vtr_error *error)
 		picture.smooth = window->smooth && placement->width != placement->picture_width;
 		vtr_egl_paint(&window->display->painter, &picture, (uint32_t)width, (uint32_t)height, placement->x, placement->y,
 		              placement->width, placement->height);
-		if (!check_drawn(window, error))
-			return false;
 	}
 	if (window->width)
 		paint_cursor(window, width, height);
@@ -210,7 +233,7 @@ static pixman_image_t *read_picture(struct sdl_window *window)
 static void idle(struct sdl_window *window)
 {
 	SDL_GL_MakeCurrent(window->window, window->display->context);
-	vtr_egl_imports_clear(&window->imports, &window->display->caps, !window->import);
+	vtr_egl_imports_clear(&window->imports, &window->display->caps, window->import);
 }
 
 static void size(struct sdl_window *window, int *width, int *height)

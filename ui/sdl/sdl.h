@@ -23,10 +23,10 @@ struct sdl_renderer {
 	/* What a window needs of its own: 0 or -errno. */
 	int (*open)(struct sdl_window *window);
 	void (*close)(struct sdl_window *window);
-	/* Takes over what the frame shows; the frame is still the caller's. False with *error when its buffer cannot be shown. */
+	/* Takes over what the frame shows; the frame is still the caller's. False with *error when that cannot be shown, and the
+	 * window goes on with the picture that it had. */
 	bool (*load)(struct sdl_window *window, const struct vtr_frame *frame, struct vtr_error *error);
-	/* Draws the window's picture (none: black) and cursor. False with *error when the picture's buffer turns out to be of no
-	 * use. */
+	/* Draws the window's picture (none: black) and cursor. False with *error when the window cannot be drawn. */
 	bool (*paint)(struct sdl_window *window, struct vtr_error *error);
 	/* Whether nobody reads the buffers of what was painted any more; waits for timeout_ns at most. */
 	bool (*finished)(struct sdl_window *window, uint64_t timeout_ns);
@@ -87,7 +87,7 @@ struct sdl_window {
 	bool postponed; /* there is something to be shown when that is done */
 	uint64_t painted_ns;
 	bool visible;
-	bool current; /* the picture is that of the newest frame: a capture need not wait */
+	bool current; /* the picture is that of the newest frame: captures need not wait */
 	bool integer_scaling, smooth;
 	char title[160];
 	struct vtr_log_limit log;

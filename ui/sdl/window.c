@@ -143,11 +143,12 @@ static void fail_captures(struct sdl_window *window, const struct vtr_error *err
 	vtr_capture_set_fail(&window->captures, error);
 }
 
-/* A buffer that is of no use comes again as pixels; captures wait for them. */
+/* A buffer that is of no use comes again another way; captures wait for that. */
 static void give_up(struct sdl_window *window, struct vtr_frame *frame, const struct vtr_error *error)
 {
 	if (frame->content == VTR_FRAME_BUFFER) {
 		vtr_frame_import_failed(frame, error);
+		window->current = false;
 	} else {
 		vtr_log_limited(&window->log, VTR_LOG_WARN, "sdl: output %s: %s", vtr_output_name(window->output), error->text);
 		fail_captures(window, error);
@@ -172,9 +173,10 @@ static void shown(struct sdl_window *window, struct vtr_frame *frame, uint64_t n
 	vtr_frame_finish(frame, now);
 }
 
+/* Not by an older picture than the guest's: they wait for the frame that is to come. */
 static void answer_captures(struct sdl_window *window)
 {
-	if (!window->captures.count || !window->told)
+	if (!window->captures.count || !window->told || !window->current)
 		return;
 	if (!window->visible)
 		vtr_output_set_demand(window->output, VTR_DEMAND_NONE);
