@@ -40,7 +40,7 @@ static const char usage[] =
 	"  --display kms[=CARD]    the screens of a host without a compositor: one output per connector of CARD (/dev/dri/card0;\n"
 	"                          default: the first with a monitor)\n"
 	"  --display vmm           the VMM's own console, as soon as it asks for the picture (--vhost-user: QEMU's "
-        "vhost-user-gpu-pci);\n"
+	"vhost-user-gpu-pci);\n"
 	"                          until then headless\n"
 	"  --output WxH[@HZ][,name=NAME] | auto[,name=NAME]\n"
 	"                          a monitor for the guest; repeat for more. A size is fixed, auto (the default) is\n"
@@ -71,11 +71,13 @@ static const char usage[] =
 	"3D for a guest without a GPU (docs/3d.md):\n"
 	"  --3d off|virgl[,isolate][,record=FILE]\n"
 	"                          OpenGL by virglrenderer: in this process, or with isolate in one of its own, so that what "
-        "crashes\n"
-	"                          there ends no display; record keeps all that is asked of it in FILE (default off)\n"
+	"crashes\n"
+	"                          there ends no display; record, which comes last, keeps all that is asked of it in FILE\n"
+	"                          (default off)\n"
 	"  --virgl                 the same as --3d virgl\n"
-	"  --render-node PATH      the GPU that draws, /dev/dri/renderD128 (default: the display's, else the first, else "
-        "software)\n"
+	"  --render-node PATH      the GPU that draws, /dev/dri/renderD128 (default: with --display sdl and without isolate the\n"
+	"                          one that draws the windows; else the first that EGL has, else software). On a host with\n"
+	"                          several name the one that the compositor, or the card, shows with\n"
 	"\n"
 	"Control and limits:\n"
 	"  --control PATH          control socket for vitrinectl\n"
@@ -340,6 +342,13 @@ static int fail(int *status, const char *format, const char *a, const char *b)
 	return -1;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+	const size_t length = strlen(text), end_length = strlen(end);
+
+	return length >= end_length && !strcmp(text + length - end_length, end);
+}
+
 /* "Other options and arguments should be ignored": mistakes, too. */
 static bool asks_for_capabilities(int argc, char **argv)
 {
@@ -347,6 +356,26 @@ static bool asks_for_capabilities(int argc, char **argv)
 		if (!strcmp(argv[i], "--print-capabilities"))
 			return true;
 	return false;
+}
+
+/* What options say together. */
+static int check(const struct options *options, int *status)
+{
+	if (options->n_transports != 1)
+		return fail(status, "give one transport: --vfio-user PATH, --vfio-user-fd N, --vhost-user PATH or --fd N%s%s", "",
+		            "");
+	if (options->state && !options->vhost_user)
+		return fail(status, "--state is for vhost-user%s%s: a vfio-user client gives its device up when that is gone", "",
+		            "");
+	if (options->record && ends_with(options->record, ",isolate"))
+		return fail(status, "--3d: record comes last, all behind it is the file's name (%s): virgl,isolate,record=FILE%s",
+		            options->record, "");
+	if (!options->virgl && (options->force_path == VTR_PATH_VIRGL || options->force_path == VTR_PATH_READBACK))
+		return fail(status, "--path %s is a way from 3D%s: give --3d virgl as well", vtr_path_name(options->force_path),
+		            "");
+	if (options->max_outputs && options->max_outputs < options->n_outputs)
+		return fail(status, "there are more --output than --max-outputs%s%s", "", "");
+	return 0;
 }
 
 int options_parse(struct options *options, int argc, char **argv, int *status)
@@ -371,16 +400,5 @@ int options_parse(struct options *options, int argc, char **argv, int *status)
 	}
 	if (optind < argc)
 		return fail(status, "'%s' is not an option%s", argv[optind], "");
-	if (options->n_transports != 1)
-		return fail(status, "give one transport: --vfio-user PATH, --vfio-user-fd N, --vhost-user PATH or --fd N%s%s", "",
-		            "");
-	if (options->state && !options->vhost_user)
-		return fail(status, "--state is for vhost-user%s%s: a vfio-user client gives its device up when that is gone", "",
-		            "");
-	if (!options->virgl && (options->force_path == VTR_PATH_VIRGL || options->force_path == VTR_PATH_READBACK))
-		return fail(status, "--path %s is a way from 3D%s: give --3d virgl as well", vtr_path_name(options->force_path),
-		            "");
-	if (options->max_outputs && options->max_outputs < options->n_outputs)
-		return fail(status, "there are more --output than --max-outputs%s%s", "", "");
-	return 0;
+	return check(options, status);
 }

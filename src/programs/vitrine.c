@@ -126,7 +126,8 @@ static int start_display(struct vitrine *vitrine, const struct options *options)
 	return -error.code;
 }
 
-/* An explicitly named GPU draws, whichever one the display has. */
+/* The GPU that was named draws; else the one of a display that lends its EGLDisplay (sdl), which then shows what was drawn as it
+ * is; else the first that EGL has. */
 static int start_renderer(struct vitrine *vitrine, const struct options *options)
 {
 	struct vtr_error error;
@@ -136,8 +137,12 @@ static int start_renderer(struct vitrine *vitrine, const struct options *options
 		.max_hostmem = options->max_hostmem ? options->max_hostmem : VTR_DEFAULT_MAX_HOSTMEM,
 	};
 
-	if (!options->virgl)
+	if (!options->virgl) {
+		if (options->render_node) /* not a mistake to end for: libvirt gives it to every back-end that knows it */
+			vtr_log(VTR_LOG_WARN, "--render-node %s: nothing is drawn there without 3D: give --3d virgl as well",
+			        options->render_node);
 		return 0;
+	}
 	if (!options->isolate && !options->render_node)
 		renderer.egl_display = displays_lend_egl(&vitrine->displays);
 	vitrine->renderer = vtr_virgl_create(vitrine->loop, &renderer, &error);

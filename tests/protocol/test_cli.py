@@ -121,7 +121,7 @@ WRONG_VALUES = {
     "max-outputs": ["", "0", "17", "-1", "four", "4x"],
     "path": ["", "none", "best", "virtio", "vfio", "Mapped"],
     "3d": ["", "on", "Virgl", "virgl,", "virgl2", "off,isolate", "virgl,frobnicate", "virgl,isolate,", "virgl,isolated", "virgl,record",
-           "virgl,record=", "virgl,isolate,isolate", "virgl,isolate,record="],
+           "virgl,record=", "virgl,isolate,isolate", "virgl,isolate,record=", "virgl,record=f,isolate", "virgl,isolate,record=f,isolate"],
     "render-node": [""],
     "input": ["", "x" * 200],
     "control": ["", "x" * 200],
@@ -168,6 +168,13 @@ class Refuses(Case):
     def test_path_from_3d(self):
         for path in ("virgl", "readback"):
             self.refused(run("--vfio-user", self.path, "--path", path), 2, f"--path {path}", "--3d virgl")
+
+    def test_record_is_not_last(self):
+        """It would record to "FILE,isolate", and not isolate."""
+        file = self.folder / "stream"
+        result = run("--vfio-user", self.path, "--3d", f"virgl,record={file},isolate")
+        self.refused(result, 2, "record comes last", f"{file},isolate", "virgl,isolate,record=FILE")
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_socket_in_use(self):
         process = self.serve()
@@ -282,6 +289,11 @@ class Serves(Case):
         for path in ("vfio-dmabuf", "vfio-window", "udmabuf", "mapped", "fetched"):
             with self.subTest(path=path):
                 self.end(self.serve("--path", path))
+
+    def test_render_node_without_3d(self):
+        process = self.serve("--render-node", "/dev/dri/renderD128")
+        self.end(process)
+        self.assertRegex(process.stdout.read(), "warn: --render-node /dev/dri/renderD128: .* without 3D: give --3d virgl")
 
     def test_stale_socket_is_replaced(self):
         process = self.serve()
