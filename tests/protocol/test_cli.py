@@ -412,6 +412,58 @@ class Serves(Case):
         self.end(process)
 
 
+class Libvirt(Case):
+    """The script of docs/vmm.md that libvirt starts in vitrine's place."""
+
+    def setUp(self):
+        super().setUp()
+        page = (pathlib.Path(__file__).resolve().parents[2] / "docs/vmm.md").read_text(encoding="utf-8")
+        script, = re.findall(r"^    (#!/bin/sh\n(?:    .*\n)+)", page, re.MULTILINE)
+        script = script.replace("/usr/local/bin/vitrine", PROGRAM).replace("/run/vitrine", str(self.folder))
+        self.script = self.folder / "vitrine-libvirt"
+        self.script.write_text(re.sub("^    ", "", script, flags=re.MULTILINE), encoding="utf-8")
+        self.script.chmod(0o755)
+
+    def status(self, process):
+        """By the control socket, which has the number of the process that was started."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(SECONDS)
+            control.connect(str(self.folder / str(process.pid)))
+            control.sendall(b'{"command":"status"}\n')
+            with control.makefile() as replies:
+                return json.loads(replies.readline())
+
+    def serve_libvirt(self, *options):
+        """vitrine as libvirt starts it, and its status."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = subprocess.Popen([self.script, f"--fd={theirs.fileno()}", *options], pass_fds=[theirs.fileno()],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            theirs.close()
+            with FrontEnd(sock=ours) as front_end:
+                self.assertTrue(front_end.alive())
+                status = self.status(process)
+            self.assertEqual(process.wait(timeout=SECONDS), 0)
+        return status
+
+    def test_capabilities(self):
+        result = subprocess.run([self.script, "--print-capabilities"], capture_output=True, text=True, timeout=SECONDS, check=True)
+        self.assertEqual((result.stdout, result.stderr), (run("--print-capabilities").stdout, ""))
+
+    def test_without_3d(self):
+        status = self.serve_libvirt("--render-node=/dev/dri/renderD128")
+        self.assertIsNone(status.get("renderer"))
+        self.assertIn("without 3D", (self.folder / "log").read_text(encoding="utf-8"))
+
+    if VIRGL:
+        def test_isolated(self):
+            status = self.serve_libvirt("--virgl")
+            self.assertTrue(status["renderer"]["isolated"])
+            self.assertIn("3D: virgl on", (self.folder / "log").read_text(encoding="utf-8"))
+
+
 add_assign()
 add_wrong_values()
 if not VIRGL:
