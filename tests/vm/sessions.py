@@ -81,7 +81,7 @@ def _parse(description, programs, sessions):
     for program in programs:
         parser.add_argument(f"--{program}", required=True, type=pathlib.Path, metavar="PROGRAM")
     parser.add_argument("--session", action="append", choices=sessions, help="run these sessions only")
-    parser.add_argument("--work", help="a new directory that keeps screenshots and logs")
+    parser.add_argument("--work", help="a directory that keeps screenshots and logs")
     arguments = parser.parse_args()
     found = {name.replace("_", "-"): path.resolve() for name, path in vars(arguments).items() if isinstance(path, pathlib.Path)}
     return found, arguments
@@ -108,7 +108,7 @@ def main(description, programs, sessions, set_up, missing=None, place=None):  # 
     with contextlib.ExitStack() as stack:
         if arguments.work:
             work = pathlib.Path(arguments.work)
-            work.mkdir()
+            work.mkdir(parents=True, exist_ok=True)
         else:
             work = stack.enter_context(tempfile.TemporaryDirectory(prefix="vitrine-vm-", dir=place))
         try:
