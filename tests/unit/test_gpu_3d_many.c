@@ -19,7 +19,7 @@ struct account {
 	struct vtr_renderer *renderer;
 	struct gpu_machine machine;
 	GThread *thread;
-	bool has[RESOURCES + 1];
+	bool has[RESOURCES + 1], gone[RESOURCES + 1];
 	atomic_uint n_has, mistakes;
 	atomic_bool refuse; /* to take memory */
 };
@@ -30,6 +30,8 @@ static void note(struct account *account, uint32_t id, bool has)
 		atomic_fetch_add(&account->n_has, has ? 1 : -1u);
 	else if (has)
 		atomic_fetch_add(&account->mistakes, 1); /* it is still there */
+	if (has && account->gone[id])
+		atomic_fetch_add(&account->mistakes, 1);
 	account->has[id] = has;
 }
 
@@ -39,6 +41,8 @@ static int carry_out(struct account *account, const struct vtr_render_args *args
 
 	if (lends && atomic_load(&account->refuse))
 		return -EINVAL;
+	if (args->op == VTR_RENDER_UNREF)
+		account->gone[args->resource_id] = true;
 	if (lends || args->op == VTR_RENDER_DETACH_BACKING)
 		note(account, args->resource_id, lends);
 	return 0;
@@ -105,14 +109,19 @@ static void make_resources(struct account *account)
 	}
 }
 
-static void run_until_lent(struct account *account)
+static void run_until_so_many_are_lent(struct account *account, unsigned n)
 {
 	const uint64_t end = vtr_now_ns() + UINT64_C(30000000000);
 
-	while (atomic_load(&account->n_has) < RESOURCES) {
+	while (atomic_load(&account->n_has) < n) {
 		g_assert_cmpuint(vtr_now_ns(), <, end);
 		vtr_loop_dispatch(account->machine.loop, 10);
 	}
+}
+
+static void run_until_lent(struct account *account)
+{
+	run_until_so_many_are_lent(account, RESOURCES);
 }
 
 static void test_memory_goes(void)
@@ -166,10 +175,34 @@ static void test_refused_before(void)
 	g_free(account);
 }
 
+/* The guest gives up what has its memory back, and has not been lent again. */
+static void test_unreferenced_before(void)
+{
+	struct account *account = g_new0(struct account, 1);
+	uint32_t id = 1;
+
+	account_init(account);
+	make_resources(account);
+	run_until_lent(account);
+	gpu_machine_map_pixels(&account->machine, false);
+	gpu_machine_map_pixels(&account->machine, true);
+	while (!vtr_resource_find(account->machine.gpu, id)->missed)
+		id++;
+	struct virtio_gpu_resource_unref unref = { .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF, .resource_id = id };
+	GPU_ASSERT_OK(&account->machine, unref);
+	run_until_so_many_are_lent(account, RESOURCES - 1);
+	gpu_machine_settle(&account->machine);
+	g_assert_cmpuint(account->machine.gpu->resources.missed, ==, 0);
+	g_assert_cmpuint(atomic_load(&account->mistakes), ==, 0);
+	account_finish(account);
+	g_free(account);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/gpu-3d-many/memory-goes", test_memory_goes);
 	g_test_add_func("/unit/gpu-3d-many/refused-before", test_refused_before);
+	g_test_add_func("/unit/gpu-3d-many/unreferenced-before", test_unreferenced_before);
 	return g_test_run();
 }
