@@ -65,8 +65,8 @@ static void tell_lost(struct vtr_virgl *virgl)
 {
 	static const char *const texts[] = {
 		[VTR_VIRGL_DISPLAY_GONE] = "3D is lost: the EGLDisplay that it was drawn with is gone (start the program again)",
-		[VTR_VIRGL_HANGS] =
-			"3D is lost: the GPU did not finish what a guest had drawn (isolate keeps that out of this process)",
+		[VTR_VIRGL_HANGS] = "3D is lost: the GPU did not finish what a guest had drawn (in process vitrine has to be "
+		                    "started again; isolate goes on)",
 	};
 	struct vtr_error why;
 
