@@ -267,6 +267,74 @@ static void test_import_layouts_of_one_buffer(void)
 	vtr_buffer_drop(frame.buffer);
 }
 
+static bool named_modifier; /* by the last import */
+static PFNEGLCREATEIMAGEKHRPROC real_create_image;
+
+static EGLImageKHR create_image(EGLDisplay display, EGLContext some_context, EGLenum target, EGLClientBuffer buffer,
+                                const EGLint *attributes)
+{
+	named_modifier = false;
+	for (const EGLint *each = attributes; *each != EGL_NONE; each += 2)
+		named_modifier |= *each == EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT || *each == EGL_DMA_BUF_PLANE0_MODIFIER_HI_EXT;
+	epoxy_eglCreateImageKHR = real_create_image; /* at the first call epoxy puts the driver's in its own one's place */
+	EGLImageKHR image = epoxy_eglCreateImageKHR(display, some_context, target, buffer, attributes);
+	real_create_image = epoxy_eglCreateImageKHR;
+	epoxy_eglCreateImageKHR = create_image;
+	return image;
+}
+
+/* What the exporter's driver has no modifier for is left to the importer's, which is the same one: no modifier is named. */
+static void test_import_implicit(void)
+{
+	static const uint64_t modifiers[] = { DRM_FORMAT_MOD_LINEAR, DRM_FORMAT_MOD_INVALID };
+	struct window window = open_window(WIDTH, HEIGHT);
+
+	g_assert_true(caps.modifiers);
+	real_create_image = epoxy_eglCreateImageKHR;
+	epoxy_eglCreateImageKHR = create_image;
+	for (size_t i = 0; i < G_N_ELEMENTS(modifiers); i++) {
+		struct vtr_egl_imports imports = { 0 };
+		struct vtr_frame frame = frame_of(&layouts[0], 6);
+		struct vtr_error error = { 0 };
+
+		frame.modifier = modifiers[i];
+		const struct vtr_egl_import *import = vtr_egl_import_frame(&imports, &caps, &frame, &error);
+		g_assert_cmpstr(error.text, ==, "");
+		g_assert_cmpint(named_modifier, ==, modifiers[i] == DRM_FORMAT_MOD_LINEAR);
+		vtr_egl_paint_clear(WIDTH, HEIGHT);
+		paint_import(import, &window, 0, 0);
+		check_window(&window, 0, 0, 1, 6);
+		vtr_egl_imports_clear(&imports, &caps, NULL);
+		vtr_buffer_drop(frame.buffer);
+	}
+	epoxy_eglCreateImageKHR = real_create_image;
+	close_window(&window);
+}
+
+/* Drivers without modifiers: with the extension, of whose formats none has any, and without it. */
+static void test_accepts_implicit(void)
+{
+	struct vtr_egl_format formats[] = {
+		{ .fourcc = DRM_FORMAT_XRGB8888 },
+		{ .fourcc = DRM_FORMAT_ARGB8888, .n_modifiers = 1, .modifiers = { { .modifier = DRM_FORMAT_MOD_LINEAR } } },
+	};
+	struct vtr_egl_caps with = caps, without = caps;
+	struct vtr_error error = { 0 };
+
+	with.formats = formats;
+	with.n_formats = G_N_ELEMENTS(formats);
+	without.modifiers = false;
+	without.formats = NULL;
+	without.n_formats = 0;
+	const struct vtr_egl_caps *const drivers[] = { &with, &without };
+	for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+		g_assert_true(vtr_egl_accepts(drivers[i], DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_LINEAR, &error));
+		g_assert_true(vtr_egl_accepts(drivers[i], DRM_FORMAT_XRGB8888, DRM_FORMAT_MOD_INVALID, &error));
+		g_assert_false(vtr_egl_accepts(drivers[i], DRM_FORMAT_XRGB8888, I915_FORMAT_MOD_X_TILED, &error));
+	}
+	g_assert_false(vtr_egl_accepts(&with, DRM_FORMAT_ARGB8888, DRM_FORMAT_MOD_INVALID, &error));
+}
+
 static void test_accepts(void)
 {
 	struct vtr_error error = { 0 };
@@ -422,7 +490,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/egl/import/is-the-memory", test_import_is_the_memory);
 	g_test_add_func("/egl/import/cache", test_import_cache);
 	g_test_add_func("/egl/import/layouts-of-one-buffer", test_import_layouts_of_one_buffer);
+	g_test_add_func("/egl/import/implicit", test_import_implicit);
 	g_test_add_func("/egl/accepts", test_accepts);
+	g_test_add_func("/egl/accepts/implicit", test_accepts_implicit);
 	ADD_ROWS("/egl/upload/", upload_rows, test_upload);
 	g_test_add_func("/egl/upload/damage", test_upload_damage);
 	g_test_add_func("/egl/upload/too-large", test_upload_too_large);

@@ -123,12 +123,18 @@ bool vtr_egl_external_only(const struct vtr_egl_caps *caps, uint32_t fourcc, uin
 	return false;
 }
 
+/* What a driver without modifiers can make of a dmabuf: it asks the memory, and takes what does not tell for linear. */
+static bool is_implicit(uint64_t modifier)
+{
+	return modifier == DRM_FORMAT_MOD_LINEAR || modifier == DRM_FORMAT_MOD_INVALID;
+}
+
 static bool modifier_known(const struct vtr_egl_format *format, uint64_t modifier)
 {
 	for (size_t i = 0; i < format->n_modifiers; i++)
 		if (format->modifiers[i].modifier == modifier)
 			return true;
-	return !format->n_modifiers && modifier == DRM_FORMAT_MOD_LINEAR;
+	return !format->n_modifiers && is_implicit(modifier);
 }
 
 bool vtr_egl_accepts(const struct vtr_egl_caps *caps, uint32_t fourcc, uint64_t modifier, struct vtr_error *error)
@@ -137,6 +143,12 @@ bool vtr_egl_accepts(const struct vtr_egl_caps *caps, uint32_t fourcc, uint64_t 
 
 	if (!caps->import) {
 		*error = caps->no_import;
+		return false;
+	}
+	if (!caps->modifiers && !is_implicit(modifier)) {
+		vtr_error_set(error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP,
+		              "the OpenGL driver imports no dmabufs with a modifier (0x%" PRIx64 "), only such as are linear",
+		              modifier);
 		return false;
 	}
 	if (!caps->formats)

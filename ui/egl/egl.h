@@ -26,7 +26,7 @@ enum { VTR_EGL_MAX_FORMATS = 64, VTR_EGL_MAX_MODIFIERS = 64 };
 
 struct vtr_egl_format {
 	uint32_t fourcc;
-	size_t n_modifiers; /* 0: the driver does not tell; LINEAR may do */
+	size_t n_modifiers; /* 0: the driver has none; LINEAR may do, and INVALID */
 	struct {
 		uint64_t modifier;
 		bool external_only;

@@ -5,6 +5,7 @@
  * page table. The texture shows the memory itself, so a guest that draws into the same buffer again needs no new import. Textures
  * and EGLImages keep the memory alive: the window clears the cache when nothing was shown for a while.
  */
+#include <drm_fourcc.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -54,6 +55,7 @@ static int check_layout(const struct vtr_frame *frame, struct vtr_error *error)
 
 static EGLImage create_image(const struct vtr_egl_caps *caps, const struct vtr_frame *frame)
 {
+	bool is_explicit = caps->modifiers && frame->modifier != DRM_FORMAT_MOD_INVALID;
 	EGLint attributes[] = {
 		EGL_WIDTH,
 		(EGLint)frame->width,
@@ -68,7 +70,7 @@ static EGLImage create_image(const struct vtr_egl_caps *caps, const struct vtr_f
 		EGL_DMA_BUF_PLANE0_PITCH_EXT,
 		(EGLint)frame->stride,
 		/* the last two only where they are known */
-		caps->modifiers ? EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT : EGL_NONE,
+		is_explicit ? EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT : EGL_NONE,
 		(EGLint)(frame->modifier & UINT32_MAX),
 		EGL_DMA_BUF_PLANE0_MODIFIER_HI_EXT,
 		(EGLint)(frame->modifier >> 32),
