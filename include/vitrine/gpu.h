@@ -60,11 +60,12 @@ struct vtr_scanout_status {
 	enum vtr_path path;
 	size_t n_why_not; /* better paths that were refused, best first */
 	struct vtr_path_refusal why_not[VTR_PATH_COUNT];
-	uint64_t frames;                         /* flushes shown or dropped since the device was created */
-	uint64_t dropped;                        /* of these, never shown */
-	uint64_t timeouts;                       /* flushes completed because the display did not answer in time */
-	uint64_t bytes_copied;                   /* by the CPU on the way to the display, 2D transfers included */
-	uint64_t cpu_ns;                         /* CPU time of the device thread for its frames, 2D transfers included */
+	struct vtr_error no_pixels; /* there is a path, but no copy of the picture for who needs one: why; owner NONE: there is */
+	uint64_t frames;            /* flushes shown or dropped since the device was created */
+	uint64_t dropped;           /* of these, never shown */
+	uint64_t timeouts;          /* flushes completed because the display did not answer in time */
+	uint64_t bytes_copied;      /* by the CPU on the way to the display, 2D transfers included */
+	uint64_t cpu_ns;            /* CPU time of the device thread for its frames, 2D transfers included */
 	uint64_t present_p50_us, present_p99_us; /* flush to presented, of the last 1024 frames; 0 without samples */
 };
 

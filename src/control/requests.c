@@ -148,6 +148,9 @@ static void refuse_capture(struct vtr_control_client *client, const struct vtr_s
 	else if (status->enabled && status->path == VTR_PATH_NONE)
 		vtr_control_refuse(client, "timeout", "scanout %u cannot be shown: %s", status->id,
 		                   status->n_why_not ? status->why_not[status->n_why_not - 1].reason : "no path to its pixels");
+	else if (status->no_pixels.owner != VTR_ERROR_NONE)
+		vtr_control_refuse(client, "timeout", "the display (%s) has no copy of scanout %u to make a picture of: %s",
+		                   status->display, status->id, status->no_pixels.text);
 	else
 		vtr_control_refuse(client, "timeout", "the display (%s) did not answer within %g s", status->display, seconds);
 }

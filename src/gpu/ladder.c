@@ -407,20 +407,33 @@ struct vtr_choice vtr_ladder_look(struct vtr_gpu *gpu, struct vtr_scanout *scano
 	return climb(&look, refusals, n);
 }
 
-enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice)
+static enum vtr_path find_pixels(const struct look *look, const struct vtr_choice *choice, struct vtr_error *why)
 {
-	struct look look = { .gpu = gpu, .scanout = scanout, .try = true };
-	struct vtr_error why;
+	const struct vtr_resource *resource = look->scanout->resource;
 
-	if (scanout->resource->three_d)
-		return choice->path == VTR_PATH_NONE || !vtr_readback_possible(gpu, scanout->resource, true, &why)
-		               ? VTR_PATH_NONE
-		               : VTR_PATH_READBACK;
+	if (resource->three_d)
+		return vtr_readback_possible(look->gpu, resource, look->try, why) ? VTR_PATH_READBACK : VTR_PATH_NONE;
 	if (!choice->buffer)
 		return choice->path;
-	if (vtr_resource_pixels(scanout->resource)->cpu)
+	if (vtr_resource_pixels(resource)->cpu)
 		return VTR_PATH_MAPPED;
-	return can_fetch(&look, VTR_PATH_FETCHED, NULL, &why) == USABLE ? VTR_PATH_FETCHED : VTR_PATH_NONE;
+	return can_fetch(look, VTR_PATH_FETCHED, NULL, why) == USABLE ? VTR_PATH_FETCHED : VTR_PATH_NONE;
+}
+
+enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice)
+{
+	const struct look look = { .gpu = gpu, .scanout = scanout, .try = true };
+	struct vtr_error why;
+
+	return choice->path == VTR_PATH_NONE ? VTR_PATH_NONE : find_pixels(&look, choice, &why);
+}
+
+bool vtr_ladder_lacks_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice,
+                             struct vtr_error *why)
+{
+	const struct look look = { .gpu = gpu, .scanout = scanout };
+
+	return choice->path != VTR_PATH_NONE && find_pixels(&look, choice, why) == VTR_PATH_NONE;
 }
 
 /* The refusal that matters most: of the one rung that the user wants, else of the best; when there is no picture at all, that of

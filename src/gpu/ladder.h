@@ -36,6 +36,10 @@ struct vtr_choice vtr_ladder_look(struct vtr_gpu *gpu, struct vtr_scanout *scano
  * choice is or because asking for them was too much the last time. */
 enum vtr_path vtr_ladder_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice);
 
+/* Whether there is a way, choice's, but the CPU does not get at the pixels, as far as it is known: then *why. For status. */
+bool vtr_ladder_lacks_pixels(struct vtr_gpu *gpu, struct vtr_scanout *scanout, const struct vtr_choice *choice,
+                             struct vtr_error *why);
+
 /* The scanout has taken path: one line when the path as it is known (vtr_ladder_look()) is another than the one last written, with
  * what keeps it from being better. */
 void vtr_ladder_log(struct vtr_gpu *gpu, struct vtr_scanout *scanout, enum vtr_path path);

@@ -51,6 +51,7 @@ bool vtr_gpu_scanout_status(struct vtr_gpu *gpu, uint32_t id, struct vtr_scanout
 	}
 	struct vtr_choice choice = vtr_ladder_look(gpu, scanout, status->why_not, &status->n_why_not);
 	status->path = choice.path;
+	vtr_ladder_lacks_pixels(gpu, scanout, &choice, &status->no_pixels);
 	status->revoked = frozen && !scanout->resource->three_d ? scanout->resource->was_resolved
 	                                                        : scanout->resource && (choice.revoked || scanout->revoked);
 	status->frozen = frozen || status->revoked || vtr_scanout_lost(scanout);

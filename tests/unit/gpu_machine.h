@@ -36,13 +36,15 @@ static const uint64_t gpu_features = UINT64_C(1) << VIRTIO_F_VERSION_1 | 1u << V
 
 struct gpu_display {
 	struct vtr_display base;
-	atomic_uint stuck;     /* bit per output: its frames stay where they are */
-	atomic_uint hidden;    /* bit per output: its frames are given up */
-	atomic_uint demand;    /* enum vtr_output_demand, of an output from its next frame on */
-	atomic_bool no_dmabuf; /* says so when it is asked */
-	atomic_uint refuse;    /* bit per enum vtr_path: such dmabufs it cannot import, */
-	atomic_uint owner;     /* and whose fault that is (enum vtr_error_owner); NONE: the host's */
-	atomic_bool asleep;    /* its thread does nothing, with the frame in its hands */
+	atomic_uint stuck;           /* bit per output: its frames stay where they are */
+	atomic_uint hidden;          /* bit per output: its frames are given up */
+	atomic_uint demand;          /* enum vtr_output_demand, of an output from its next frame on */
+	atomic_bool no_dmabuf;       /* says so when it is asked */
+	atomic_uint refuse;          /* bit per enum vtr_path: such dmabufs it cannot import, */
+	atomic_uint owner;           /* and whose fault that is (enum vtr_error_owner); NONE: the host's */
+	atomic_bool asleep;          /* its thread does nothing, with the frame in its hands */
+	atomic_bool mute;            /* it answers no capture, */
+	struct vtr_capture *capture; /* such as this one: a test makes one at most */
 	atomic_uint attached;
 	atomic_uint contents;                          /* bit per enum vtr_frame_content that was seen */
 	atomic_uint buffers;                           /* frames with a dmabuf */
@@ -134,12 +136,21 @@ static inline int gpu_display_attach(struct vtr_display *base, struct vtr_output
 
 static inline void gpu_display_detach(struct vtr_display *base, struct vtr_output *output)
 {
+	struct gpu_display *display = gpu_display_from(base);
+
+	if (display->capture)
+		vtr_capture_give_back(display->capture);
+	display->capture = NULL;
 }
 
 static inline void gpu_display_capture(struct vtr_display *base, struct vtr_output *output, struct vtr_capture *capture)
 {
 	struct vtr_error error;
 
+	if (atomic_load(&gpu_display_from(base)->mute)) {
+		gpu_display_from(base)->capture = capture;
+		return;
+	}
 	vtr_error_set(&error, VTR_ERROR_UNSUPPORTED, EOPNOTSUPP, "no captures");
 	vtr_capture_finish(capture, NULL, 0, &error);
 }

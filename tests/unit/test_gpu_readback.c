@@ -5,6 +5,10 @@
  */
 #include <drm_fourcc.h>
 
+#include <poll.h>
+
+#include <vitrine/control.h>
+
 #include "gpu_3d.h"
 
 /* Pixels are of one byte, and here that byte says when the picture was read. */
@@ -387,6 +391,54 @@ static void test_unreadable(void)
 	finish(&bench);
 }
 
+/* What the client hears to one request, which is freed by the caller. */
+static char *ask_control(struct gpu_3d *bench, const char *request)
+{
+	const struct gpu_machine *machine = &bench->machine;
+	const struct vtr_control_subject subject = { machine->gpu, machine->memory, machine->outputs, .transport = "test" };
+	g_autofree char *folder = g_dir_make_tmp("readback-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(folder, "control", NULL);
+	struct vtr_control *control = vtr_control_create(machine->loop, path, &subject);
+	char *reply = g_malloc0(65536);
+
+	g_assert_nonnull(control);
+	struct pollfd client = { .fd = vtr_control_connect(path), .events = POLLIN };
+	g_assert_cmpint(write(client.fd, request, strlen(request)), ==, (ssize_t)strlen(request));
+	GPU_WAIT(machine, poll(&client, 1, 0) > 0);
+	g_assert_cmpint(read(client.fd, reply, 65535), >, 0);
+	close(client.fd);
+	vtr_control_destroy(control);
+	g_assert_cmpint(rmdir(folder), ==, 0);
+	return reply;
+}
+
+/* The display has it as it is, but wants a copy to make a screenshot of: who asked for that hears why there is none. */
+static void test_no_copy(void)
+{
+	struct vtr_scanout_status status;
+	struct gpu_3d bench;
+
+	start(&bench, VTR_DEMAND_DMABUF);
+	atomic_store(&bench.machine.display.egl_display, bench.fake);
+	atomic_store(&bench.machine.display.mute, true);
+	bench.fake->fail[VTR_RENDER_READ] = -EOPNOTSUPP;
+	show(&bench, 1, 0);
+	gpu_machine_flush(&bench.machine, 1);
+	status = gpu_machine_status(&bench.machine, 0);
+	g_assert_cmpint(status.path, ==, VTR_PATH_VIRGL);
+	g_assert_cmpint(status.no_pixels.owner, ==, VTR_ERROR_NONE); /* so far as is known */
+	look_at(&bench);
+	GPU_WAIT(&bench.machine, reads(&bench) == 1);
+	gpu_machine_settle(&bench.machine);
+	status = gpu_machine_status(&bench.machine, 0);
+	g_assert_cmpint(status.path, ==, VTR_PATH_VIRGL);
+	g_assert_nonnull(strstr(status.no_pixels.text, "does not give the picture back"));
+	g_autofree char *reply = ask_control(&bench, "{\"command\":\"screenshot\",\"timeout_ms\":20}\n");
+	g_assert_nonnull(strstr(reply, "\"timeout\""));
+	g_assert_nonnull(strstr(reply, "does not give the picture back"));
+	finish(&bench);
+}
+
 /* Copies are memory of the host's. */
 static void test_no_memory(void)
 {
@@ -682,6 +734,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/gpu/readback/destroyed-while-read", test_destroyed_while_read);
 	g_test_add_func("/unit/gpu/readback/import-failed", test_import_failed);
 	g_test_add_func("/unit/gpu/readback/unreadable", test_unreadable);
+	g_test_add_func("/unit/gpu/readback/no-copy", test_no_copy);
 	g_test_add_func("/unit/gpu/readback/no-memory", test_no_memory);
 	g_test_add_func("/unit/gpu/readback/heads", test_heads);
 	g_test_add_func("/unit/gpu/readback/lost", test_lost);
