@@ -80,7 +80,6 @@ static void account_init(struct account *account)
 	struct vtr_error error;
 
 	fake_process_init(&account->fake);
-	account->fake.settings.wait_ns = account->fake.settings.answer_ns; /* of a busy machine */
 	account->loop = vtr_loop_create();
 	account->renderer = vtr_remote_create(account->loop, &(struct vtr_renderer_options){ 0 }, &account->fake.settings, &error);
 	g_assert_nonnull(account->renderer);
