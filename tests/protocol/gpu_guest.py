@@ -44,7 +44,7 @@ class GpuRing:
             os.close(fd)
 
     def used(self):
-        return struct.unpack_from("=H", self.memory.map, self.base + USED + 2)[0]
+        return self.memory.index(self.base + USED + 2)
 
     def start(self, front_end, base):
         front_end.vring(SET_VRING_NUM, self.index, SIZE)
@@ -63,7 +63,7 @@ class GpuRing:
         struct.pack_into("=QIHH", self.memory.map, self.base + DESC + 32 * slot + 16, at + SLOT, SLOT, 2, 0)
         struct.pack_into("=H", self.memory.map, self.base + AVAIL + 4 + 2 * (self.avail % SIZE), 2 * slot)
         self.avail += 1
-        struct.pack_into("=H", self.memory.map, self.base + AVAIL + 2, self.avail & 0xFFFF)
+        self.memory.set_index(self.base + AVAIL + 2, self.avail)
         os.eventfd_write(self.kick, 1)
         return slot
 

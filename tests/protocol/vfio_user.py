@@ -173,6 +173,14 @@ class Memfd:
         os.ftruncate(self.fd, size)
         self.map = mmap.mmap(self.fd, size)
 
+    def index(self, at):
+        """A ring's index, in one access: struct takes a byte after the other."""
+        return int.from_bytes(self.map[at : at + 2], "little")
+
+    def set_index(self, at, value):
+        """... In struct.pack_into() there is a moment in which it is 0, and a device may look just then."""
+        self.map[at : at + 2] = (value & 0xFFFF).to_bytes(2, "little")
+
     def close(self):
         self.map.close()
         os.close(self.fd)
@@ -201,13 +209,13 @@ class Queue:
             struct.pack_into("=QIHH", self.memory.map, self.base + 16 * i, address, length, flags, i + 1)
         struct.pack_into("=H", self.memory.map, self.base + 0x400 + 4 + 2 * (self.avail % self.SIZE), 0)
         self.avail += 1
-        struct.pack_into("=H", self.memory.map, self.base + 0x400 + 2, self.avail & 0xFFFF)
+        self.memory.set_index(self.base + 0x400 + 2, self.avail)
 
     def ring(self):
         self.client.post(BAR4, NOTIFY + 4 * self.index, struct.pack("=H", self.index))
 
     def used(self):
-        return struct.unpack_from("=H", self.memory.map, self.base + 0x800 + 2)[0]
+        return self.memory.index(self.base + 0x800 + 2)
 
     def wait(self, timeout=TIMEOUT):
         end = time.monotonic() + timeout
