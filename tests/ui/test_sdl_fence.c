@@ -134,12 +134,13 @@ static void finish(struct scanout *scanout)
 	close(gpu.fd);
 }
 
-/* At once: the window gives the GPU a second. */
-static void wait_asked(struct scanout *scanout)
+/* Presents, and waits until the window has asked for the GPU's end: no longer, as it gives the GPU a second. */
+static void present_and_wait(struct scanout *scanout)
 {
 	uint64_t end = vtr_now_ns() + UINT64_C(60000000000);
 	unsigned before = gpu.asked;
 
+	scanout_present_all(scanout);
 	while (gpu.asked == before) {
 		g_assert_cmpuint(vtr_now_ns(), <, end);
 		scanout_step(scanout, 2);
@@ -167,8 +168,7 @@ static void test_flip(const void *data)
 	int last = vtr_buffer_fd(scanout.buffer);
 	gpu_busy();
 	scanout_new_buffer(&scanout, 0); /* the last one is the window's alone now */
-	scanout_present_all(&scanout);
-	wait_asked(&scanout);
+	present_and_wait(&scanout);
 	scanout_present_all(&scanout);
 	scanout_settle(&scanout);
 	g_assert_cmpuint(scanout.done, ==, done);
@@ -193,8 +193,7 @@ static void test_pixels_after(const void *data)
 	start(&scanout, kind->native);
 	unsigned done = scanout.done;
 	gpu_busy();
-	scanout_present_all(&scanout);
-	wait_asked(&scanout);
+	present_and_wait(&scanout);
 	scanout.no_dmabuf = true;
 	scanout_present_all(&scanout);
 	scanout_settle(&scanout);
@@ -248,8 +247,7 @@ static void test_capture(const void *data)
 	start(&scanout, kind->native);
 	unsigned done = scanout.done;
 	gpu_busy();
-	scanout_present_all(&scanout);
-	wait_asked(&scanout);
+	present_and_wait(&scanout);
 	gpu.patience = true;
 	g_assert_nonnull(vtr_output_capture(scanout.output, false, captured, &captures));
 	scanout_run_until(&scanout, &captures, 1);
