@@ -82,7 +82,7 @@ compile tsan $sanitize -Db_sanitize=thread
 run_suites tsan --suite unit --suite protocol --suite check --suite ui
 
 # shellcheck disable=SC2086
-targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-30}"
+targets=fuzz-programs compile fuzz $sanitize -Db_sanitize=address,undefined -Dfuzz=true -Dfuzz_seconds="${VITRINE_FUZZ_SECONDS:-20}"
 run_suites fuzz --suite fuzz --num-processes "$(nproc)"
 
 begin "all done"
