@@ -7,7 +7,7 @@
 #   gcc     all suites, the guests in virtual machines and `meson install` among them
 #   asan    clang with AddressSanitizer and UndefinedBehaviorSanitizer: all suites but meson install and the slowest virtual machines
 #   tsan    clang with ThreadSanitizer: the tests where threads meet
-#   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (30)
+#   fuzz    clang with libFuzzer, ASan and UBSan: every fuzz target for VITRINE_FUZZ_SECONDS (20)
 # Before the last line a table says what took how long.
 # docs/testing.md has more.
 set -eu
