@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/fourcc.h"
 
 enum { MAX_CARDS = 64 /* minors of primary nodes */, DEFAULT_CURSOR_SIZE = 64 };
 
@@ -42,21 +43,6 @@ static void find_properties(int fd, uint32_t object, uint32_t type, const struct
 
 /* ---- formats ---- */
 
-uint32_t kms_format_opaque(uint32_t format)
-{
-	static const uint32_t pairs[][2] = {
-		{ DRM_FORMAT_ARGB8888, DRM_FORMAT_XRGB8888 },
-		{ DRM_FORMAT_ABGR8888, DRM_FORMAT_XBGR8888 },
-		{ DRM_FORMAT_BGRA8888, DRM_FORMAT_BGRX8888 },
-		{ DRM_FORMAT_RGBA8888, DRM_FORMAT_RGBX8888 },
-	};
-
-	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
-		if (pairs[i][0] == format)
-			return pairs[i][1];
-	return format;
-}
-
 static bool plane_shows(const struct kms_crtc *crtc, uint32_t format, uint64_t modifier)
 {
 	for (size_t i = 0; i < crtc->n_formats; i++)
@@ -67,7 +53,7 @@ static bool plane_shows(const struct kms_crtc *crtc, uint32_t format, uint64_t m
 
 bool kms_card_shows(const struct kms_card *card, const struct kms_crtc *crtc, uint32_t format, uint64_t modifier)
 {
-	uint32_t opaque = kms_format_opaque(format);
+	uint32_t opaque = vtr_fourcc_opaque(format); /* nothing is behind the picture */
 
 	if (crtc)
 		return plane_shows(crtc, opaque, modifier);

@@ -75,9 +75,6 @@ void kms_card_close(struct kms_card *card); /* a closed or zeroed one with fd -1
 /* Becomes the card's master, which sets modes and flips pages. 0, or -errno with *error. */
 int kms_card_become_master(const struct kms_card *card, struct vtr_error *error);
 
-/* The format whose alpha is not looked at: nothing is behind the picture. */
-uint32_t kms_format_opaque(uint32_t format);
-
 /* May crtc's plane (NULL: any CRTC's) show such framebuffers? */
 bool kms_card_shows(const struct kms_card *card, const struct kms_crtc *crtc, uint32_t format, uint64_t modifier);
 

@@ -103,7 +103,7 @@ static int add_framebuffer(const struct kms_card *card, struct kms_import *impor
 {
 	uint32_t handles[4] = { import->handle }, strides[4] = { import->stride }, offsets[4] = { (uint32_t)import->offset };
 	uint64_t modifiers[4] = { import->modifier };
-	uint32_t format = kms_format_opaque(import->format);
+	uint32_t format = vtr_fourcc_opaque(import->format);
 	int result = card->modifiers ? drmModeAddFB2WithModifiers(card->fd, import->width, import->height, format, handles, strides,
 	                                                          offsets, modifiers, &import->fb, DRM_MODE_FB_MODIFIERS)
 	                             : drmModeAddFB2(card->fd, import->width, import->height, format, handles, strides, offsets,
